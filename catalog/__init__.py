@@ -1,0 +1,1 @@
+"""The effect catalogue: Arrow schemas, LanceDB tables, predicates, search and snapshots."""

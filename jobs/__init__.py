@@ -1,0 +1,1 @@
+"""Entry points: the `video2lora` command and one module a job."""

@@ -1,0 +1,1 @@
+"""One module a method; what every method shares lives one level up."""
