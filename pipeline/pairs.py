@@ -1,0 +1,248 @@
+"""Which clip is the target and which the reference of training sample number n.
+
+A plan is a value: a pure function of the table of clips (one catalogue snapshot), the settings and the
+sample number. Workers that build it from the same snapshot agree on every sample without talking.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipeline.errors import PipelineError
+
+COLUMNS = ("clip_id", "category_id", "licence", "split")
+
+
+class NoPairs(PipelineError):
+    """No two clips may be paired under the settings."""
+
+
+class GivenPair(BaseModel):
+    """A pair that a data set names itself (VAP-Data), scored 0-100 by how well the two effects agree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
+    reference: str
+    score: float | None = None
+
+
+class PairSettings(BaseModel):
+    """What may be paired, and how often.
+
+    Attributes:
+        temperature: a category of n clips is drawn in proportion to n ** temperature (1 by size, 0 uniform).
+        licences: only clips of these licences; None takes all, an unstated licence is named "unknown".
+        min_alignment: given pairs need at least this score; a pair without a score passes.
+        held_out_categories: category ids that never enter a plan (kept for zero-shot evaluation).
+        splits: the clips' splits that may be used.
+        given: when not None, only these pairs are drawn.
+        caption_dropout: probability that a sample trains with the empty caption.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(1.0, ge=0.0, le=4.0)
+    licences: tuple[str, ...] | None = None
+    min_alignment: float | None = None
+    held_out_categories: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("train",)
+    given: tuple[GivenPair, ...] | None = None
+    seed: int = Field(0, ge=0)
+    caption_dropout: float = Field(0.1, ge=0.0, le=1.0)
+
+    @field_validator("splits")
+    @classmethod
+    def _known_splits(cls, splits: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(splits) - {"train", "val", "ood"}
+        if unknown or not splits:
+            raise ValueError(f"splits are train, val and ood, not {sorted(unknown) or 'none at all'}")
+        return splits
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sample: the clip to denoise, the clip that shows the effect, the seed of all that is random."""
+
+    target_id: str
+    reference_id: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class PairPlan:
+    """Every sample of every epoch.
+
+    Attributes:
+        clip_ids: usable clips, sorted, [n].
+        targets: indices into clip_ids of the clips that can be a target, [t].
+        groups: category number of each target, [t].
+        references: indices into clip_ids; those possible for target t are references[first[t]:last[t]].
+        counts: `clips`, `targets`, `categories`, and how many clips or given pairs each reason left out.
+        lonely_categories: categories of a single usable clip, which cannot pair.
+    """
+
+    clip_ids: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray
+    references: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    settings: PairSettings
+    counts: dict[str, int] = field(compare=False)
+    lonely_categories: tuple[str, ...] = field(compare=False, default=())
+
+    @classmethod
+    def build(cls, clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) -> "PairPlan":
+        """Plan pairs over a table of clips (clip_id, category_id, licence, split), its rows in any order.
+
+        Raises:
+            NoPairs: nothing is left to pair; the message counts what was left out and why.
+        """
+        columns = {name: _strings(clips[name]) for name in COLUMNS}
+        keep, counts = _usable(columns, settings)
+        order = np.argsort(columns["clip_id"][keep], kind="stable")
+        clip_ids = columns["clip_id"][keep][order]
+        names, category = np.unique(columns["category_id"][keep][order], return_inverse=True)
+        sizes = np.bincount(category, minlength=len(names))
+        lonely = tuple(str(name) for name in names[sizes == 1])
+        if settings.given is None:
+            targets, references, first, last = _same_category(category, sizes)
+            counts["lonely"] = int((sizes == 1).sum())
+        else:
+            targets, references, first, last = _given(clip_ids, category, settings, counts)
+        if not len(targets):
+            left_out = ", ".join(f"{reason.replace('_', ' ')}: {n}" for reason, n in counts.items() if n)
+            raise NoPairs(
+                f"No two clips can be paired ({left_out or 'no clips'}). A category needs two usable clips. "
+                "Add clips, run `video2lora cluster`, or relax the pair settings."
+            )
+        groups = np.unique(category[targets], return_inverse=True)[1]
+        counts |= {"targets": len(targets), "categories": int(groups.max()) + 1}
+        return cls(clip_ids, targets, groups, references, first, last, settings, counts, lonely)
+
+    @property
+    def epoch_size(self) -> int:
+        """Samples in an epoch: as many as there are targets."""
+        return len(self.targets)
+
+    def pair(self, n: int) -> Pair:
+        """Sample number `n` >= 0."""
+        return self.pairs([n])[0]
+
+    def pairs(self, numbers: Iterable[int]) -> list[Pair]:
+        """The samples of these numbers, in their order."""
+        samples = []
+        for n in numbers:
+            epoch, position = divmod(int(n), self.epoch_size)
+            target, reference, seed = _epoch(self, epoch)
+            ids = self.clip_ids
+            samples.append(
+                Pair(str(ids[target[position]]), str(ids[reference[position]]), int(seed[position]))
+            )
+        return samples
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One epoch: targets and references (indices into clip_ids) and seeds (int64), each [epoch_size]."""
+        rng = np.random.default_rng([self.settings.seed, epoch])
+        drawn = _draw_targets(self.groups, self.settings.temperature, rng)
+        picked = self.references[rng.integers(self.first[drawn], self.last[drawn])]
+        seeds = rng.integers(0, np.iinfo(np.int64).max, size=len(drawn), dtype=np.int64)
+        return self.targets[drawn], picked, seeds
+
+
+@lru_cache(maxsize=4)
+def _epoch(plan: PairPlan, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return plan.epoch(epoch)
+
+
+def _strings(column: pa.ChunkedArray | Sequence) -> np.ndarray:
+    values = column.to_pylist() if hasattr(column, "to_pylist") else column
+    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+
+
+def _usable(columns: dict[str, np.ndarray], settings: PairSettings) -> tuple[np.ndarray, dict[str, int]]:
+    """Which rows may be used, bool [n], and how many fell to each rule, each row to the first it breaks."""
+    licence = np.where(columns["licence"] == "", "unknown", columns["licence"])
+    rules = {
+        "uncategorised": columns["category_id"] != "",
+        "held_out": ~np.isin(columns["category_id"], settings.held_out_categories),
+        "other_split": np.isin(columns["split"], settings.splits),
+        "other_licence": np.isin(licence, settings.licences) if settings.licences is not None else True,
+    }
+    keep = np.ones(len(licence), dtype=bool)
+    counts = {"clips": len(licence)}
+    for reason, passes in rules.items():
+        counts[reason] = int((keep & ~np.broadcast_to(passes, keep.shape)).sum())
+        keep &= passes
+    return keep, counts
+
+
+def _same_category(category: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Targets, and for each all other clips of its category: (targets, references, first, last).
+
+    The members of a category of n stand twice in a row in `references`; the n - 1 entries after member i are
+    its candidates. So a category costs 2n entries, not n².
+    """
+    clips = np.argsort(category, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    rings = [np.tile(clips[a:b], 2) for a, b in pairwise(starts)]
+    size = sizes[category[clips]]
+    first = np.arange(len(clips)) + starts[category[clips]] + 1
+    pairable = size > 1
+    references = np.concatenate(rings) if rings else clips
+    return clips[pairable], references, first[pairable], (first + size - 1)[pairable]
+
+
+def _given(
+    clip_ids: np.ndarray, category: np.ndarray, settings: PairSettings, counts: dict[str, int]
+) -> tuple[np.ndarray, ...]:
+    """Targets of the given pairs and their references: (targets, references, first, last)."""
+    index = {str(clip): i for i, clip in enumerate(clip_ids)}
+    floor = -np.inf if settings.min_alignment is None else settings.min_alignment
+    pairs = set()
+    for reason in ("given_missing", "given_low_score", "given_same_clip", "given_other_category"):
+        counts[reason] = 0
+    for given in settings.given or ():
+        target, reference = index.get(given.target), index.get(given.reference)
+        if target is None or reference is None:
+            counts["given_missing"] += 1
+        elif given.score is not None and given.score < floor:
+            counts["given_low_score"] += 1
+        elif target == reference:
+            counts["given_same_clip"] += 1
+        elif category[target] != category[reference]:
+            counts["given_other_category"] += 1
+        else:
+            pairs.add((target, reference))
+    flat = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    targets, first, size = np.unique(flat[:, 0], return_index=True, return_counts=True)
+    return targets, flat[:, 1], first, first + size
+
+
+def _draw_targets(groups: np.ndarray, temperature: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions of one epoch's targets in random order, as many as there are targets.
+
+    A category of n gets its share n ** temperature of the draws, the fractions rounded by one random offset
+    (systematic sampling: less than one draw away from the share). Within a category the draws go round its
+    members: at temperature 1 each target comes exactly once, at any other their counts differ by at most one.
+    """
+    sizes = np.bincount(groups)
+    shares = sizes.astype(np.float64) ** temperature
+    # Rounded first: at temperature 1 the shares are whole numbers and must not lose a draw to the last bit.
+    bounds = np.round(np.cumsum(shares) * (len(groups) / shares.sum()), 6)
+    ends = np.floor(bounds + rng.random() * (1 - 1e-6)).astype(np.int64)
+    ends[-1] = len(groups)
+    quotas = np.diff(ends, prepend=0)
+    order = rng.permutation(len(groups))
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    within = np.arange(len(groups)) - np.repeat(ends - quotas, quotas)
+    group = np.repeat(np.arange(len(sizes)), quotas)
+    drawn = by_group[starts[group] + within % sizes[group]]
+    return rng.permutation(drawn)
