@@ -1,0 +1,64 @@
+"""What can be wrong with a request to the catalogue. Messages are for the person who typed it."""
+
+
+class CatalogError(Exception):
+    """Root of everything that this room raises on purpose."""
+
+
+class InvalidClipSpec(CatalogError):
+    """A clip geometry that no clip can have."""
+
+
+class SpecMismatch(CatalogError):
+    """The catalogue holds clips of another geometry."""
+
+
+class CatalogNotFound(CatalogError):
+    """There is no catalogue at that place."""
+
+
+class CatalogIncomplete(CatalogNotFound):
+    """Making the catalogue was interrupted; making it again completes it."""
+
+
+class UnknownTable(CatalogError):
+    """The catalogue has no table of that name."""
+
+
+class UnknownColumn(CatalogError):
+    """The table has no column of that name."""
+
+
+class InvalidRows(CatalogError):
+    """Rows without a key, or with values that do not fit their columns."""
+
+
+class ReadOnlyCatalog(CatalogError):
+    """A write to a view of the past."""
+
+
+class VectorMismatch(CatalogError):
+    """Vectors of another length, or of another embedder, than the column holds."""
+
+
+class SnapshotMissing(CatalogError):
+    """A snapshot names a table or a version that this catalogue does not have."""
+
+
+class WriteConflict(CatalogError):
+    """Other writers kept winning until the retries were used up."""
+
+
+class BadFilter(CatalogError):
+    """A filter that cannot be read.
+
+    Attributes:
+        position: 0-based offset into the filter's text where reading stopped making sense.
+    """
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+    def __reduce__(self):
+        return type(self), (str(self), self.position)

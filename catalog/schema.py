@@ -1,0 +1,167 @@
+"""The tables of a catalogue: their columns and keys. `architecture.md` says what each is for.
+
+Scores and times are float64: a filter `motion = 0.2` must find the 0.2 that was written, which a float32
+would not be.
+"""
+
+from __future__ import annotations
+
+import lance
+import pyarrow as pa
+
+TEXT, NUMBER, WHOLE, FLAG, BYTES = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.large_binary()
+TIME = pa.timestamp("us", tz="UTC")
+TEXTS, SHAPE, VECTOR, HASHES = (pa.list_(t) for t in (TEXT, pa.int32(), pa.float32(), pa.uint64()))
+
+# Lance reads the primary key from this field metadata. Written with the schema it is there from the
+# first version on, so no writer can ever meet the table without its key.
+_KEY_METADATA = "lance-schema:unenforced-primary-key:position"
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "sources": ("source_uri",),
+    "clips": ("clip_id",),
+    "media": ("clip_id",),
+    "categories": ("category_id",),
+    "features": ("clip_id", "encoder_id"),
+    "adapters": ("clip_id", "model_id"),
+    "models": ("model_id",),
+    "runs": ("run_id",),
+    "events": ("event_id",),
+}
+
+# Media bytes: smaller payloads stay in the data file, larger ones go to packed side files; never in a scan.
+BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
+
+# Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
+JSON_COLUMNS = frozenset({"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo"})
+
+
+def _table(name: str, /, **columns: pa.DataType | None) -> pa.Schema:
+    """Arrow schema of one table: its key columns, then the others, all nullable; None marks a blob."""
+    fields = [
+        pa.field(key, TEXT, nullable=False, metadata={_KEY_METADATA: str(position)})
+        for position, key in enumerate(KEYS[name], start=1)
+    ]
+    for column, kind in columns.items():
+        fields.append(lance.blob_field(column) if kind is None else pa.field(column, kind))
+    return pa.schema(fields)
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "sources": _table(
+        "sources",
+        size=WHOLE,  # bytes
+        mtime=NUMBER,  # seconds since 1970, or null where the store has only an etag
+        etag=TEXT,
+        sha256=TEXT,
+        outcome=TEXT,  # accepted | duplicate | rejected | quarantined
+        reason=TEXT,  # a short sentence
+        reason_code=TEXT,  # a slug to count by
+        clip_ids=TEXTS,
+        label=TEXT,  # category as the data set names it
+        caption=TEXT,
+        source=TEXT,  # data set or provider
+        licence=TEXT,
+        licence_evidence=TEXT,
+        generator=TEXT,
+        run_id=TEXT,
+        ingested_at=TIME,
+    ),
+    "clips": _table(
+        "clips",
+        source_uri=TEXT,
+        sha256=TEXT,  # of the source's bytes
+        codec=TEXT,
+        container=TEXT,
+        source_width=WHOLE,
+        source_height=WHOLE,
+        source_fps=NUMBER,
+        source_frames=WHOLE,
+        source_duration=NUMBER,  # seconds
+        rotation=WHOLE,  # degrees
+        sample_aspect_ratio=NUMBER,
+        window_start=NUMBER,  # seconds into the source
+        window_end=NUMBER,
+        time_policy=TEXT,
+        fit=TEXT,
+        spec_id=TEXT,
+        status=TEXT,  # accepted | rejected
+        reason=TEXT,
+        reason_code=TEXT,
+        motion=NUMBER,
+        brightness=NUMBER,
+        blur=NUMBER,
+        letterbox=NUMBER,
+        flicker=NUMBER,
+        cut=NUMBER,
+        phash=HASHES,  # 64-bit perceptual hashes of frames across the clip
+        caption=TEXT,
+        category_id=TEXT,
+        category_source=TEXT,  # label | assigned | proposed | human
+        category_confidence=NUMBER,
+        split=TEXT,  # train | val | ood
+        source=TEXT,
+        generator=TEXT,
+        licence=TEXT,
+        licence_evidence=TEXT,
+        embedder_id=TEXT,
+        duplicate_of=TEXT,
+        duplicate_group=TEXT,
+        run_id=TEXT,
+        created_at=TIME,
+        updated_at=TIME,
+    ),
+    "media": _table("media", video=None, poster=None, bytes=WHOLE),
+    "categories": _table(
+        "categories",
+        name=TEXT,
+        aliases=TEXTS,
+        group=TEXT,
+        description=TEXT,
+        prototype=VECTOR,
+        state=TEXT,  # active | proposed | merged
+        merged_into=TEXT,
+        thresholds=TEXT,  # json
+        size=WHOLE,
+        updated_at=TIME,
+    ),
+    "features": _table(
+        "features",
+        latents_mean=BYTES,  # raw little-endian bfloat16, shape latents_shape
+        latents_std=BYTES,
+        latents_shape=SHAPE,  # [F, C, h, w]
+        first_frame_latents=BYTES,
+        first_frame_shape=SHAPE,  # [V, C, h, w]; variant 0 is clean
+        text_embedding=BYTES,
+        text_shape=SHAPE,  # [T, D]
+        caption=TEXT,  # the text that was embedded
+        created_at=TIME,
+    ),
+    "adapters": _table("adapters", vector=VECTOR, projection=VECTOR, created_at=TIME),
+    "models": _table(
+        "models",
+        run_id=TEXT,
+        method=TEXT,
+        path=TEXT,
+        snapshot=TEXT,  # json
+        config=TEXT,  # json
+        code_revision=TEXT,
+        metrics=TEXT,  # json
+        gate=TEXT,  # json, or null before the gate has spoken
+        champion=FLAG,
+        bytes=WHOLE,
+        created_at=TIME,
+    ),
+    "runs": _table(
+        "runs",
+        kind=TEXT,
+        status=TEXT,
+        started_at=TIME,
+        finished_at=TIME,
+        config=TEXT,  # json
+        code_revision=TEXT,
+        snapshot=TEXT,  # json
+        metrics=TEXT,  # json
+    ),
+    "events": _table("events", act=TEXT, actor=TEXT, at=TIME, payload=TEXT, undo=TEXT),
+}

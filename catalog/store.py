@@ -1,0 +1,341 @@
+"""The catalogue: Lance tables in one folder or bucket, read and written by any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from lancedb.expr import Expr, col
+
+from catalog.clip_spec import ClipSpec
+from catalog.errors import (
+    CatalogError,
+    CatalogIncomplete,
+    CatalogNotFound,
+    SnapshotMissing,
+    SpecMismatch,
+    UnknownColumn,
+    VectorMismatch,
+)
+from catalog.names import nearest
+from catalog.rows import Rows, storable
+from catalog.schema import KEYS, SCHEMAS
+from catalog.snapshot import Snapshot
+from catalog.tables import ANCHOR, Tables
+
+if TYPE_CHECKING:
+    from lancedb.table import LanceTable
+
+_EMBEDDER = b"video2lora:embedder_id"
+_KEYS_PER_QUERY = 2_000
+# Unbounded fragments would make every later update rewrite all of the table's rows.
+_ROWS_PER_FRAGMENT = 100_000
+# A fragment of media is rewritten whole when it is compacted: at half a megabyte a clip this is 500 MB.
+_MEDIA_ROWS_PER_FRAGMENT = 1_000
+
+
+class Catalog:
+    """A handle on one catalogue; cheap, picklable, and safe to use from several processes at once.
+
+    Every read sees the latest commit, unless the handle came from `at`. Make one with `create` or `open`.
+
+    Attributes:
+        uri: absolute path or `s3://bucket/prefix`.
+        spec: geometry of the clips in it.
+        pinned: version of every table for a view of the past, else None.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        spec: ClipSpec,
+        storage_options: dict[str, str] | None = None,
+        pinned: dict[str, int] | None = None,
+    ) -> None:
+        self.uri = uri
+        self.spec = spec
+        self.storage_options = storage_options
+        self.pinned = pinned
+        self._tables = Tables(uri, storage_options, pinned)
+
+    @classmethod
+    def create(
+        cls, uri: str | Path, spec: ClipSpec, storage_options: dict[str, str] | None = None
+    ) -> Catalog:
+        """Make the catalogue, or open it where it exists; an interrupted `create` is completed.
+
+        Raises:
+            SpecMismatch: it exists and holds clips of another spec.
+            CatalogError: the place cannot hold a catalogue.
+        """
+        uri = _absolute(uri)
+        if "://" not in uri and Path(uri).exists() and not Path(uri).is_dir():
+            raise CatalogError(f"{uri} is a file; a catalogue needs a folder. Choose another path.")
+        catalog = cls(uri, spec, storage_options)
+        try:
+            for name in (ANCHOR, *SCHEMAS):
+                catalog._tables.ensure(name, spec)
+        except OSError as error:
+            raise CatalogError(f"Cannot write a catalogue at {uri}: {error}.") from error
+        found = catalog._tables.spec()
+        if found != spec:
+            raise SpecMismatch(
+                f"The catalogue at {uri} holds clips of {found.spec_id}, not of {spec.spec_id}. "
+                "Use that spec, or give another catalogue path."
+            )
+        return catalog
+
+    @classmethod
+    def open(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
+        """Open a catalogue that exists.
+
+        Raises:
+            CatalogNotFound: there is none, or only half of one (`CatalogIncomplete`).
+        """
+        uri = _absolute(uri)
+        hint = "Make one with `video2lora ingest SRC --catalog PATH`."
+        # connect() would make the folder, so a mistyped path has to be noticed before.
+        if "://" not in uri and not Path(uri).is_dir():
+            raise CatalogNotFound(f"There is no catalogue at {uri}. {hint}")
+        catalog = cls(uri, ClipSpec(), storage_options)
+        try:
+            catalog.spec = catalog._tables.spec()
+        except CatalogIncomplete as error:
+            raise CatalogNotFound(f"{uri} is not a catalogue: it has no clips table. {hint}") from error
+        for name in SCHEMAS:
+            catalog._tables.handle(name)
+        return catalog
+
+    # Reading
+
+    def scan(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: Expr | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Rows of a table, in no promised order.
+
+        Args:
+            table: name of the table.
+            columns: which columns; None means all but blobs, which are read with `videos` and `posters`.
+            where: an expression of `lancedb.expr`, or one that `catalog.predicates.parse` made.
+            limit: at most so many rows.
+
+        Raises:
+            UnknownTable, UnknownColumn: a name that is not there.
+        """
+        handle = self._tables.handle(table)
+        columns = self._readable(handle, table, columns)
+        query = handle.search().select(columns)
+        if where is not None:
+            query = query.where(where)
+        # LanceDB takes a limit of 0 for no limit.
+        rows = query.limit(1 if limit == 0 else limit).to_arrow()
+        return rows.slice(0, 0) if limit == 0 else rows
+
+    def count(self, table: str, where: Expr | None = None) -> int:
+        """How many rows, or how many that match."""
+        if where is None:
+            return self._tables.handle(table).count_rows()
+        return self.scan(table, columns=KEYS[table][:1], where=where).num_rows
+
+    def get(self, table: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows whose first key column is one of `keys`; no order kept, unknown keys left out."""
+        keys = list(dict.fromkeys(keys))
+        parts = [
+            self.scan(table, columns, where=col(KEYS[table][0]).isin(keys[start : start + _KEYS_PER_QUERY]))
+            for start in range(0, len(keys), _KEYS_PER_QUERY)
+        ]
+        return pa.concat_tables(parts) if parts else self.scan(table, columns, limit=0)
+
+    def videos(self, clip_ids: Sequence[str]) -> dict[str, bytes]:
+        """MP4 bytes by clip id, half a megabyte each: ask for a batch. Leaves out unknown ids."""
+        return self._blobs("video", clip_ids)
+
+    def posters(self, clip_ids: Sequence[str]) -> dict[str, bytes]:
+        """JPEG bytes by clip id; leaves out unknown ids and clips without a poster."""
+        return self._blobs("poster", clip_ids)
+
+    # Writing
+
+    def upsert(self, table: str, rows: Rows) -> int:
+        """Write whole rows by key in one commit: known keys are replaced, new ones added.
+
+        Columns that `rows` lack become null, also in rows that were there; `update` changes single columns.
+        Every call is a version and a few small files, so callers gather hundreds of rows.
+
+        Args:
+            table: name of the table.
+            rows: dicts, or an Arrow table; of rows with the same key the last one counts.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            UnknownColumn, InvalidRows: rows that do not fit; nothing is written.
+            ReadOnlyCatalog: this handle is a view of the past.
+            WriteConflict: other writers kept winning.
+        """
+        return self._merge(table, rows, partial=False)
+
+    def update(self, table: str, rows: Rows) -> int:
+        """Change the given columns of rows that exist, in one commit; other columns keep their values.
+
+        Returns:
+            How many rows were changed; keys that do not exist are not added.
+
+        Raises:
+            As `upsert`.
+        """
+        return self._merge(table, rows, partial=True)
+
+    def ensure_vectors(self, table: str, column: str, dim: int, embedder_id: str | None = None) -> None:
+        """Make the column for vectors of `dim` float32 where it is missing.
+
+        Args:
+            table: name of the table.
+            column: name of the column.
+            dim: length of every vector.
+            embedder_id: what makes the vectors; a column takes those of one embedder only.
+
+        Raises:
+            VectorMismatch: the column is there with another length or embedder.
+        """
+        self._tables.refuse_when_pinned()
+        handle = self._tables.handle(table)
+        wanted = pa.field(
+            column, pa.list_(pa.float32(), dim), metadata={_EMBEDDER: embedder_id} if embedder_id else None
+        )
+        if column not in handle.schema.names:
+            try:
+                self._tables.commit(table, lambda t: t.add_columns(wanted))
+            except ValueError:
+                # Another process was first; whether with the same vectors is checked like any old column.
+                if column not in self._tables.handle(table).schema.names:
+                    raise
+        found = self._tables.handle(table).schema.field(column)
+        if found.type != wanted.type:
+            raise VectorMismatch(
+                f"{table}.{column} holds {found.type}, not vectors of length {dim}. "
+                "Use the embedder that this catalogue was made with, or start another catalogue."
+            )
+        owner = (found.metadata or {}).get(_EMBEDDER, b"").decode()
+        if owner and embedder_id and owner != embedder_id:
+            raise VectorMismatch(
+                f"{table}.{column} holds vectors of embedder {owner!r}, not of {embedder_id!r}. "
+                "Use that embedder, or start another catalogue."
+            )
+
+    def compact(self, keep: timedelta = timedelta(days=1)) -> None:
+        """Merge small files, refresh indices and drop versions older than `keep` that no snapshot names.
+
+        Args:
+            keep: longer than the longest job that may still read an old version without a snapshot.
+        """
+        self._tables.refuse_when_pinned()
+        for name in SCHEMAS:
+            rows = _MEDIA_ROWS_PER_FRAGMENT if name == "media" else _ROWS_PER_FRAGMENT
+
+            # One by one: LanceDB's own optimize() stops at a tagged version before it comes to the indices.
+            def merge_files(t: LanceTable, rows: int = rows) -> None:
+                t.to_lance().optimize.compact_files(target_rows_per_fragment=rows)
+
+            self._tables.commit(name, merge_files)
+            self._tables.commit(name, lambda t: t.to_lance().optimize.optimize_indices())
+            self._tables.handle(name).to_lance().cleanup_old_versions(
+                older_than=keep, error_if_tagged_old_versions=False
+            )
+
+    # The past
+
+    def versions(self) -> dict[str, int]:
+        """Version of every table, as this handle reads it."""
+        return (
+            dict(self.pinned)
+            if self.pinned
+            else {name: self._tables.handle(name).version for name in SCHEMAS}
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Name the present version of every table, and keep those versions from being cleaned up."""
+        versions = self.versions()
+        if self.pinned is None:
+            for name, version in versions.items():
+                self._tables.tag(name, version)
+        return Snapshot(versions)
+
+    def at(self, snapshot: Snapshot) -> Catalog:
+        """A view that reads exactly the rows of the snapshot and refuses to write.
+
+        Raises:
+            SnapshotMissing: it names other tables, or a version that is gone.
+        """
+        unknown = snapshot.versions.keys() ^ SCHEMAS.keys()
+        if unknown:
+            raise SnapshotMissing(f"The snapshot does not fit this catalogue's tables: {sorted(unknown)}.")
+        view = Catalog(self.uri, self.spec, self.storage_options, dict(snapshot.versions))
+        for name in SCHEMAS:
+            view._tables.handle(name)
+        return view
+
+    # Inside
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.uri!r}, {self.spec.spec_id}{', read-only' if self.pinned else ''})"
+
+    def _readable(self, handle: LanceTable, table: str, columns: Sequence[str] | None) -> list[str]:
+        blobs = handle.blob_columns()
+        names = handle.schema.names
+        if columns is None:
+            return [name for name in names if name not in blobs]
+        for name in columns:
+            if name not in names:
+                raise UnknownColumn(f"Table {table!r} has no column {name!r}{nearest(name, names)}.")
+            if name in blobs:
+                raise UnknownColumn(f"{table}.{name} is a blob; read it with `videos` or `posters`.")
+        return list(columns)
+
+    def _blobs(self, column: str, clip_ids: Sequence[str]) -> dict[str, bytes]:
+        handle = self._tables.handle("media")
+        found: dict[str, bytes] = {}
+        for start in range(0, len(clip_ids), _KEYS_PER_QUERY):
+            wanted = list(clip_ids[start : start + _KEYS_PER_QUERY])
+            query = handle.search().where(col("clip_id").isin(wanted)).select(["clip_id"])
+            rows = query.with_row_id(True).limit(None).to_arrow()
+            blobs = handle.fetch_blobs(column, rows)
+            pairs = zip(rows["clip_id"].to_pylist(), blobs, strict=True)
+            found.update((clip_id, blob.as_py()) for clip_id, blob in pairs if blob.is_valid)
+        return found
+
+    def _merge(self, table: str, rows: Rows, *, partial: bool) -> int:
+        self._tables.refuse_when_pinned()
+        handle = self._tables.handle(table)
+        if not len(rows):
+            return 0
+        blobs = handle.blob_columns()
+        schema = pa.schema(
+            pa.field(f.name, pa.large_binary() if f.name in blobs else f.type, f.nullable)
+            for f in handle.schema
+        )
+        data = storable(rows, schema, KEYS[table], table, partial=partial)
+
+        def commit(target: LanceTable) -> int:
+            merge = target.merge_insert(list(KEYS[table])).when_matched_update_all()
+            if not partial:
+                merge = merge.when_not_matched_insert_all()
+            # A null vector counts as bad; `storable` has refused the ones that are.
+            result = merge.execute(data, on_bad_vectors="null")
+            return result.num_updated_rows + result.num_inserted_rows
+
+        return self._tables.commit(table, commit)
+
+
+def _absolute(uri: str | Path) -> str:
+    """A path that also other processes, with another working directory, understand."""
+    text = str(uri)
+    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())

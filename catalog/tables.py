@@ -1,0 +1,154 @@
+"""Lance tables of one catalogue: opened at a version, made, tagged, committed to against other writers."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import lancedb
+
+from catalog.clip_spec import ClipSpec
+from catalog.errors import (
+    CatalogIncomplete,
+    CatalogNotFound,
+    ReadOnlyCatalog,
+    SnapshotMissing,
+    UnknownTable,
+    WriteConflict,
+)
+from catalog.names import nearest
+from catalog.schema import SCHEMAS
+from catalog.snapshot import tag_of
+
+if TYPE_CHECKING:
+    from lancedb.table import LanceTable
+
+# The first table made; its schema carries the clip spec, so a catalogue and its spec appear in one commit.
+ANCHOR = "clips"
+_SPEC = b"video2lora:clip_spec"
+_NEW_TABLE = {"new_table_enable_stable_row_ids": "true"}
+_ATTEMPTS = 12
+
+T = TypeVar("T")
+
+
+class Tables:
+    """The tables at their latest versions, or at pinned ones; picklable.
+
+    A table is opened for every use (about a millisecond), so a reader never misses another process's commit.
+    """
+
+    def __init__(
+        self, uri: str, storage_options: dict[str, str] | None, pinned: dict[str, int] | None
+    ) -> None:
+        self.uri = uri
+        self.storage_options = storage_options
+        self.pinned = pinned
+        self._connection: lancedb.DBConnection | None = None
+
+    def __getstate__(self) -> dict:
+        # A connection has threads and sockets; each process makes its own.
+        return self.__dict__ | {"_connection": None}
+
+    def handle(self, name: str) -> LanceTable:
+        """The table, to be read at its latest version or at the pinned one.
+
+        Raises:
+            UnknownTable, CatalogIncomplete, SnapshotMissing: the name, the table or the version is not there.
+        """
+        if name not in SCHEMAS:
+            raise UnknownTable(f"A catalogue has no table {name!r}{nearest(name, SCHEMAS)}.")
+        table = self._open(name)
+        if self.pinned is not None:
+            try:
+                table.checkout(self.pinned[name])
+            except (RuntimeError, ValueError) as error:
+                raise SnapshotMissing(
+                    f"Version {self.pinned[name]} of table {name!r} is not in the catalogue at {self.uri}."
+                ) from error
+        return table
+
+    def ensure(self, name: str, spec: ClipSpec) -> None:
+        """Make the table where it is missing, and the columns that an older release did not know."""
+        schema = SCHEMAS[name].with_metadata({_SPEC: spec.to_json()} if name == ANCHOR else None)
+        options = {**(self.storage_options or {}), **_NEW_TABLE}
+        try:
+            table = self._open(name)
+        except CatalogIncomplete:
+            try:
+                table = self._connect().create_table(name, schema=schema, storage_options=options)
+            except (ValueError, RuntimeError):
+                table = self._open(name)  # another process was first
+        missing = [field for field in schema if field.name not in table.schema.names]
+        if missing:
+            table.add_columns(missing)
+
+    def spec(self) -> ClipSpec:
+        """The clip spec that the catalogue was made with.
+
+        Raises:
+            CatalogNotFound: the tables here were made by something else.
+        """
+        text = (self._open(ANCHOR).schema.metadata or {}).get(_SPEC)
+        if text is None:
+            raise CatalogNotFound(f"{self.uri} holds Lance tables, but not those of Video2LoRA.")
+        return ClipSpec.from_json(text.decode())
+
+    def commit(self, name: str, change: Callable[[LanceTable], T]) -> T:
+        """Run one change on the newest version, again and again until no other writer is in the way.
+
+        Raises:
+            ReadOnlyCatalog: the versions are pinned.
+            WriteConflict: other writers kept winning.
+        """
+        self.refuse_when_pinned()
+        for attempt in range(_ATTEMPTS):
+            try:
+                return change(self.handle(name))
+            except (RuntimeError, OSError) as error:
+                if not _is_conflict(error):
+                    raise
+                last = error
+                time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+        raise WriteConflict(
+            f"Other writers to table {name!r} kept winning {_ATTEMPTS} times. Run the command again."
+        ) from last
+
+    def tag(self, name: str, version: int) -> None:
+        """Keep a version from being cleaned up."""
+        tags = self.handle(name).tags
+        if tag_of(version) in tags.list():
+            return
+        try:
+            tags.create(tag_of(version), version)
+        except RuntimeError:
+            if tag_of(version) not in tags.list():  # else another process was first
+                raise
+
+    def refuse_when_pinned(self) -> None:
+        """Lance would let a write through a checked-out table pass, onto the latest version."""
+        if self.pinned is not None:
+            raise ReadOnlyCatalog("This is a snapshot, which cannot change; write to the catalogue itself.")
+
+    def _connect(self) -> lancedb.DBConnection:
+        if self._connection is None:
+            self._connection = lancedb.connect(self.uri, storage_options=self.storage_options)
+        return self._connection
+
+    def _open(self, name: str) -> LanceTable:
+        try:
+            return self._connect().open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+            raise CatalogIncomplete(
+                f"The catalogue at {self.uri} has no {name} table: making it was interrupted. "
+                "Run `video2lora ingest` on it again, which completes it."
+            ) from error
+
+
+def _is_conflict(error: Exception) -> bool:
+    text = str(error).lower()
+    return "conflict" in text or "concurrent" in text
