@@ -1,0 +1,141 @@
+"""The training batch: its only definition, and the protocol of what delivers it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from training.errors import BadBatch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One pair (target, reference) as the DiT and the hypernetwork take it; floating tensors of one dtype.
+
+    Shapes: target_latents and reference_latents [F, C, h, w]; reference_mask bool [F, h, w], True where the
+    reference is real and False where it is zero padding; first_frame_latents [C, h, w]; text_embeddings [T, D].
+    Scales: target and reference are multiplied by the VAE's scaling factor; the first frame is multiplied or
+    divided by it as the VAE's `invert_scale_latents` says.
+    """
+
+    target_latents: Tensor
+    reference_latents: Tensor
+    reference_mask: Tensor
+    first_frame_latents: Tensor
+    text_embeddings: Tensor
+    sample_seed: int
+    pair_id: str
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch of pairs.
+
+    Attributes:
+        target_latents: [B, F, C, h, w], posterior samples, already scaled for the DiT.
+        reference_latents: [B, F, C, h, w], posterior means, scaled, zero-padded to the geometry.
+        reference_mask: bool [B, F, h, w], True where the reference is real.
+        first_frame_latents: [B, C, h, w], scaled as the VAE's configuration says (`invert_scale_latents`).
+        text_embeddings: [B, T, D], caption dropout already applied (the empty caption's embedding).
+        sample_seeds: int64 [B] on the CPU; everything random about a sample (posterior draw, noise, timestep,
+            caption dropout) is a pure function of its seed.
+        pair_ids: B strings "target<-reference".
+    """
+
+    target_latents: Tensor
+    reference_latents: Tensor
+    reference_mask: Tensor
+    first_frame_latents: Tensor
+    text_embeddings: Tensor
+    sample_seeds: Tensor
+    pair_ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.pair_ids)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The same batch elsewhere; `dtype` changes floating tensors only, the seeds stay on the CPU."""
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and field.name != "sample_seeds":
+                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+        return replace(self, **moved)
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """The samples at `rows`, in that order."""
+        index = torch.as_tensor(list(rows), dtype=torch.long)
+        chosen = {
+            field.name: value[index.to(value.device)]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **chosen, pair_ids=[self.pair_ids[row] for row in rows])
+
+
+class BatchStream(Protocol):
+    """What delivers batches to a worker; made in `pipeline/`, picklable.
+
+    The loop says which global sample numbers a rank takes and in which order; the stream knows what sample
+    number n is (target, reference, seed) and fetches it.
+    """
+
+    def __call__(self, plan: Iterable[list[int]]) -> Iterator[TrainingBatch]:
+        """One batch per entry of `plan`, in its order, with the samples in the order of the numbers."""
+
+
+def pad_reference(latents: Tensor, shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
+    """Zero-pad a reference's latents [f, C, h', w'] to `shape` [F, C, h, w] at the end of each axis.
+
+    Returns:
+        the padded latents [F, C, h, w] and the mask, bool [F, h, w], True where they are real.
+
+    Raises:
+        BadBatch: the reference is larger than the shape, or has other channels.
+    """
+    frames, channels, height, width = latents.shape
+    if channels != shape[1] or frames > shape[0] or height > shape[2] or width > shape[3]:
+        raise BadBatch(
+            f"A reference's latents {tuple(latents.shape)} do not fit {tuple(shape)}: encode the reference with the"
+            " backbone that is trained."
+        )
+    padded = latents.new_zeros(shape)
+    padded[:frames, :, :height, :width] = latents
+    mask = torch.zeros(shape[0], shape[2], shape[3], dtype=torch.bool, device=latents.device)
+    mask[:frames, :height, :width] = True
+    return padded, mask
+
+
+def collate(samples: Sequence[Sample]) -> TrainingBatch:
+    """Stack samples into a batch.
+
+    Raises:
+        BadBatch: no samples, tensors of different shapes, or a reference without one real cell.
+    """
+    if not samples:
+        raise BadBatch("A batch needs at least one sample.")
+    first = samples[0]
+    latent = tuple(first.target_latents.shape)
+    if len(latent) != 4:
+        raise BadBatch(f"Sample {first.pair_id!r} has target latents {latent}; they must be [F, C, h, w].")
+    wanted = {
+        "target_latents": latent,
+        "reference_latents": latent,
+        "reference_mask": (latent[0], latent[2], latent[3]),
+        "first_frame_latents": latent[1:],
+        "text_embeddings": tuple(first.text_embeddings.shape),
+    }
+    for sample in samples:
+        for name, shape in wanted.items():
+            found = tuple(getattr(sample, name).shape)
+            if found != shape:
+                raise BadBatch(f"Sample {sample.pair_id!r} has {name} {found}; this batch needs {shape}.")
+        if not sample.reference_mask.any():
+            raise BadBatch(f"Sample {sample.pair_id!r} has an empty reference: its mask is False everywhere.")
+    return TrainingBatch(
+        **{name: torch.stack([getattr(sample, name) for sample in samples]) for name in wanted},
+        sample_seeds=torch.tensor([sample.sample_seed for sample in samples], dtype=torch.int64),
+        pair_ids=[sample.pair_id for sample in samples],
+    )

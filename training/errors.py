@@ -1,0 +1,32 @@
+"""Errors of the training room: one root, one class per kind of bad request.
+
+A message says what is wrong with the value, what would be right, and what to type.
+"""
+
+
+class TrainingError(Exception):
+    """Root of every error a caller of `training/` can cause and repair."""
+
+
+class InvalidGeometry(TrainingError):
+    """A sample geometry that the backbone cannot encode or denoise."""
+
+
+class BadBatch(TrainingError):
+    """Tensors that do not make a training batch: shapes, masks or counts that disagree."""
+
+
+class WeightsUnreachable(TrainingError):
+    """Weights that are neither on this machine nor to be had from the hub."""
+
+
+class UnsupportedBackbone(TrainingError):
+    """A backbone whose configuration the methods here do not implement."""
+
+
+class BadMethodSettings(TrainingError):
+    """Settings of a method that do not fit the backbone they are applied to."""
+
+
+class StateMismatch(TrainingError):
+    """Trained tensors that belong to another model: names or shapes differ."""
