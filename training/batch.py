@@ -15,9 +15,9 @@ class Sample:
     """One pair (target, reference) as the DiT and the hypernetwork take it; floating tensors of one dtype.
 
     Shapes: target_latents and reference_latents [F, C, h, w]; reference_mask bool [F, h, w], True where the
-    reference is real and False where it is zero padding; first_frame_latents [C, h, w]; text_embeddings [T, D].
-    Scales: target and reference are multiplied by the VAE's scaling factor; the first frame is multiplied or
-    divided by it as the VAE's `invert_scale_latents` says.
+    reference is real and False where it is zero padding; first_frame_latents [C, h, w]; text_embeddings [T,
+    D]. Scales: target and reference are multiplied by the VAE's scaling factor; the first frame is multiplied
+    or divided by it as the VAE's `invert_scale_latents` says.
     """
 
     target_latents: Tensor
@@ -98,8 +98,8 @@ def pad_reference(latents: Tensor, shape: tuple[int, int, int, int]) -> tuple[Te
     frames, channels, height, width = latents.shape
     if channels != shape[1] or frames > shape[0] or height > shape[2] or width > shape[3]:
         raise BadBatch(
-            f"A reference's latents {tuple(latents.shape)} do not fit {tuple(shape)}: encode the reference with the"
-            " backbone that is trained."
+            f"A reference's latents {tuple(latents.shape)} do not fit {tuple(shape)}: encode the reference"
+            " with the backbone that is trained."
         )
     padded = latents.new_zeros(shape)
     padded[:frames, :, :height, :width] = latents

@@ -11,8 +11,8 @@ class SampleGeometry:
     """Frames, height and width (pixels) of what a backbone denoises; at most as large as the stored clips.
 
     Raises:
-        InvalidGeometry: frames are not 4k + 1 (the VAE keeps the first frame and packs the others by four), or
-            height or width is no positive multiple of 16 (8 for the VAE, 2 for the DiT's patches).
+        InvalidGeometry: frames are not 4k + 1 (the VAE keeps the first frame and packs the others by four),
+            or height or width is no positive multiple of 16 (8 for the VAE, 2 for the DiT's patches).
     """
 
     num_frames: int = 49
@@ -23,13 +23,13 @@ class SampleGeometry:
         if self.num_frames < 1 or self.num_frames % 4 != 1:
             near = max(1, round((self.num_frames - 1) / 4) * 4 + 1)
             raise InvalidGeometry(
-                f"A sample cannot have {self.num_frames} frames: the VAE needs 4k + 1. Set num_frames to {near}."
+                f"A sample cannot have {self.num_frames} frames: the VAE needs 4k + 1. Set it to {near}."
             )
         for name, value in (("height", self.height), ("width", self.width)):
             if value < 16 or value % 16:
                 near = max(16, round(value / 16) * 16)
                 raise InvalidGeometry(
-                    f"A sample's {name} cannot be {value} pixels: it must be a multiple of 16. Set it to {near}."
+                    f"A sample's {name} cannot be {value} pixels, only multiples of 16. Set it to {near}."
                 )
 
     def __str__(self) -> str:
