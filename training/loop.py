@@ -1,0 +1,298 @@
+"""The training loop: Ray Train starts the workers, DeepSpeed steps the module, this says what a step is."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from training.blocks import prepare_blocks
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointWriter,
+    OptimizerState,
+    check_identity,
+    checkpoint_path,
+    checkpoint_step,
+    newest_checkpoint,
+    read_checkpoint,
+    read_state,
+)
+from training.config import TrainSettings
+from training.errors import TrainingError
+from training.run_folder import Diverged, RunFolder
+from training.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
+from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row
+
+if TYPE_CHECKING:
+    from training.batch import BatchStream
+    from training.engine import Engine
+
+Progress = Callable[[int, int | None, dict], None]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What is trained, how, and where it is kept.
+
+    Attributes:
+        settings: of the loop.
+        module: builds the method's module (frozen backbone and all that trains) inside a worker; picklable.
+            Its forward takes a TrainingBatch and returns a Loss: the batch's mean.
+        run_dir: the run's folder, on storage that all workers share. A run that is there already goes on.
+        run_id: names the run in Ray's dashboard.
+        identity: what the tensors belong to (method, backbone, data snapshot …), JSON; a run folder with
+            another identity is refused.
+        evaluate: called by every worker with the module (averaged weights bound, no gradients) and the step
+            after each `evaluate_every` steps; what it returns is logged as eval/<name>.
+    """
+
+    settings: TrainSettings
+    module: Callable[[], nn.Module]
+    run_dir: Path
+    run_id: str = "train"
+    identity: dict = field(default_factory=dict)
+    evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        step: optimizer steps done in all.
+        checkpoint: of that step.
+        metrics: the last row of the file at metrics_path.
+        seconds: that this call took.
+        resumed_from: the step at which this call began.
+    """
+
+    step: int
+    checkpoint: Path
+    metrics: dict[str, float]
+    metrics_path: Path
+    seconds: float
+    resumed_from: int
+
+
+def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None) -> TrainResult:
+    """Train to the end, from the newest good checkpoint in the run's folder if there is one.
+
+    Lost workers are replaced, and the run goes on from its newest checkpoint; so does a later call after the
+    driver itself was lost. On CPUs in fp32 the result equals an uninterrupted run's bit for bit.
+
+    Args:
+        job: what to train.
+        stream: delivers the batches, in each worker.
+        progress: called about twice a second with (steps done, steps in all, last row).
+
+    Raises:
+        CheckpointError: the folder holds another model's run.
+        Diverged: the loss or the gradient norm is not finite, or the norm exploded.
+        TrainingError: a worker cannot be set up as asked.
+    """
+    begin = time.monotonic()
+    # Ray's workers have another working directory.
+    folder = RunFolder(Path(job.run_dir).resolve(), attempt=f"{os.getpid()}-{time.time_ns()}")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    found = newest_checkpoint(folder.checkpoints)
+    if found is not None:
+        check_identity(found, job.identity)
+    first = read_state(found)["step"] if found is not None else 0
+    if first < job.settings.steps:
+        for workers in range(job.settings.min_workers, job.settings.max_workers + 1):
+            worker_accumulation(job.settings, workers)
+        with Follow(folder.metrics, job.settings.steps, progress):
+            _run_workers(job, stream, folder)
+    last = newest_checkpoint(folder.checkpoints)
+    if last is None or read_state(last)["step"] < job.settings.steps:
+        raise TrainingError(
+            f"The workers ended before step {job.settings.steps}; run the same command again."
+        )
+    return TrainResult(
+        step=read_state(last)["step"],
+        checkpoint=last,
+        metrics=last_row(folder.metrics) or {},
+        metrics_path=folder.metrics,
+        seconds=time.monotonic() - begin,
+        resumed_from=first,
+    )
+
+
+def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
+    """Have Ray Train run `_work` in every worker, again after a loss of one, until it returns."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    if not ray.is_initialized():
+        ray.init()
+    settings = job.settings
+    gpu = settings.device == "cuda" or (
+        settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
+    )
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": job, "stream": stream, "folder": folder},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": settings.worker_cpus, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=f"{job.run_id}-{folder.attempt}",
+            storage_path=str(folder.path / "ray"),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        if (stopped := folder.stopped()) is not None:
+            raise stopped from error
+        raise
+    if (stopped := folder.stopped()) is not None:
+        raise stopped
+
+
+def _work(config: dict) -> None:
+    """One worker. What a person has to put right is recorded, so that no restart tries it again."""
+    job, stream, folder = config["job"], config["stream"], config["folder"]
+    if folder.stopped() is not None:
+        return
+    try:
+        _train(job, stream, folder)
+    except Diverged as error:  # every worker comes to this conclusion in the same step
+        if dist.get_rank() == 0:
+            folder.stop(error)
+    except TrainingError as error:
+        folder.stop(error)
+        raise
+
+
+def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
+    from training.engine import Engine  # imports DeepSpeed, which the driver does without
+
+    settings, device = job.settings, _device()
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    accumulation = worker_accumulation(settings, world_size)
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    torch.set_num_threads(settings.worker_threads or max(1, len(os.sched_getaffinity(0)) // world_size))
+
+    checkpoint = _agreed_checkpoint(folder, device)
+    first, samples = (checkpoint.step, checkpoint.samples) if checkpoint else (0, 0)
+    torch.manual_seed(settings.seed)
+    module = job.module().to(device)
+    prepare_blocks(module, settings)
+    engine = Engine(module, settings, world_size, device, checkpoint.optimizer if checkpoint else None)
+    record = _Record(job, folder, first, dtype) if rank == 0 else None
+    batches = stream(sample_plan(settings, rank, world_size, first, samples))
+    clock = StepClock(settings.samples_per_step)
+
+    for step in range(first, settings.steps):
+        torch.manual_seed(step_seed(settings.seed, step, rank))
+        done, rate = step + 1, learning_rate(step, settings)
+        measured: dict[str, Tensor] = {}
+        for micro in range(accumulation):
+            with clock.waiting():
+                batch = next(batches)
+            loss, metrics = engine.accumulate(batch.to(device, dtype))
+            for name, value in {**metrics, "loss": loss}.items():
+                measured[name] = measured.get(name, 0) + value.double() / accumulation
+            if micro < accumulation - 1:
+                engine.skip()
+        samples += settings.samples_per_step
+        row = {"step": done, "samples": samples, "lr": rate, **_mean_over_workers(measured, device)}
+        log = done % settings.log_every == 0 or done == settings.steps
+        if log:
+            row |= _norms_by_part(engine)
+
+        # A loss that is not finite is seen before it touches the weights; the norm is known after the step.
+        why = divergence(row["loss"], 0.0, settings.max_grad_norm)
+        if why is None:
+            row["grad_norm"] = engine.step(rate)
+            why = divergence(row["loss"], row["grad_norm"], settings.max_grad_norm)
+        if why is not None:
+            if record is not None:
+                record.close()
+            raise diverged(done, why, newest_checkpoint(folder.checkpoints) if rank == 0 else None)
+        engine.update_ema(done)
+        clock.step()
+
+        if job.evaluate and settings.evaluate_every and done % settings.evaluate_every == 0:
+            with torch.no_grad(), engine.ema_weights():
+                row |= {f"eval/{name}": value for name, value in job.evaluate(engine.module, done).items()}
+            log = True
+        if log and record is not None:
+            record.log.write(row | clock.columns() | {"workers": world_size})
+        if done % settings.checkpoint_every == 0 or done == settings.steps:
+            state = engine.state(keep=rank == 0)
+            if record is not None:
+                record.save(state, samples)
+    if record is not None:
+        record.close()
+
+
+class _Record:
+    """What the first worker writes: the rows and the checkpoints. Opening it cuts the rows after `step`."""
+
+    def __init__(self, job: TrainJob, folder: RunFolder, step: int, dtype: torch.dtype):
+        settings = job.settings
+        token = folder.claim()
+        allowed = partial(folder.check_owner, token)
+        self._job = job
+        self.log = RunLog(folder, step, settings.tensorboard, allowed)
+        self._writer = CheckpointWriter(
+            folder.checkpoints, settings.keep_last, settings.keep_every, dtype, allowed
+        )
+
+    def save(self, state: OptimizerState, samples: int) -> None:
+        self.log.flush()
+        settings = self._job.settings.model_dump(mode="json")
+        self._writer.save(Checkpoint(state, samples, self._job.identity, settings))
+
+    def close(self) -> None:
+        """Everything is on disk when this returns."""
+        self.log.close()
+        self._writer.wait()
+
+
+def _device() -> torch.device:
+    from ray.train.torch import get_device
+
+    return get_device()
+
+
+def _agreed_checkpoint(folder: RunFolder, device: torch.device) -> Checkpoint | None:
+    """The newest good checkpoint as the first worker sees it: the others take the same step."""
+    step = torch.full((1,), -1, dtype=torch.int64, device=device)
+    if dist.get_rank() == 0 and (newest := newest_checkpoint(folder.checkpoints)) is not None:
+        step.fill_(checkpoint_step(newest))
+    dist.broadcast(step, src=0)
+    if int(step) < 0:
+        return None
+    return read_checkpoint(checkpoint_path(folder.checkpoints, int(step)))
+
+
+def _mean_over_workers(values: dict[str, Tensor], device: torch.device) -> dict[str, float]:
+    names = sorted(values)
+    means = torch.stack([values[name].to(device) for name in names])
+    dist.all_reduce(means)
+    return dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
+
+
+def _norms_by_part(engine: "Engine") -> dict[str, float]:
+    """Gradient norm of each part of the method, before clipping; every worker has to call it."""
+    squares: dict[str, float] = {}
+    for part, gradient in engine.gradients_by_part():
+        squares[part] = squares.get(part, 0.0) + float(gradient.norm()) ** 2
+    return {f"grad_norm/{part}": math.sqrt(square) for part, square in squares.items()}

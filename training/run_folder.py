@@ -1,0 +1,89 @@
+"""The folder of a training run: where things lie, who may write, how the run ended.
+
+    checkpoints/step-…/     see checkpoint.py
+    metrics.jsonl           one row per logged step
+    tensorboard/            the same, as curves
+    outcome.json            what stopped the run for good, if something did
+    owner                   token of the worker group that writes now
+
+On a cluster the folder is on storage that every worker and the driver share.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.errors import TrainingError
+
+
+class LostRun(RuntimeError):
+    """Another worker group has taken over this run: a restart, while this process was thought dead."""
+
+
+class Diverged(TrainingError):
+    """The loss or a gradient is not finite, or the gradient norm exploded."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Args:
+    path: the run's folder.
+    attempt: one call of `train`; an outcome of an earlier call does not count.
+    """
+
+    path: Path
+    attempt: str
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def claim(self) -> str:
+        """Make the caller the only one that may write; returns the token that says so."""
+        token = uuid.uuid4().hex
+        write_atomically(self.path / "owner", token)
+        return token
+
+    def check_owner(self, token: str) -> None:
+        """Raises LostRun when somebody else has claimed the folder since."""
+        if (self.path / "owner").read_text() != token:
+            raise LostRun(f"{self.path} is written by a newer worker group; this one stops.")
+
+    def stop(self, error: TrainingError) -> None:
+        """Record that the run cannot go on, so that a restarted worker group does not try again."""
+        outcome = {
+            "attempt": self.attempt,
+            "diverged": isinstance(error, Diverged),
+            "message": str(error),
+        }
+        write_atomically(self.path / "outcome.json", json.dumps(outcome))
+
+    def stopped(self) -> TrainingError | None:
+        """What stopped this attempt for good."""
+        try:
+            outcome = json.loads((self.path / "outcome.json").read_text())
+        except FileNotFoundError:
+            return None
+        if outcome["attempt"] != self.attempt:
+            return None
+        return (Diverged if outcome["diverged"] else TrainingError)(outcome["message"])
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small file as a whole: a reader sees the old text or the new one."""
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
