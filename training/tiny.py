@@ -1,0 +1,142 @@
+"""A backbone of the real classes with small random weights, in the hub's layout on disk.
+
+It shows that everything runs; what it generates is noise.
+"""
+
+import math
+import shutil
+import string
+import tempfile
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXTransformer3DModel,
+)
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
+from training.geometry import SampleGeometry
+
+TINY_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
+TINY_TEXT_TOKENS = 226
+# Raised when the recipe changes, so that weights of an older one in the cache are not taken for these.
+RECIPE = 1
+
+_WORDS = """
+a an the of in on at to and or with without over under behind before beside from into through
+against is are it its this that one two three four red green blue yellow orange purple white black
+grey pink brown dark light bright small large round square soft hard wooden metal glass stone
+plastic rubber ball cube box cup bottle chair table lamp book car tree flower leaf rock house tower
+bridge bird fish cat dog horse person man woman child face hand robot star heart ring cone cylinder
+pyramid sphere torus sky sea water fire smoke cloud sand grass snow wall floor field street room
+forest city background foreground pattern texture checkered striped dotted gradient noise centre
+left right top bottom slowly quickly stands lies hangs floats moves turns melts grows shrinks camera
+scene video view close still
+"""
+
+
+def write_tiny_backbone(
+    folder: Path | str,
+    seed: int = 0,
+    geometry: SampleGeometry = TINY_GEOMETRY,
+    max_text_tokens: int = TINY_TEXT_TOKENS,
+) -> Path:
+    """Write a CogVideoX image-to-video pipeline with random weights drawn from `seed`; return `folder`.
+
+    VAE: 16 latent channels, 4× in time, 8× in space, block channels 8, 16, 32, 32, its latents scaled to unit
+    variance. DiT: 4 layers of width 128. T5: width 32. `folder` appears complete or not at all, also when
+    several processes write it at once.
+    """
+    folder = Path(folder)
+    if (folder / "model_index.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _pipeline(seed, geometry, max_text_tokens).save_pretrained(building)
+        building.rename(folder)
+    except OSError:
+        # Another process was first: its folder is the same. Anything else is a real failure.
+        if not (folder / "model_index.json").exists():
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogVideoXImageToVideoPipeline:
+    tokenizer = _tokenizer()
+    text_config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
+    vae_config = VAE_5B_I2V | {
+        "block_out_channels": (8, 16, 32, 32),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "sample_height": geometry.height,
+        "sample_width": geometry.width,
+    }
+    frames, _, height, width = geometry.latent_shape(vae_config)
+    transformer_config = TRANSFORMER_5B_I2V | {
+        "num_layers": 4,
+        "num_attention_heads": 4,
+        "attention_head_dim": 32,
+        "time_embed_dim": 64,
+        "text_embed_dim": text_config.d_model,
+        "max_text_seq_length": max_text_tokens,
+        "sample_frames": (frames - 1) * vae_config["temporal_compression_ratio"] + 1,
+        "sample_height": height,
+        "sample_width": width,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = AutoencoderKLCogVideoX(**vae_config)
+        _calibrate(vae, geometry)
+        return CogVideoXImageToVideoPipeline(
+            tokenizer=tokenizer,
+            text_encoder=T5EncoderModel(text_config).eval(),
+            vae=vae.eval(),
+            transformer=CogVideoXTransformer3DModel(**transformer_config).eval(),
+            scheduler=CogVideoXDDIMScheduler.from_config(SCHEDULER_5B_I2V),
+        )
+
+
+@torch.no_grad()
+def _calibrate(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
+    """Give the latents what a trained VAE gives them: a narrow posterior, unit variance after scaling."""
+    out = vae.encoder.conv_out.conv
+    channels = vae.config.latent_channels
+    out.weight[channels:] = 0
+    out.bias[channels:] = -10.0
+    probe = torch.rand(1, 3, 5, 4, 6) * 2 - 1
+    probe = torch.nn.functional.interpolate(
+        probe, size=(5, geometry.height, geometry.width), mode="trilinear"
+    )
+    mean = vae.encode(probe).latent_dist.mode()
+    centre = mean.mean(dim=(0, 2, 3, 4))
+    gain = 1 / (vae.config.scaling_factor * (mean - centre.view(1, -1, 1, 1, 1)).std())
+    out.weight[:channels] *= gain
+    out.bias[:channels] = (out.bias[:channels] - centre) * gain
+
+
+def _tokenizer() -> T5Tokenizer:
+    """A unigram tokenizer of T5's kind: common words of a caption whole, everything else by character."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)]
+    pieces += [
+        (f"▁{word}", -6.0 - math.log(1 + rank)) for rank, word in enumerate(dict.fromkeys(_WORDS.split()))
+    ]
+    pieces += [(character, -14.0) for character in string.ascii_letters + string.digits + string.punctuation]
+    pieces += [(ending, -9.0) for ending in ("ing", "ed", "er", "es", "ly", "tion")]
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=226)
