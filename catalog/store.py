@@ -46,6 +46,7 @@ class Catalog:
         uri: absolute path or `s3://bucket/prefix`.
         spec: geometry of the clips in it.
         pinned: version of every table for a view of the past, else None.
+        tables: the Lance tables beneath, for this room's own modules.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Catalog:
         self.spec = spec
         self.storage_options = storage_options
         self.pinned = pinned
-        self._tables = Tables(uri, storage_options, pinned)
+        self.tables = Tables(uri, storage_options, pinned)
 
     @classmethod
     def create(
@@ -77,10 +78,10 @@ class Catalog:
         catalog = cls(uri, spec, storage_options)
         try:
             for name in (ANCHOR, *SCHEMAS):
-                catalog._tables.ensure(name, spec)
+                catalog.tables.ensure(name, spec)
         except OSError as error:
             raise CatalogError(f"Cannot write a catalogue at {uri}: {error}.") from error
-        found = catalog._tables.spec()
+        found = catalog.tables.spec()
         if found != spec:
             raise SpecMismatch(
                 f"The catalogue at {uri} holds clips of {found.spec_id}, not of {spec.spec_id}. "
@@ -102,11 +103,11 @@ class Catalog:
             raise CatalogNotFound(f"There is no catalogue at {uri}. {hint}")
         catalog = cls(uri, ClipSpec(), storage_options)
         try:
-            catalog.spec = catalog._tables.spec()
+            catalog.spec = catalog.tables.spec()
         except CatalogIncomplete as error:
             raise CatalogNotFound(f"{uri} is not a catalogue: it has no clips table. {hint}") from error
         for name in SCHEMAS:
-            catalog._tables.handle(name)
+            catalog.tables.handle(name)
         return catalog
 
     # Reading
@@ -129,7 +130,7 @@ class Catalog:
         Raises:
             UnknownTable, UnknownColumn: a name that is not there.
         """
-        handle = self._tables.handle(table)
+        handle = self.tables.handle(table)
         columns = self._readable(handle, table, columns)
         query = handle.search().select(columns)
         if where is not None:
@@ -138,10 +139,14 @@ class Catalog:
         rows = query.limit(1 if limit == 0 else limit).to_arrow()
         return rows.slice(0, 0) if limit == 0 else rows
 
+    def schema(self, table: str) -> pa.Schema:
+        """The table's columns as they are now, vectors included."""
+        return self.tables.handle(table).schema
+
     def count(self, table: str, where: Expr | None = None) -> int:
         """How many rows, or how many that match."""
         if where is None:
-            return self._tables.handle(table).count_rows()
+            return self.tables.handle(table).count_rows()
         return self.scan(table, columns=KEYS[table][:1], where=where).num_rows
 
     def get(self, table: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -206,19 +211,19 @@ class Catalog:
         Raises:
             VectorMismatch: the column is there with another length or embedder.
         """
-        self._tables.refuse_when_pinned()
-        handle = self._tables.handle(table)
+        self.tables.refuse_when_pinned()
+        handle = self.tables.handle(table)
         wanted = pa.field(
             column, pa.list_(pa.float32(), dim), metadata={_EMBEDDER: embedder_id} if embedder_id else None
         )
         if column not in handle.schema.names:
             try:
-                self._tables.commit(table, lambda t: t.add_columns(wanted))
+                self.tables.commit(table, lambda t: t.add_columns(wanted))
             except ValueError:
                 # Another process was first; whether with the same vectors is checked like any old column.
-                if column not in self._tables.handle(table).schema.names:
+                if column not in self.tables.handle(table).schema.names:
                     raise
-        found = self._tables.handle(table).schema.field(column)
+        found = self.tables.handle(table).schema.field(column)
         if found.type != wanted.type:
             raise VectorMismatch(
                 f"{table}.{column} holds {found.type}, not vectors of length {dim}. "
@@ -237,7 +242,7 @@ class Catalog:
         Args:
             keep: longer than the longest job that may still read an old version without a snapshot.
         """
-        self._tables.refuse_when_pinned()
+        self.tables.refuse_when_pinned()
         for name in SCHEMAS:
             rows = _MEDIA_ROWS_PER_FRAGMENT if name == "media" else _ROWS_PER_FRAGMENT
 
@@ -245,9 +250,9 @@ class Catalog:
             def merge_files(t: LanceTable, rows: int = rows) -> None:
                 t.to_lance().optimize.compact_files(target_rows_per_fragment=rows)
 
-            self._tables.commit(name, merge_files)
-            self._tables.commit(name, lambda t: t.to_lance().optimize.optimize_indices())
-            self._tables.handle(name).to_lance().cleanup_old_versions(
+            self.tables.commit(name, merge_files)
+            self.tables.commit(name, lambda t: t.to_lance().optimize.optimize_indices())
+            self.tables.handle(name).to_lance().cleanup_old_versions(
                 older_than=keep, error_if_tagged_old_versions=False
             )
 
@@ -256,9 +261,7 @@ class Catalog:
     def versions(self) -> dict[str, int]:
         """Version of every table, as this handle reads it."""
         return (
-            dict(self.pinned)
-            if self.pinned
-            else {name: self._tables.handle(name).version for name in SCHEMAS}
+            dict(self.pinned) if self.pinned else {name: self.tables.handle(name).version for name in SCHEMAS}
         )
 
     def snapshot(self) -> Snapshot:
@@ -266,7 +269,7 @@ class Catalog:
         versions = self.versions()
         if self.pinned is None:
             for name, version in versions.items():
-                self._tables.tag(name, version)
+                self.tables.tag(name, version)
         return Snapshot(versions)
 
     def at(self, snapshot: Snapshot) -> Catalog:
@@ -280,7 +283,7 @@ class Catalog:
             raise SnapshotMissing(f"The snapshot does not fit this catalogue's tables: {sorted(unknown)}.")
         view = Catalog(self.uri, self.spec, self.storage_options, dict(snapshot.versions))
         for name in SCHEMAS:
-            view._tables.handle(name)
+            view.tables.handle(name)
         return view
 
     # Inside
@@ -301,7 +304,7 @@ class Catalog:
         return list(columns)
 
     def _blobs(self, column: str, clip_ids: Sequence[str]) -> dict[str, bytes]:
-        handle = self._tables.handle("media")
+        handle = self.tables.handle("media")
         found: dict[str, bytes] = {}
         for start in range(0, len(clip_ids), _KEYS_PER_QUERY):
             wanted = list(clip_ids[start : start + _KEYS_PER_QUERY])
@@ -313,8 +316,8 @@ class Catalog:
         return found
 
     def _merge(self, table: str, rows: Rows, *, partial: bool) -> int:
-        self._tables.refuse_when_pinned()
-        handle = self._tables.handle(table)
+        self.tables.refuse_when_pinned()
+        handle = self.tables.handle(table)
         if not len(rows):
             return 0
         blobs = handle.blob_columns()
@@ -332,7 +335,7 @@ class Catalog:
             result = merge.execute(data, on_bad_vectors="null")
             return result.num_updated_rows + result.num_inserted_rows
 
-        return self._tables.commit(table, commit)
+        return self.tables.commit(table, commit)
 
 
 def _absolute(uri: str | Path) -> str:

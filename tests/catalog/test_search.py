@@ -1,0 +1,187 @@
+"""Search by words, vectors and filters, with and without indices."""
+
+import random
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from catalog.errors import BadFilter, CatalogError, VectorMismatch
+from catalog.search import clip_filter, search_text, search_vector
+from catalog.store import Catalog
+from catalog.words import words
+
+CATEGORIES = [
+    {"category_id": "melt", "name": "Melt", "aliases": ["Melt it", "liquefy"], "state": "active"},
+    {"category_id": "explode", "name": "Explode", "aliases": None, "state": "active"},
+    {"category_id": "cluster-7", "name": "Dissolve_away", "state": "merged", "merged_into": "melt"},
+]
+CLIPS = [
+    {"clip_id": "1", "caption": "A red ball on grass", "category_id": "melt", "source_uri": "a.mp4"},
+    {"clip_id": "2", "caption": "A blue car melting in the sun", "category_id": "explode", "motion": 0.9},
+    {"clip_id": "3", "caption": "A red car", "category_id": "explode", "motion": 0.1},
+    {"clip_id": "4", "caption": "Café with a dragon", "category_id": None},
+    {"clip_id": "5", "caption": None, "category_id": "cluster-7"},
+]
+SCANNED, INDEXED = 10_000, 1
+
+
+@pytest.fixture
+def filled(catalog) -> Catalog:
+    catalog.upsert("categories", CATEGORIES)
+    catalog.upsert("clips", CLIPS)
+    return catalog
+
+
+def ids(found: list[dict]) -> list[str]:
+    return [row["clip_id"] for row in found]
+
+
+@pytest.mark.parametrize("index_rows", [SCANNED, INDEXED])
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("dragon", "4"),
+        ("DRAGONS", "4"),
+        ("red", "13"),
+        ("car", "23"),
+        ("melt", "125"),
+        ("liquefy", "15"),
+        ("dissolve", "15"),
+        ("explode", "23"),
+        ("unicorn", ""),
+        ("", ""),
+        ("' OR 1=1 --", ""),
+        ('"', ""),
+    ],
+)
+def test_words_are_found_in_captions_category_names_and_aliases(filled, query, expected, index_rows):
+    # Clip 5 lies in a category that was merged into `melt`: either's names find both.
+    assert "".join(sorted(ids(search_text(filled, query, index_rows=index_rows)))) == expected
+
+
+@pytest.mark.parametrize("index_rows", [SCANNED, INDEXED])
+def test_a_result_says_what_was_found_and_the_effect_comes_before_the_mere_word(filled, index_rows):
+    found = search_text(filled, "melt", index_rows=index_rows)
+    assert found[0].pop("score") > found[2]["score"] > 0
+    assert found[0] == {
+        "clip_id": "1",
+        "category": "Melt",
+        "category_id": "melt",
+        "caption": "A red ball on grass",
+        "source_uri": "a.mp4",
+    }
+    assert found[1]["category"] == "Melt"
+    assert ids(found)[-1] == "2"
+    assert ids(search_text(filled, "melt a red ball", limit=1, index_rows=index_rows)) == ["1"]
+    assert search_text(filled, "melt", limit=0, index_rows=index_rows) == []
+
+
+@pytest.mark.parametrize("index_rows", [SCANNED, INDEXED])
+def test_a_search_is_right_at_once_after_every_write_and_after_compaction(filled, index_rows):
+    def found(query: str) -> list[str]:
+        return sorted(ids(search_text(filled, query, index_rows=index_rows)))
+
+    assert found("unicorn") == []
+    filled.upsert("clips", [{"clip_id": "6", "caption": "a unicorn"}, {**CLIPS[3], "caption": "no beast"}])
+    assert found("unicorn") == ["6"]
+    assert found("dragon") == []
+    filled.update("clips", [{"clip_id": "6", "motion": 0.3}])
+    assert found("unicorn") == ["6"]
+    filled.update("clips", [{"clip_id": "6", "caption": "a griffin"}])
+    assert (found("unicorn"), found("griffin")) == ([], ["6"])
+    filled.compact(keep=timedelta(0))
+    assert (found("unicorn"), found("griffin"), found("red")) == ([], ["6"], ["1", "3"])
+
+
+@pytest.mark.parametrize("index_rows", [SCANNED, INDEXED])
+def test_a_filter_narrows_a_search(filled, index_rows):
+    where = clip_filter(filled, "motion > 0.5")
+    assert ids(search_text(filled, "car", where, index_rows=index_rows)) == ["2"]
+    where = clip_filter(filled, "category = 'Melt it'")
+    assert ids(search_text(filled, "red melt", where, index_rows=index_rows)) == ["1", "5"]
+
+
+def test_an_index_finds_the_same_best_clips_as_a_scan(catalog):
+    rng = random.Random(0)
+    vocabulary = ["red", "blue", "ball", "car", "dog", "tree", "house", "sun", "melt", "boat"]
+    catalog.upsert("categories", CATEGORIES)
+    rows = [
+        {
+            "clip_id": f"{n:04}",
+            "caption": " ".join(rng.choices(vocabulary, k=5)),
+            "category_id": rng.choice(["melt", "explode", None]),
+        }
+        for n in range(400)
+    ]
+    catalog.upsert("clips", rows)
+    for query in ("melt ball", "explode", "dog house"):
+        scanned = search_text(catalog, query, limit=1_000, index_rows=SCANNED)
+        indexed = search_text(catalog, query, limit=1_000, index_rows=INDEXED)
+        assert sorted(ids(scanned)) == sorted(ids(indexed))
+        # Few results asked for are the first of many, also where several categories compete.
+        scores = [row["score"] for row in indexed]
+        few = search_text(catalog, query, limit=7, index_rows=INDEXED)
+        assert [row["score"] for row in few] == pytest.approx(scores[:7])
+
+
+def test_a_snapshot_is_searched_as_it_was(filled):
+    past = filled.at(filled.snapshot())
+    filled.upsert("clips", [{"clip_id": "4", "caption": "a unicorn"}])
+    assert ids(search_text(past, "dragon", index_rows=INDEXED)) == ["4"]
+    assert search_text(past, "unicorn", index_rows=INDEXED) == []
+
+
+def test_a_vector_finds_its_nearest_by_angle_and_skips_clips_without_one(filled):
+    filled.ensure_vectors("clips", "embedding", 16)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(4, 16))
+    filled.update(
+        "clips", [{"clip_id": str(n + 1), "embedding": vectors[n] * (n + 1)} for n in range(4)]
+    )  # clip 5 has none
+    query = vectors[2] + 0.1 * vectors[0]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = unit @ query / np.linalg.norm(query)
+    found = search_vector(filled, query)
+    assert ids(found) == [str(n + 1) for n in np.argsort(-similarity)]
+    assert [row["score"] for row in found] == pytest.approx(sorted(similarity, reverse=True), abs=1e-5)
+    assert found[0]["category"] == "Explode"
+    assert ids(search_vector(filled, query, limit=2)) == ids(found)[:2]
+    assert ids(search_vector(filled, query, clip_filter(filled, "category = 'melt'"))) == ["1"]
+    assert search_vector(filled, query, limit=0) == []
+
+
+def test_a_vector_that_cannot_be_compared_is_refused(filled):
+    with pytest.raises(CatalogError, match="video2lora embed"):
+        search_vector(filled, [1.0] * 16)
+    filled.ensure_vectors("clips", "embedding", 16)
+    with pytest.raises(VectorMismatch, match="length 8"):
+        search_vector(filled, [1.0] * 8)
+    for bad in ([0.0] * 16, [float("nan")] * 16):
+        with pytest.raises(VectorMismatch, match="finite and not zero"):
+            search_vector(filled, bad)
+    assert search_vector(filled, [1.0] * 16) == []
+
+
+def test_a_clip_filter_knows_categories_by_name_and_alias(filled):
+    def found(where: str) -> str:
+        return "".join(
+            sorted(filled.scan("clips", ["clip_id"], clip_filter(filled, where))["clip_id"].to_pylist())
+        )
+
+    assert found("category = 'melt'") == "15"
+    assert found("category = 'MELT_IT'") == "15"
+    assert found("category != 'explode'") == "15"
+    assert found("category in ('Explode', 'liquefy') and motion is null") == "15"
+    assert found("category = 'dissolve away'") == "15"
+    assert found("category is null") == "4"
+    with pytest.raises(BadFilter, match="no category named 'explod'; nearest: 'Explode'"):
+        found("category = 'explod'")
+
+
+def test_words_fold_case_accents_and_the_endings_captions_vary_in():
+    assert len({tuple(words(w)) for w in ("melt", "Melts", "melted", "MELTING")}) == 1
+    assert len({tuple(words(w)) for w in ("run", "running", "runs")}) == 1
+    assert words("Café_au-lait, 3x") == words("cafe au lait 3x")
+    assert words("ball") != words("bald")
+    assert words(None) == words("  -- ") == []
