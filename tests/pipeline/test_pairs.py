@@ -133,11 +133,11 @@ def test_a_category_of_one_clip_is_left_out_and_named():
 
 
 def test_no_pairs_at_all_is_one_sentence_with_the_reasons():
-    with pytest.raises(NoPairs, match="lonely: 2.*two usable clips"):
+    with pytest.raises(NoPairs, match=r"lonely: 2.*two usable clips"):
         plan(clips({"a": 1, "b": 1}))
     with pytest.raises(NoPairs, match="other licence: 4"):
         plan(clips({"a": 4}), licences=["cc0"])
-    with pytest.raises(NoPairs, match="no clips|clips: 0|paired"):
+    with pytest.raises(NoPairs, match="no clips"):
         plan([])
 
 

@@ -1,0 +1,184 @@
+"""Where an open_clip model comes from: made on the spot, a file or folder, or the hub."""
+
+import hashlib
+import json
+import os
+import shutil
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import huggingface_hub
+import open_clip
+import torch
+from open_clip.factory import get_model_config, get_pretrained_cfg
+from safetensors.torch import save_file
+
+from pipeline.errors import PipelineError
+
+TINY = {
+    # The vocabulary is that of the tokenizer inside open_clip, so that words need no download either.
+    "embed_dim": 64,
+    "vision_cfg": {
+        "image_size": 64,
+        "layers": 2,
+        "width": 64,
+        "head_width": 32,
+        "patch_size": 16,
+        "pool_type": "avg",
+    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
+PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
+HUB_TIMEOUT = 8.0
+
+
+class UnknownEmbedder(PipelineError):
+    """No such model, or no such weights of it."""
+
+
+class EmbedderUnreachable(PipelineError):
+    """The weights are neither on this machine nor can they be downloaded."""
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """Where a model lies on this machine.
+
+    Attributes:
+        name: what open_clip is asked for: a name it knows, or "local-dir:<folder>".
+        config: the architecture, as open_clip describes it.
+        weights: the weights file.
+        options: further arguments of open_clip.create_model_and_transforms.
+    """
+
+    name: str
+    config: dict
+    weights: Path
+    options: dict = field(default_factory=dict)
+
+    def embedder_id(self, frames: int) -> str:
+        """A fingerprint of everything a vector depends on; 16 hex digits after the model's name."""
+        digest = hashlib.sha256(json.dumps([self.config, self.options, frames], sort_keys=True).encode())
+        with self.weights.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        label = "local" if self.name.startswith("local-dir:") else self.name
+        return f"{label}-{digest.hexdigest()[:16]}"
+
+
+def find_clip(model: str, pretrained: str) -> ClipFiles:
+    """Locate a model, writing or downloading its weights where that is due.
+
+    Raises:
+        UnknownEmbedder: open_clip has no such model or tag, or the folder holds none.
+        EmbedderUnreachable: the weights are not here and the hub does not answer (found out in seconds).
+    """
+    if pretrained.startswith("random:"):
+        return _from_folder(_random_weights(model, pretrained.removeprefix("random:")))
+    if Path(pretrained).is_dir():
+        return _from_folder(Path(pretrained))
+    config = _builtin(model)
+    if Path(pretrained).is_file():
+        return ClipFiles(model, config, Path(pretrained))
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained not in tags:
+        raise UnknownEmbedder(
+            f"{pretrained!r} is no file, no folder and no tag of {model}. Set `embed.pretrained`; "
+            f"the tags are {', '.join(tags) or 'none'}."
+        )
+    tag = get_pretrained_cfg(model, pretrained)
+    options = {f"image_{key}": tag[key] for key in PREPROCESS if key in tag}
+    return ClipFiles(
+        model,
+        config,
+        _download(model, pretrained),
+        options | {"force_quick_gelu": tag.get("quick_gelu", False)},
+    )
+
+
+def cache_folder() -> Path:
+    """Where made or downloaded weights are kept: $VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
+    return Path(os.environ.get("VIDEO2LORA_CACHE") or Path.home() / ".cache" / "video2lora")
+
+
+def _builtin(model: str) -> dict:
+    config = get_model_config(model)
+    if config is None:
+        raise UnknownEmbedder(
+            f"open_clip has no model {model!r}. Set `embed.model` to a name from open_clip.list_models(), "
+            "such as ViT-L-14, or to tiny with `embed.pretrained` random:0."
+        )
+    return config
+
+
+def _from_folder(folder: Path) -> ClipFiles:
+    described = folder / "open_clip_config.json"
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if not described.is_file() or weights is None:
+        raise UnknownEmbedder(
+            f"{folder} is not an open_clip model: it needs open_clip_config.json and {WEIGHT_FILES[0]}. "
+            "Set `embed.pretrained` to such a folder, a weights file or a tag."
+        )
+    stored = json.loads(described.read_text())
+    config = stored["model_cfg"] | {"preprocess": stored.get("preprocess_cfg", {})}
+    return ClipFiles(f"local-dir:{folder}", config, weights)
+
+
+def _random_weights(name: str, seed: str) -> Path:
+    """A folder in open_clip's own layout with random weights, made once and then reused."""
+    if not seed.isdigit():
+        raise UnknownEmbedder(
+            f"`embed.pretrained` is random:{seed}; the seed must be a whole number, as in random:0."
+        )
+    config = TINY if name == "tiny" else _builtin(name)
+    fingerprint = hashlib.sha256(
+        json.dumps([config, open_clip.__version__], sort_keys=True).encode()
+    ).hexdigest()
+    folder = cache_folder() / "clip" / f"{name}-{seed}-{fingerprint[:8]}"
+    if folder.is_dir():
+        return folder
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        parts = {key: value for key, value in config.items() if key != "custom_text"}
+        kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+        state = kind(**json.loads(json.dumps(parts))).state_dict()
+    staged = folder.with_name(f".{folder.name}.{os.getpid()}")
+    staged.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in state.items()}, staged / WEIGHT_FILES[0])
+    (staged / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    try:
+        staged.rename(folder)
+    except OSError:
+        # Another process was first; its weights are the same.
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(staged)
+    return folder
+
+
+def _download(name: str, tag: str) -> Path:
+    """The weights file of one of open_clip's tags, from the hub's cache or from the hub."""
+    repository = (get_pretrained_cfg(name, tag).get("hf_hub") or "").rstrip("/")
+    for file in WEIGHT_FILES:
+        cached = huggingface_hub.try_to_load_from_cache(repository, file) if repository else None
+        if isinstance(cached, str):
+            return Path(cached)
+    try:
+        if not repository:
+            raise OSError("the tag names no hub repository")
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        address = f"{huggingface_hub.constants.ENDPOINT}/api/models/{repository}"
+        # Asked once and briefly before open_clip's and the hub's own retries can take minutes.
+        with urllib.request.urlopen(address, timeout=HUB_TIMEOUT) as answer:
+            there = {entry["rfilename"] for entry in json.load(answer)["siblings"]}
+        file = next(file for file in WEIGHT_FILES if file in there)
+        return Path(huggingface_hub.hf_hub_download(repository, file))
+    except (OSError, StopIteration, KeyError, ValueError) as error:
+        raise EmbedderUnreachable(
+            f"The {tag} weights of {name} are not on this machine and cannot be downloaded "
+            f"({str(error) or type(error).__name__}). Download {repository or name} elsewhere and set "
+            "`embed.pretrained` to its folder or weights file."
+        ) from error

@@ -1,0 +1,123 @@
+"""Clips to vectors: every accepted clip gets one CLIP embedding, once per embedder."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+import numpy as np
+import pyarrow as pa
+from lancedb.expr import col
+
+from catalog.store import Catalog
+from pipeline.actors import gather, map_keys
+from pipeline.embed_settings import EmbedSettings
+from pipeline.progress import Progress
+from pipeline.stored import read_stored
+
+__all__ = ["EmbedReport", "EmbedSettings", "embed"]
+
+# Every commit is a version and small files; a lost commit is this many clips to embed again.
+ROWS_PER_COMMIT = 256
+
+
+@dataclass
+class EmbedReport:
+    """What embedding did.
+
+    Attributes:
+        counts: `accepted` clips in the catalogue, of which `present` had a vector, `embedded` got one and
+            `failed` could not be read.
+        failures: clip id to reason.
+    """
+
+    counts: dict[str, int]
+    items: int
+    seconds: float
+    embedder_id: str
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class EmbedClips:
+    """Actor: table (key: clip id) in, table (clip_id, embedding float32 [dim] or null, reason or null) out.
+
+    Frames stay inside: the stored mp4 is read by key and decoded here.
+    """
+
+    def __init__(self, catalog: Catalog, settings: EmbedSettings) -> None:
+        # open_clip takes seconds to import: only where it is used.
+        from pipeline.embedder import Embedder
+
+        self.catalog = catalog
+        self.embedder = Embedder(settings)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        clip_ids = batch["key"].to_pylist()
+        clips, reasons = {}, {}
+        for clip_id, frames, reason in read_stored(self.catalog, clip_ids):
+            if frames is None:
+                reasons[clip_id] = reason
+            else:
+                clips[clip_id] = self.embedder.choose(frames)
+        vectors = (
+            dict(zip(clips, self.embedder.embed_clips(list(clips.values())), strict=True)) if clips else {}
+        )
+        return pa.table(
+            {
+                "clip_id": pa.array(clip_ids, pa.string()),
+                "embedding": pa.array(
+                    [vectors.get(clip_id) for clip_id in clip_ids], pa.list_(pa.float32(), self.embedder.dim)
+                ),
+                "reason": pa.array([reasons.get(clip_id) for clip_id in clip_ids], pa.string()),
+            }
+        )
+
+
+def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None = None) -> EmbedReport:
+    """Embed the accepted clips that this embedder has not embedded yet.
+
+    Raises:
+        UnknownEmbedder, EmbedderUnreachable: the model of the settings cannot be had.
+        VectorMismatch: the catalogue holds vectors of another embedder.
+    """
+    from pipeline.clip_weights import find_clip
+
+    started = monotonic()
+    files = find_clip(settings.model, settings.pretrained)
+    embedder_id = files.embedder_id(settings.frames)
+    catalog.ensure_vectors("clips", "embedding", int(files.config["embed_dim"]), embedder_id)
+    accepted = catalog.scan(
+        "clips", ["clip_id", "embedder_id"], where=col("status") == "accepted"
+    ).to_pylist()
+    due = [row["clip_id"] for row in accepted if row["embedder_id"] != embedder_id]
+    counts = {"accepted": len(accepted), "present": len(accepted) - len(due), "embedded": 0, "failed": 0}
+    report = EmbedReport(counts, len(due), 0.0, embedder_id)
+
+    def watched(tables):
+        done = 0
+        for table in tables:
+            done += table.num_rows
+            if progress:
+                progress(done, len(due), {})
+            yield table
+
+    made = map_keys(
+        due,
+        EmbedClips,
+        {"catalog": catalog, "settings": settings},
+        batch_size=settings.batch_size,
+        actors=settings.actors,
+        cpus=settings.cpus_per_actor,
+        gpus=settings.gpus_per_actor,
+    )
+    for rows in gather(watched(made), ROWS_PER_COMMIT):
+        failed = np.array([reason is not None for reason in rows["reason"].to_pylist()])
+        report.failures |= {
+            row["clip_id"]: row["reason"] for row in rows.filter(pa.array(failed)).to_pylist()
+        }
+        good = rows.filter(pa.array(~failed)).select(["clip_id", "embedding"])
+        now = pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC")), good.num_rows)
+        good = good.append_column("embedder_id", pa.repeat(embedder_id, good.num_rows))
+        report.counts["embedded"] += catalog.update("clips", good.append_column("updated_at", now))
+    report.counts["failed"] = len(report.failures)
+    report.seconds = monotonic() - started
+    return report

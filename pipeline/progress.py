@@ -1,0 +1,6 @@
+"""How a long step tells its caller where it is."""
+
+from collections.abc import Callable
+
+# Called with what is done, the total or None where it is not known, and facts worth showing.
+Progress = Callable[[int, int | None, dict], None]
