@@ -48,12 +48,12 @@ def map_keys(
     yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def gather(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Join small tables to ones of at least `rows` rows (the last may have fewer): one commit each."""
+def gather(tables: Iterable[pa.Table], rows: int, size: int = 2**30) -> Iterator[pa.Table]:
+    """Join tables until they have `rows` rows or `size` bytes, or are the last: one commit each."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table)
-        if sum(part.num_rows for part in held) >= rows:
+        if sum(part.num_rows for part in held) >= rows or sum(part.nbytes for part in held) >= size:
             yield pa.concat_tables(held)
             held = []
     if any(part.num_rows for part in held):
