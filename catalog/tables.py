@@ -11,6 +11,7 @@ import lancedb
 
 from catalog.clip_spec import ClipSpec
 from catalog.errors import (
+    CatalogError,
     CatalogIncomplete,
     CatalogNotFound,
     ReadOnlyCatalog,
@@ -71,7 +72,11 @@ class Tables:
         return table
 
     def ensure(self, name: str, spec: ClipSpec) -> None:
-        """Make the table where it is missing, and the columns that an older release did not know."""
+        """Make the table where it is missing, and the columns that an older release did not know.
+
+        Raises:
+            CatalogError: the storage refuses the new table.
+        """
         schema = SCHEMAS[name].with_metadata({_SPEC: spec.to_json()} if name == ANCHOR else None)
         options = {**(self.storage_options or {}), **_NEW_TABLE}
         try:
@@ -79,8 +84,12 @@ class Tables:
         except CatalogIncomplete:
             try:
                 table = self._connect().create_table(name, schema=schema, storage_options=options)
-            except (ValueError, RuntimeError):
-                table = self._open(name)  # another process was first
+            except (ValueError, RuntimeError) as error:
+                try:
+                    table = self._open(name)  # another process was first
+                except CatalogIncomplete:
+                    reason = str(error).splitlines()[0]
+                    raise CatalogError(f"Cannot make table {name!r} in {self.uri}: {reason}.") from error
         missing = [field for field in schema if field.name not in table.schema.names]
         if missing:
             table.add_columns(missing)

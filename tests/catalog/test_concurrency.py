@@ -1,24 +1,34 @@
 """Several processes on one catalogue at once."""
 
 import multiprocessing
+import time
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from catalog.clip_spec import ClipSpec
 from catalog.errors import SpecMismatch
 from catalog.store import Catalog
 
 SPAWN = multiprocessing.get_context("spawn")
+WRITERS = 4
 
 
-def in_processes(work, arguments: list[tuple]) -> list:
-    """Run `work` in one process per tuple of arguments, all let go at the same moment."""
-    with SPAWN.Manager() as manager, SPAWN.Pool(len(arguments)) as pool:
-        barrier = manager.Barrier(len(arguments))
-        return pool.starmap(work, [(barrier, *each) for each in arguments])
+def meet_at(barrier) -> None:
+    global together
+    together = barrier
 
 
-def upsert_overlapping(barrier, catalog: Catalog, writer: int) -> None:
-    barrier.wait(120)
+@pytest.fixture(scope="module")
+def processes():
+    """Four processes that wait for one another, so that they write at the same moment."""
+    with SPAWN.Pool(WRITERS, initializer=meet_at, initargs=(SPAWN.Barrier(WRITERS),)) as pool:
+        yield pool
+
+
+def upsert_overlapping(catalog: Catalog, writer: int) -> None:
+    together.wait(120)
     for turn in range(4):
         rows = [
             {"clip_id": f"c{n}", "caption": f"{writer}", "rotation": turn} for n in range(writer, writer + 40)
@@ -27,8 +37,8 @@ def upsert_overlapping(barrier, catalog: Catalog, writer: int) -> None:
         catalog.upsert("features", [{"clip_id": r["clip_id"], "encoder_id": "e"} for r in rows])
 
 
-def test_overlapping_upserts_from_four_processes_leave_exactly_one_row_per_key(catalog):
-    in_processes(upsert_overlapping, [(catalog, writer) for writer in range(4)])
+def test_overlapping_upserts_from_four_processes_leave_exactly_one_row_per_key(catalog, processes):
+    processes.starmap(upsert_overlapping, [(catalog, writer) for writer in range(WRITERS)], 1)
     keys = Counter(catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist())
     assert keys == {f"c{n}": 1 for n in range(43)}
     pairs = catalog.scan("features", ["clip_id", "encoder_id"]).to_pylist()
@@ -38,16 +48,16 @@ def test_overlapping_upserts_from_four_processes_leave_exactly_one_row_per_key(c
     assert writers["c42"] == "3"
 
 
-def update_one_column(barrier, catalog: Catalog, column: str) -> None:
-    barrier.wait(120)
+def update_one_column(catalog: Catalog, column: str) -> None:
+    together.wait(120)
     for start in range(0, 60, 20):
         catalog.update("clips", [{"clip_id": f"c{n}", column: float(n)} for n in range(start, start + 20)])
 
 
-def test_updates_of_different_columns_of_the_same_rows_lose_nothing(catalog):
+def test_updates_of_different_columns_of_the_same_rows_lose_nothing(catalog, processes):
     catalog.upsert("clips", [{"clip_id": f"c{n}", "caption": "kept"} for n in range(60)])
-    columns = ["motion", "blur", "flicker"]
-    in_processes(update_one_column, [(catalog, column) for column in columns])
+    columns = ["motion", "blur", "flicker", "cut"]
+    processes.starmap(update_one_column, [(catalog, column) for column in columns], 1)
     rows = catalog.scan("clips", ["clip_id", "caption", *columns]).to_pylist()
     assert len(rows) == 60
     for row in rows:
@@ -56,8 +66,8 @@ def test_updates_of_different_columns_of_the_same_rows_lose_nothing(catalog):
         )
 
 
-def create_and_write(barrier, uri: str, spec: ClipSpec, writer: int) -> str:
-    barrier.wait(120)
+def create_and_write(uri: str, spec: ClipSpec, writer: int) -> str:
+    together.wait(120)
     try:
         catalog = Catalog.create(uri, spec)
     except SpecMismatch:
@@ -68,12 +78,40 @@ def create_and_write(barrier, uri: str, spec: ClipSpec, writer: int) -> str:
     return "wrote"
 
 
-def test_processes_that_make_one_catalogue_at_once_share_it_and_one_spec_wins(tmp_path):
+def test_processes_that_make_one_catalogue_at_once_share_it_and_one_spec_wins(tmp_path, processes):
     uri = str(tmp_path / "catalogue")
     specs = [ClipSpec(height=64), ClipSpec(height=64), ClipSpec(height=80), ClipSpec(height=80)]
-    outcomes = in_processes(create_and_write, [(uri, spec, n) for n, spec in enumerate(specs)])
+    outcomes = processes.starmap(create_and_write, [(uri, spec, n) for n, spec in enumerate(specs)], 1)
     assert sorted(outcomes) == ["refused", "refused", "wrote", "wrote"]
     catalog = Catalog.open(uri)
     winners = {f"w{n}" for n, outcome in enumerate(outcomes) if outcome == "wrote"}
     assert set(catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist()) == winners
     assert catalog.spec in specs
+
+
+def make_and_fill(uri: str, spec: ClipSpec) -> None:
+    catalog = Catalog.create(uri, spec)
+    for batch in range(100_000):
+        rows = [{"clip_id": f"{n}", "rotation": batch} for n in range(50)]
+        catalog.upsert("clips", rows)
+        catalog.upsert("media", [{"clip_id": r["clip_id"], "video": bytes(20_000)} for r in rows])
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_batches_and_a_catalogue_that_goes_on(tmp_path, spec):
+    for seconds in (0.0, 0.02, 0.3):
+        uri = str(tmp_path / f"killed-{seconds}")
+        writer = SPAWN.Process(target=make_and_fill, args=(uri, spec))
+        writer.start()
+        while writer.is_alive() and not (Path(uri) / "clips.lance").exists():
+            time.sleep(0.001)
+        time.sleep(seconds)
+        writer.kill()
+        writer.join()
+        catalog = Catalog.create(uri, spec)
+        found = catalog.scan("clips", ["clip_id", "rotation"])
+        assert found.num_rows in (0, 50)
+        assert len(set(found["rotation"].to_pylist())) <= 1
+        assert set(catalog.videos([f"{n}" for n in range(50)]).values()) <= {bytes(20_000)}
+        catalog.upsert("clips", [{"clip_id": f"{n}", "caption": "again"} for n in range(60)])
+        assert catalog.count("clips") == 60
+        catalog.compact()
