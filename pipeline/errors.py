@@ -3,3 +3,11 @@
 
 class PipelineError(Exception):
     """A request that cannot be met; the message says what is wrong, what would be right and what to type."""
+
+
+class BadSource(PipelineError):
+    """The given place holds no readable list of videos: missing, empty, unknown layout."""
+
+
+class BadManifest(BadSource):
+    """A manifest that cannot be used as it stands; the message carries the file and the line."""

@@ -1,0 +1,131 @@
+"""Which frames make a clip, and where their pixels go: pure plans, tested with numbers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from catalog.clip_spec import ClipSpec
+
+TimePolicy = Literal["uniform", "realtime"]
+Fit = Literal["crop", "pad", "stretch"]
+
+# Presentation times are rounded by containers (milliseconds in Matroska): a frame this early counts as shown.
+TIME_TOLERANCE = 1.5e-3
+# A clip shorter than its window is completed by holding its last frame when it fills this much of it.
+SHORTEST_WINDOW = 0.5
+
+
+class TooFewFrames(ValueError):
+    """The video has fewer distinct frames, or less time, than the policy needs."""
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """One clip of a video: `indices` [num_frames] into its timestamps, never descending.
+
+    `key` names the window within the source and goes into the clip's identity; `start` and `end` are seconds.
+    """
+
+    indices: np.ndarray
+    start: float
+    end: float
+    key: str
+
+
+def plan_frames(
+    timestamps: np.ndarray, spec: ClipSpec, policy: TimePolicy = "uniform", min_frames: int = 2
+) -> tuple[FramePlan, ...]:
+    """Choose which decoded frames make a clip, by presentation time.
+
+    A clip's frame k shows what a player shows at its time: the last frame presented at or before it.
+    `uniform` spreads spec.num_frames over the whole video, first and last frame included (Video2LoRA,
+    sec. 4.1); with fewer source frames than that, frames repeat. `realtime` steps 1/spec.fps seconds and
+    returns as many whole windows as fit, dropping the remainder; a video shorter than one window is completed
+    by holding its last frame, if it fills at least half of the window.
+
+    Args:
+        timestamps: presentation time of every frame, seconds, ascending, shape [n].
+        spec: the geometry to fill.
+        min_frames: the fewest distinct frames worth a clip.
+
+    Raises:
+        TooFewFrames: fewer than `min_frames` frames, or too short for `realtime`.
+    """
+    timestamps = np.asarray(timestamps, dtype=np.float64)
+    count = len(timestamps)
+    if count < max(1, min_frames):
+        plural = "frame" if count == 1 else "frames"
+        raise TooFewFrames(f"it has {count} {plural} and a clip needs at least {min_frames}")
+    if policy == "uniform":
+        targets = np.linspace(timestamps[0], timestamps[-1], spec.num_frames)
+        return (_window(timestamps, targets, "uniform"),)
+    # The last frame is shown for as long as frames usually are.
+    shown = float(np.median(np.diff(timestamps))) if count > 1 else 1 / spec.fps
+    length = timestamps[-1] - timestamps[0] + shown
+    window = spec.num_frames / spec.fps
+    steps = np.arange(spec.num_frames) / spec.fps
+    whole = int((length + TIME_TOLERANCE) // window)
+    if whole == 0:
+        if length < SHORTEST_WINDOW * window:
+            raise TooFewFrames(
+                f"it lasts {length:.2f} s and a realtime clip needs at least {SHORTEST_WINDOW * window:.2f} s"
+            )
+        whole = 1
+    starts = timestamps[0] + window * np.arange(whole)
+    return tuple(_window(timestamps, start + steps, f"realtime:{i}") for i, start in enumerate(starts))
+
+
+def _window(timestamps: np.ndarray, targets: np.ndarray, key: str) -> FramePlan:
+    indices = np.searchsorted(timestamps, targets + TIME_TOLERANCE, side="right") - 1
+    indices = np.clip(indices, 0, len(timestamps) - 1)
+    return FramePlan(indices, float(targets[0]), float(targets[-1]), key)
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How an upright picture fills the clip's geometry.
+
+    It is scaled to `width` × `height`; `left`, `top` is the offset of the clip's window in the scaled picture
+    (crop) or of the scaled picture in the clip's window (pad).
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+    fit: Fit
+
+
+def plan_fit(width: int, height: int, aspect: float, spec: ClipSpec, fit: Fit = "crop") -> FitPlan:
+    """Scale and offset that bring an upright picture of `width` × `height` to the spec's geometry.
+
+    Args:
+        width, height: size of the upright picture in stored pixels (after rotation).
+        aspect: sample aspect ratio after rotation, width of a pixel over its height.
+        fit: `crop` fills and cuts what sticks out, `pad` keeps everything on black, `stretch` ignores shape.
+    """
+    if width < 1 or height < 1 or not aspect > 0:
+        raise ValueError(f"A picture of {width}x{height} with pixel aspect {aspect} has no shape.")
+    if fit == "stretch":
+        return FitPlan(spec.width, spec.height, 0, 0, fit)
+    shown = width * aspect
+    across, down = spec.width / shown, spec.height / height
+    scale = max(across, down) if fit == "crop" else min(across, down)
+    if fit == "crop":
+        # Rounding must never leave the window uncovered.
+        scaled_w = max(spec.width, round(shown * scale))
+        scaled_h = max(spec.height, round(height * scale))
+        return FitPlan(scaled_w, scaled_h, (scaled_w - spec.width) // 2, (scaled_h - spec.height) // 2, fit)
+    scaled_w = min(spec.width, max(1, round(shown * scale)))
+    scaled_h = min(spec.height, max(1, round(height * scale)))
+    return FitPlan(scaled_w, scaled_h, (spec.width - scaled_w) // 2, (spec.height - scaled_h) // 2, fit)
+
+
+def place(picture: np.ndarray, plan: FitPlan, spec: ClipSpec) -> np.ndarray:
+    """A scaled upright picture uint8 [plan.height, plan.width, 3] in the clip's window [height, width, 3]."""
+    if plan.fit == "pad":
+        window = np.zeros((spec.height, spec.width, 3), dtype=np.uint8)
+        window[plan.top : plan.top + plan.height, plan.left : plan.left + plan.width] = picture
+        return window
+    return picture[plan.top : plan.top + spec.height, plan.left : plan.left + spec.width]
