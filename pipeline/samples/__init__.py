@@ -1,0 +1,1 @@
+"""Procedural effect clips: scenes that nobody has to license, effects whose names are known."""
