@@ -1,9 +1,7 @@
 """The file format of a sample: chosen from the seed alone, as mixed as what people collect."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,16 +22,16 @@ class Encoding:
     container: str
     codec: str
     pixel_format: str
-    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    options: tuple[tuple[str, str], ...] = ()
     odd_sizes: bool = False
     timestamps: bool = True  # the container keeps a time for every frame
     rotates: bool = False  # the container can hold a rotation
 
 
-_X264 = MappingProxyType({"preset": "veryfast", "crf": "19"})
-_X265 = MappingProxyType({"preset": "ultrafast", "crf": "20", "x265-params": "log-level=none:pools=none"})
-_VPX = MappingProxyType({"deadline": "realtime", "cpu-used": "8", "b": "3M"})
-_BITS = MappingProxyType({"b": "5M"})
+_X264 = (("preset", "veryfast"), ("crf", "19"))
+_X265 = (("preset", "ultrafast"), ("crf", "20"), ("x265-params", "log-level=none:pools=none"))
+_VPX = (("deadline", "realtime"), ("cpu-used", "8"), ("b", "3M"))
+_BITS = (("b", "5M"),)
 
 ENCODINGS: tuple[Encoding, ...] = (
     Encoding("mp4", "mp4", "libx264", "yuv420p", _X264, rotates=True),

@@ -146,6 +146,14 @@ def test_a_second_run_renders_nothing_and_a_larger_one_only_what_is_new(tmp_path
     assert len((tmp_path / "captions.jsonl").read_text().splitlines()) == 4
 
 
+def test_two_processes_write_the_same_set_as_one(tmp_path, cheap):
+    alone = write_samples(tmp_path / "one", 2, 2, seed=3, workers=1)
+    together = write_samples(tmp_path / "two", 2, 2, seed=3, workers=2)
+    for one, other in zip(alone, together, strict=True):
+        assert all(map(np.array_equal, _decode(one.path)[0], _decode(other.path)[0]))
+    assert (tmp_path / "one/captions.jsonl").read_text() == (tmp_path / "two/captions.jsonl").read_text()
+
+
 def test_a_failed_clip_leaves_no_file(tmp_path):
     chosen = _small(choose_format(0, 0, 0))
     with pytest.raises(PipelineError, match="No effect"):
