@@ -7,6 +7,8 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from pipeline.quiet import quiet
+
 # More blocks than this cost the scheduler more than they give in balance.
 MAX_BLOCKS = 2_000
 
@@ -32,9 +34,7 @@ def map_keys(
     if not keys:
         return
     blocks = min(MAX_BLOCKS, -(-len(keys) // batch_size))
-    rows = ray.data.from_arrow([pa.table({"key": part}) for part in _parts(sorted(keys), blocks)])
-    # The caller shows progress; Ray's own bars would draw over it.
-    rows.context.enable_progress_bars = False
+    rows = quiet(ray.data.from_arrow([pa.table({"key": part}) for part in _parts(sorted(keys), blocks)]))
     made = rows.map_batches(
         actor,
         fn_constructor_kwargs=arguments,
