@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 import av
@@ -78,7 +79,7 @@ def _probe(file, container, name: str, size: int, limits: DecodeLimits) -> Video
     shown = float(np.median(gaps)) if len(gaps) else 0.0
     return VideoFacts(
         container=name,
-        codec=context.codec.canonical_name if hasattr(context.codec, "canonical_name") else context.name,
+        codec=context.codec.canonical_name,
         pixel_format=first.format.name,
         width=first.width,
         height=first.height,
@@ -173,7 +174,7 @@ def _counted_times(file: BinaryIO, name: str, stream, limits: DecodeLimits) -> n
         if len(times) > limits.max_frames:
             raise Rejection("too_long", f"It has more than {limits.max_frames} frames.")
     known = [time for time in times if time is not None]
-    if len(known) == len(times) and all(b - a > _SAME_TIME for a, b in zip(known, known[1:], strict=False)):
+    if len(known) == len(times) and all(b - a > _SAME_TIME for a, b in pairwise(known)):
         return np.asarray(known)
     rate = float(stream.average_rate or stream.base_rate or 25)
     return np.arange(len(times)) / (rate if 1 <= rate <= 240 else 25.0)
@@ -325,7 +326,7 @@ def _drain(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[tuple[int, int, int, int] | None, int]:
-    """The signs of the display matrix's 2x2 part, or None where it changes nothing; degrees to turn clockwise."""
+    """The display matrix's 2x2 part, or None where it changes nothing; degrees to turn clockwise."""
     turn = round(-frame.rotation) % 360
     try:
         data = frame.side_data.get("DISPLAYMATRIX")

@@ -1,9 +1,9 @@
 """From an untrusted open file to the chosen frames of a clip.
 
 Frames are chosen by the presentation times that the container states, before anything is decoded.
-decord reads the ordinary file: it is the fastest, and resizes while it decodes. PyAV reads what decord refuses,
-what decord gets wrong (rotation, interlacing, deep colour, open groups of pictures), and what the two do
-not agree about. Both scale with FFmpeg's bicubic, as the ffmpeg command does.
+decord reads the ordinary file: it is the fastest, and resizes while it decodes. PyAV reads what decord
+refuses, what decord gets wrong (rotation, interlacing, deep colour, open groups of pictures), and what the
+two do not agree about. Both scale with FFmpeg's bicubic, as the ffmpeg command does.
 """
 
 from collections.abc import Sequence

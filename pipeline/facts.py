@@ -7,9 +7,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """One video stream: `timestamps` [n] are presentation times in seconds, ascending, of the frames shown.
+    """One video stream. `timestamps` [n]: presentation times in seconds, ascending, of the frames shown.
 
-    `matrix` is the display matrix's upper left 2x2 (a, b, c, d) where it turns or mirrors the picture, else None.
+    `matrix` is the display matrix's upper left 2x2 (a, b, c, d) where it turns or mirrors, else None.
     `timestamps_stated` is False where times had to be counted, because the container states none.
     """
 

@@ -15,14 +15,14 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
+_X86_64 = "2 41 42 43 49 50 57 58 59 62 82 85 87 101 257 263 264 288 310 311 316 322 425 437"
 # (audit architecture, numbers of the refused system calls); names in the order of the numbers.
 _REFUSED = {
     # open socket connect accept bind listen fork vfork execve kill rename unlink creat ptrace openat unlinkat
     # renameat accept4 process_vm_readv process_vm_writev renameat2 execveat io_uring_setup openat2
     "x86_64": (
         0xC000003E,
-        (2, 41, 42, 43, 49, 50, 57, 58, 59, 62, 82, 87, 85, 101, 257, 263)
-        + (264, 288, 310, 311, 316, 322, 425, 437),
+        tuple(int(n) for n in _X86_64.split()),
     ),
     # unlinkat renameat openat ptrace kill socket bind listen accept connect execve accept4 process_vm_readv
     # process_vm_writev renameat2 execveat io_uring_setup openat2

@@ -1,4 +1,4 @@
-"""One untrusted file to normalised clips: decode, score, encode. Runs inside the sandbox, or on a trusted file."""
+"""One untrusted file to normalised clips: decode, score, encode. Runs inside the sandbox."""
 
 import io
 from dataclasses import dataclass, field

@@ -31,8 +31,8 @@ class Bounds(BaseModel):
 
 
 def _defaults() -> dict[str, Bounds]:
-    # Only what is certainly no effect: a still, and a clip that is black throughout. Static cameras, dissolves to
-    # black, flashes and whip pans all score well inside; everything else is for a policy file to exclude.
+    # Only what is certainly no effect: a still, and a clip black throughout. Static cameras, dissolves
+    # to black, flashes and whip pans all score well inside; all else is for a policy file to exclude.
     return {"motion": Bounds(min=0.0002), "brightness": Bounds(min=0.01)}
 
 

@@ -23,8 +23,8 @@ class Scores:
     blur: 0 for a crisp clip, towards 1 without any fine detail in its sharpest frames.
     letterbox: share of the picture that is bars, black from edge to edge in every frame.
     flicker: mean reversal of the brightness from frame to frame.
-    cut: how much the strongest change looks like a cut: sudden, alone and lasting. A flash passes, a whip pan lasts
-        for several frames; neither scores high.
+    cut: how much the strongest change looks like a cut: sudden, alone and lasting. A flash passes, a whip pan
+        goes on for several frames; neither scores high.
     phash: 64-bit perceptual hashes of 8 frames spread over the clip.
     """
 
@@ -89,7 +89,7 @@ def _rounded(value: float) -> float:
 
 
 def _blur(frames: np.ndarray) -> float:
-    """From the variance of the Laplacian of the sharpest frame: an effect may blur on purpose, for a while."""
+    """From the Laplacian's variance in the sharpest frame: an effect may blur on purpose, for a while."""
     height, width = frames.shape[1:3]
     luma = thumbnails(frames, width // 2, height // 2).astype(np.float32)
     centre = luma[:, 1:-1, 1:-1]
@@ -98,7 +98,7 @@ def _blur(frames: np.ndarray) -> float:
 
 
 def letterbox_bars(luma: np.ndarray) -> tuple[int, int, int, int]:
-    """Rows above and below, columns left and right that are black in every frame of luma [n, rows, columns]."""
+    """Rows above and below, columns left and right, black in every frame of luma [n, rows, columns]."""
     brightest = luma.max(axis=0)
     if brightest.max() < _BLACK:
         return 0, 0, 0, 0
@@ -147,8 +147,8 @@ _COSINES = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
 def perceptual_hashes(luma: np.ndarray) -> list[int]:
     """64-bit hashes of luma pictures [n, rows, columns]: signs of the lowest 8x8 cosine coefficients.
 
-    Signs, and not comparisons with a median, because a mirrored picture then has the same hash with the bits of
-    the odd columns flipped (`mirrored_hash`).
+    Signs, and not comparisons with a median, because a mirrored picture then has the same hash with the bits
+    of the odd columns flipped (`mirrored_hash`).
     """
     rows = np.linspace(0, luma.shape[1], 33).astype(int)[:-1]
     columns = np.linspace(0, luma.shape[2], 33).astype(int)[:-1]

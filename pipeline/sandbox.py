@@ -28,8 +28,8 @@ class SandboxBroken(RuntimeError):
 class Answer:
     """What became of one file.
 
-    `outcome` is `normalised`, `rejected` (the file is at fault) or `quarantined` (it broke or overran its decoder);
-    `code` and `reason` say why for the last two.
+    `outcome` is `normalised`, `rejected` (the file is at fault) or `quarantined` (it broke or overran its
+    decoder); `code` and `reason` say why for the last two.
     """
 
     outcome: str
@@ -99,7 +99,7 @@ class Sandbox:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "OMP_NUM_THREADS": "1",

@@ -1,4 +1,4 @@
-"""The process that touches untrusted bytes: `python -m pipeline.sandbox_child FD`, started by `sandbox.Sandbox`.
+"""The process that touches untrusted bytes: `python -m pipeline.sandbox_child FD`, started by `Sandbox`.
 
 It is handed open files over a socket and answers with numbers and compressed bytes.
 """
@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import av
 import numpy as np
@@ -21,6 +22,8 @@ from pipeline.normalise import NormaliseSettings, normalise
 from pipeline.rejection import Rejection
 from pipeline.transcode import encode_video
 
+_STATUS = Path("/proc/self/status")
+
 
 def main(descriptor: int) -> None:
     av.logging.set_level(None)
@@ -30,7 +33,7 @@ def main(descriptor: int) -> None:
     spec = ClipSpec(**hello["spec"])
     settings = NormaliseSettings.model_validate(hello["settings"])
     _warm_up()
-    status = os.open("/proc/self/status", os.O_RDONLY) if os.path.exists("/proc/self/status") else None
+    status = os.open(_STATUS, os.O_RDONLY) if _STATUS.exists() else None
     lockdown.limit_memory(settings.limits.memory_mb)
     confined = lockdown.confine()
     wire.send(channel, {"ready": os.getpid(), "confined": confined})
