@@ -40,7 +40,7 @@ class CheckpointError(TrainingError):
 class OptimizerState:
     """Consolidated: independent of the ZeRO stage and of the number of workers.
 
-    Every tensor is fp32, on the CPU and has its parameter's full shape. The moments are "exp_avg", "exp_avg_sq".
+    Every tensor is fp32, on the CPU, in its parameter's full shape; moments are "exp_avg", "exp_avg_sq".
     """
 
     step: int

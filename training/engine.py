@@ -4,6 +4,7 @@ Only parameters that train are given to the optimizer. The frozen backbone there
 in the run's precision, and no gradient, master weight or moment (ZeRO-3 also shards that one copy).
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from training.schedule import ema_decay, worker_accumulation
 # On CPUs DeepSpeed compiles a shared-memory all-reduce at start, which only its inference uses. Without it no
 # compiler is needed, and no two workers race for one build folder.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+deepspeed.utils.logger.setLevel(logging.WARNING)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -112,6 +114,10 @@ class Engine:
     @property
     def module(self) -> nn.Module:
         return self.engine.module.module
+
+    def close(self) -> None:
+        """Give back what DeepSpeed hooked into the module."""
+        self.engine.destroy()
 
     def accumulate(self, batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Forward and backward of one micro-batch; returns its loss (scalar) and metrics, detached."""

@@ -176,7 +176,8 @@ def _work(config: dict) -> None:
             folder.stop(error)
     except TrainingError as error:
         folder.stop(error)
-        raise
+        if dist.get_world_size() > 1:
+            raise  # the others wait for this one: Ray ends them
 
 
 def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:

@@ -63,7 +63,7 @@ class RunFolder:
         """Record that the run cannot go on, so that a restarted worker group does not try again."""
         outcome = {
             "attempt": self.attempt,
-            "diverged": isinstance(error, Diverged),
+            "kind": _name(type(error)),
             "message": str(error),
         }
         write_atomically(self.path / "outcome.json", json.dumps(outcome))
@@ -76,7 +76,17 @@ class RunFolder:
             return None
         if outcome["attempt"] != self.attempt:
             return None
-        return (Diverged if outcome["diverged"] else TrainingError)(outcome["message"])
+        kind = next((kind for kind in _kinds(TrainingError) if _name(kind) == outcome["kind"]), TrainingError)
+        return kind(outcome["message"])
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _kinds(root: type[TrainingError]) -> list[type[TrainingError]]:
+    """The class and its subclasses, as far as this process has imported them."""
+    return [root, *(kind for child in root.__subclasses__() for kind in _kinds(child))]
 
 
 def write_atomically(path: Path, text: str) -> None:

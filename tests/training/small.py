@@ -1,0 +1,64 @@
+"""The real method on a transformer so small that a step takes milliseconds, and batches for it."""
+
+import torch
+from diffusers import CogVideoXTransformer3DModel
+
+from training.batch import Sample, TrainingBatch, collate
+from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
+from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+
+FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
+
+
+def small_module() -> Video2LoRA:
+    """Two blocks of width 32, predictions not at their identity start (where some gradients are zero)."""
+    torch.manual_seed(11)
+    transformer = CogVideoXTransformer3DModel(
+        **TRANSFORMER_5B_I2V
+        | {
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            "attention_head_dim": 16,
+            "time_embed_dim": 16,
+            "text_embed_dim": 8,
+            "max_text_seq_length": TOKENS,
+            "sample_frames": (FRAMES - 1) * 4 + 1,
+            "sample_height": HEIGHT,
+            "sample_width": WIDTH,
+        }
+    )
+    settings = Video2LoRASettings(
+        down_size=6, up_size=4, width=16, heads=2, layers=1, refinements=2, identity_start=False
+    )
+    return Video2LoRA(transformer, settings, SCHEDULER_5B_I2V, seed=3)
+
+
+def small_batch(numbers: list[int]) -> TrainingBatch:
+    """Each sample is a pure function of its number."""
+    samples = []
+    for number in numbers:
+        generator = torch.Generator().manual_seed(number)
+
+        def draw(*shape: int, generator: torch.Generator = generator) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator)
+
+        samples.append(
+            Sample(
+                target_latents=draw(FRAMES, CHANNELS, HEIGHT, WIDTH),
+                reference_latents=draw(FRAMES, CHANNELS, HEIGHT, WIDTH),
+                reference_mask=torch.ones(FRAMES, HEIGHT, WIDTH, dtype=torch.bool),
+                first_frame_latents=draw(CHANNELS, HEIGHT, WIDTH),
+                text_embeddings=draw(TOKENS, 8),
+                sample_seed=number,
+                pair_id=str(number),
+            )
+        )
+    return collate(samples)
+
+
+class SmallStream:
+    """A BatchStream without a catalogue behind it."""
+
+    def __call__(self, plan):
+        for numbers in plan:
+            yield small_batch(numbers)
