@@ -1,8 +1,7 @@
 """The frozen backbone: the DiT, its VAE, its text encoder and its schedule, from one folder of weights."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +12,15 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
-from transformers.utils import logging as transformers_logging
 
 from training import pixels as px
 from training.conditioning import require_image_to_video
 from training.errors import InvalidGeometry, TrainingError, WeightsUnreachable
 from training.fingerprint import fingerprint
 from training.geometry import SampleGeometry
+from training.tiny import quiet_transformers
 from training.weights import resolve_weights
 
 PARTS = ("transformer", "vae", "text")
@@ -46,6 +45,11 @@ class BackboneSettings(BaseModel):
     def geometry(self) -> SampleGeometry:
         """The sample geometry; raises InvalidGeometry."""
         return SampleGeometry(self.num_frames, self.height, self.width)
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether nothing ever trained these weights: what they generate is noise."""
+        return self.model.startswith("random:")
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -87,7 +91,7 @@ class Backbone:
             require_image_to_video(config)
             _require_geometry(config, settings)
         try:
-            with _quiet_transformers():
+            with quiet_transformers():
                 loaded = {
                     part: _LOADERS[part](folder, settings.torch_dtype, device) for part in sorted(parts)
                 }
@@ -97,7 +101,7 @@ class Backbone:
                 " set the backbone's `model` to another folder."
             ) from error
         if settings.vae_tiling and "vae" in loaded:
-            loaded["vae"].enable_tiling()
+            px.enable_tiling(loaded["vae"], geometry)
         return cls(settings, folder, loaded, scheduler_config)
 
     @property
@@ -130,6 +134,11 @@ class Backbone:
         """SHA-256 of what decides the stored features: VAE and text encoder, geometry, precision."""
         facts = self.settings.model_dump(exclude={"model"})
         return fingerprint([self.folder / name for name in ("vae", "text_encoder", "tokenizer")], facts)
+
+    @cached_property
+    def transformer_id(self) -> str:
+        """SHA-256 of the frozen transformer and its schedule: what a trained model belongs to."""
+        return fingerprint([self.folder / name for name in ("transformer", "scheduler")], {})
 
     def encode_video(self, pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Frames [n, H, W, 3] (uint8, or floating in [0, 1]) → posterior mean and std, scaled, [F, C, h, w].
@@ -181,14 +190,14 @@ def _load_transformer(
     model = CogVideoXTransformer3DModel.from_pretrained(
         folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
     )
-    return model.to(device).eval().requires_grad_(False)
+    return _frozen(model, dtype, device)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype, device: torch.device | str) -> AutoencoderKLCogVideoX:
     model = AutoencoderKLCogVideoX.from_pretrained(
         folder, subfolder="vae", torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
     )
-    return model.to(device).eval().requires_grad_(False)
+    return _frozen(model, dtype, device)
 
 
 def _load_text(
@@ -196,7 +205,13 @@ def _load_text(
 ) -> tuple[T5Tokenizer, T5EncoderModel]:
     tokenizer = T5Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     model = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
-    return tokenizer, model.to(device).eval().requires_grad_(False)
+    return tokenizer, _frozen(model, dtype, device)
+
+
+def _frozen(model: nn.Module, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
+    # Once more in words: without accelerate, diffusers leaves the tensors in the dtype of the file.
+    # (Not diffusers' own `to`: it warns of modules to keep in fp32 even where there are none.)
+    return nn.Module.to(model, device=device, dtype=dtype).eval().requires_grad_(False)
 
 
 _LOADERS = {"transformer": _load_transformer, "vae": _load_vae, "text": _load_text}
@@ -217,18 +232,6 @@ def _require_geometry(config: dict[str, Any], settings: BackboneSettings) -> Non
             f"This backbone's positions begin after {config['max_text_seq_length']} text tokens, not"
             f" {settings.max_text_tokens}. Set max_text_tokens to {config['max_text_seq_length']}."
         )
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without a progress bar per shard: who loads shows its own progress."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
 from diffusers.utils.torch_utils import randn_tensor
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from training import pixels as px
@@ -19,6 +20,18 @@ from training.methods.video2lora import Video2LoRA
 
 Progress = Callable[[int, int | None, dict], None]
 SCHEDULERS = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
+
+
+class GenerateSettings(BaseModel):
+    """How videos are sampled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: PositiveInt = Field(50, description="denoising steps")
+    guidance: float = Field(
+        6.0, ge=0, description="classifier-free guidance; 1 or less runs the prompt alone"
+    )
+    seed: int = Field(0, ge=0)
 
 
 def generate(
@@ -44,8 +57,8 @@ def generate(
         theta: adapter [L, r·(a+b)] or [1, L, r·(a+b)]; None leaves the backbone frozen.
         first_frame_pixels: [H, W, 3], uint8 or floating in [0, 1].
         guidance: classifier-free guidance; 1 or less runs the prompt alone, in half the time.
-        seed: of everything drawn; the same seed gives what diffusers' pipeline gives for a CPU generator of
-        it. progress: called after every step with (steps done, steps, {"timestep": t}).
+        seed: of everything drawn; it gives what diffusers' pipeline gives for a CPU generator of that seed.
+        progress: called after every step with (steps done, steps, {"timestep": t}).
         scheduler: "ddim", "dpm" or None, the class that the backbone's configuration names.
 
     Returns:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor
 
-from training.errors import BadBatch
+from training.errors import BadBatch, InvalidGeometry
 from training.geometry import SampleGeometry
 from training.randomness import normal, stream
 
@@ -68,8 +68,11 @@ def encode_image(
 def decode_video(vae: AutoencoderKLCogVideoX, latents: Tensor) -> Tensor:
     """Latents [F, C, h, w] as the DiT has them → uint8 frames [n, H, W, 3]."""
     weight = vae.encoder.conv_in.conv.weight
+    count = (len(latents) - 1) * vae.config.temporal_compression_ratio + 1
+    # The decoder works on an odd number of latent frames: from an even one it makes three frames too many.
+    latents = latents if len(latents) % 2 else torch.cat([latents, latents[-1:]])
     scaled = 1 / vae.config.scaling_factor * latents.to(weight.device, weight.dtype).transpose(0, 1)[None]
-    video = vae.decode(scaled).sample[0].permute(1, 2, 3, 0)
+    video = vae.decode(scaled).sample[0, :, :count].permute(1, 2, 3, 0)
     return ((video / 2 + 0.5).clamp(0, 1).float() * 255).round().to("cpu", torch.uint8)
 
 
@@ -77,6 +80,28 @@ def noised_frame(frame: Tensor, seed: int, variant: int) -> Tensor:
     """A frame [3, H, W] with Gaussian noise of σ = exp(N(-3, 0.5)), as CogVideoX-I2V trains with."""
     sigma = float(np.exp(stream(seed, f"frame-sigma-{variant}").normal(-3.0, 0.5)))
     return frame + sigma * normal(seed, f"frame-noise-{variant}", frame.shape).to(frame.device)
+
+
+def enable_tiling(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
+    """Encode and decode in overlapping tiles.
+
+    Raises:
+        InvalidGeometry: at this size the tiles would not join to latents of the right shape (480×720 does).
+    """
+    vae.enable_tiling()
+    spatial = vae.tile_sample_min_height // vae.tile_latent_min_height
+    for axis in ("height", "width"):
+        size = getattr(geometry, axis)
+        tile, latent = getattr(vae, f"tile_sample_min_{axis}"), getattr(vae, f"tile_latent_min_{axis}")
+        overlap = getattr(vae, f"tile_overlap_factor_{axis}")
+        stride = int(tile * (1 - overlap))
+        kept = latent - int(latent * overlap)
+        last = (size - 1) % stride + 1
+        if size > tile and (stride != kept * spatial or last < 2 * spatial):
+            raise InvalidGeometry(
+                f"vae_tiling cannot cut {geometry.height}×{geometry.width} into tiles that join: switch it off"
+                " or use 480×720."
+            )
 
 
 def _video(vae: AutoencoderKLCogVideoX, frames: Tensor) -> Tensor:

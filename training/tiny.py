@@ -7,6 +7,8 @@ import math
 import shutil
 import string
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from diffusers import (
     CogVideoXTransformer3DModel,
 )
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
+from transformers.utils import logging as transformers_logging
 
 from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.geometry import SampleGeometry
@@ -57,7 +60,8 @@ def write_tiny_backbone(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _pipeline(seed, geometry, max_text_tokens).save_pretrained(building)
+        with quiet_transformers():
+            _pipeline(seed, geometry, max_text_tokens).save_pretrained(building)
         building.rename(folder)
     except OSError:
         # Another process was first: its folder is the same. Anything else is a real failure.
@@ -66,6 +70,18 @@ def write_tiny_backbone(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' bars per shard: whoever loads or saves shows its own progress."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogVideoXImageToVideoPipeline:
@@ -108,7 +124,8 @@ def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogV
             tokenizer=tokenizer,
             text_encoder=T5EncoderModel(text_config).eval(),
             vae=vae.eval(),
-            transformer=CogVideoXTransformer3DModel(**transformer_config).eval(),
+            # Its table of positions is computed in fp64.
+            transformer=CogVideoXTransformer3DModel(**transformer_config).float().eval(),
             scheduler=CogVideoXDDIMScheduler.from_config(SCHEDULER_5B_I2V),
         )
 

@@ -1,0 +1,148 @@
+"""Everything here is compared with diffusers' own pipeline, loaded from the same folder."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
+from PIL import Image
+
+from tests.training.backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS, disturb, load_backbone
+from training.backbone import Backbone
+from training.conditioning import rotary_embedding, with_first_frame
+from training.errors import TrainingError
+from training.generate import denoise, generate, generate_from_reference, make_scheduler
+from training.methods.video2lora import Video2LoRA
+from training.pixels import to_signed
+
+PROMPT = "a red ball on a table"
+ALL = ("transformer", "vae", "text")
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_folder) -> Backbone:
+    return load_backbone(tiny_folder, ALL)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_folder, backbone) -> CogVideoXImageToVideoPipeline:
+    pipe = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def frame() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (GEOMETRY.height, GEOMETRY.width, 3), dtype=np.uint8)
+
+
+def their_video(pipeline, frame, steps: int, guidance: float, output: str = "np", **options) -> np.ndarray:
+    return pipeline(
+        image=Image.fromarray(frame),
+        prompt=PROMPT,
+        height=GEOMETRY.height,
+        width=GEOMETRY.width,
+        num_frames=GEOMETRY.num_frames,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        max_sequence_length=TEXT_TOKENS,
+        generator=torch.Generator().manual_seed(3),
+        output_type=output,
+        **options,
+    ).frames[0]
+
+
+def test_the_image_condition_equals_diffusers_pipeline(backbone, pipeline, frame):
+    assert backbone.vae.config.invert_scale_latents
+    image = to_signed(frame[None], GEOMETRY)
+    noise = torch.randn(1, *LATENTS)
+    theirs_noise, theirs = pipeline.prepare_latents(
+        image,
+        num_frames=GEOMETRY.num_frames,
+        height=GEOMETRY.height,
+        width=GEOMETRY.width,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        generator=torch.Generator().manual_seed(0),
+        latents=noise,
+    )
+    ours = with_first_frame(noise, backbone.encode_first_frame(frame)[:1])
+    # Theirs draws from the posterior and ours takes its mean: as far apart as that posterior is wide.
+    width = 4 * 0.01 / backbone.vae.config.scaling_factor
+    assert torch.allclose(ours, torch.cat([theirs_noise, theirs], dim=2), atol=width)
+    assert torch.count_nonzero(ours[:, 1:, LATENTS[1] :]) == 0
+    # Multiplying where the configuration says to divide would be twice off.
+    assert ours[:, 0, LATENTS[1] :].std() > 20 * width
+
+
+def test_a_vae_without_inverted_scale_multiplies_the_image_condition(backbone, frame):
+    inverted = backbone.encode_first_frame(frame)
+    backbone.vae.register_to_config(invert_scale_latents=False)
+    plain = backbone.encode_first_frame(frame)
+    backbone.vae.register_to_config(invert_scale_latents=True)
+    assert torch.allclose(plain, inverted * backbone.vae.config.scaling_factor**2, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 96), (16, 32)])
+def test_rotary_positions_equal_diffusers_pipeline(backbone, pipeline, size):
+    theirs = pipeline._prepare_rotary_positional_embeddings(*size, 4, torch.device("cpu"))
+    ours = rotary_embedding(backbone.transformer.config, 4, size[0] // 8, size[1] // 8, torch.device("cpu"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("guidance", [6.0, 1.0])
+def test_a_video_without_adapter_equals_diffusers_pipeline(backbone, pipeline, frame, guidance):
+    ours = generate(backbone, None, None, frame, PROMPT, steps=3, guidance=guidance, seed=3)
+    theirs = their_video(pipeline, frame, steps=3, guidance=guidance)
+    assert ours.shape == (GEOMETRY.num_frames, GEOMETRY.height, GEOMETRY.width, 3)
+    assert np.array_equal(ours.numpy(), (theirs * 255).round().astype(np.uint8))
+    assert ours.float().std() > 5
+
+
+def test_dpm_sampling_and_dynamic_guidance_equal_diffusers_pipeline(tiny_folder, backbone, frame):
+    pipe = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = CogVideoXDPMScheduler.from_config(pipe.scheduler.config)
+    theirs = their_video(pipe, frame, steps=4, guidance=4.0, use_dynamic_cfg=True)
+    options = {"scheduler": "dpm", "dynamic_guidance": True}
+    ours = generate(backbone, None, None, frame, PROMPT, steps=4, guidance=4.0, seed=3, **options)
+    assert np.array_equal(ours.numpy(), (theirs * 255).round().astype(np.uint8))
+
+
+def test_an_identity_adapter_generates_what_the_frozen_backbone_does_and_another_does_not(
+    tiny_folder, backbone, frame
+):
+    own = load_backbone(tiny_folder)
+    method = Video2LoRA(own.transformer, SMALL, own.scheduler_config)
+    reference, mask = torch.randn(LATENTS), torch.ones(LATENTS[0], *LATENTS[2:], dtype=torch.bool)
+    frozen = generate(backbone, None, None, frame, PROMPT, steps=2, seed=1)
+    arguments = (backbone, method, reference, mask, frame, PROMPT)
+    assert torch.equal(generate_from_reference(*arguments, steps=2, seed=1), frozen)
+    disturb(method, size=1.0)
+    changed = generate_from_reference(*arguments, steps=2, seed=1)
+    assert not torch.equal(changed, frozen)
+    with torch.no_grad():
+        theta = method.predict(reference[None], mask[None])
+    assert torch.equal(generate(backbone, method, theta[0], frame, PROMPT, steps=2, seed=1), changed)
+    assert next(iter(method.adapters.layers.values())).down_pred is None
+
+
+def test_progress_counts_every_step(backbone, frame):
+    seen = []
+    generate(backbone, None, None, frame, PROMPT, steps=3, progress=lambda *call: seen.append(call))
+    assert [call[:2] for call in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert seen[0][2]["timestep"] == 999
+
+
+def test_a_request_that_cannot_be_met_is_one_sentence(backbone, frame):
+    with pytest.raises(TrainingError, match="denoising steps"):
+        generate(backbone, None, None, frame, PROMPT, steps=0)
+    with pytest.raises(TrainingError, match="needs the method"):
+        generate(backbone, None, torch.zeros(1, 1, 1), frame, PROMPT, steps=1)
+    with pytest.raises(TrainingError, match="No scheduler named"):
+        make_scheduler(backbone.scheduler_config, "euler")
+    with pytest.raises(TrainingError, match="none of CogVideoX"):
+        make_scheduler({"_class_name": "DDPMScheduler"})
+    scheduler = make_scheduler(backbone.scheduler_config)
+    with pytest.raises(TrainingError, match="text embeddings"):
+        denoise(backbone.transformer, scheduler, torch.zeros(1, *LATENTS), None, torch.zeros(1, 4, 32), 1)
