@@ -99,8 +99,8 @@ def enable_tiling(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None
         last = (size - 1) % stride + 1
         if size > tile and (stride != kept * spatial or last < 2 * spatial):
             raise InvalidGeometry(
-                f"vae_tiling cannot cut {geometry.height}×{geometry.width} into tiles that join: switch it off"
-                " or use 480×720."
+                f"vae_tiling cannot cut {geometry.height}×{geometry.width} into tiles that join: switch it"
+                " off, or use 480×720."
             )
 
 
