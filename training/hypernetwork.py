@@ -90,7 +90,7 @@ class HyperNetwork(nn.Module):
         """Patches of the latents as tokens [B, n, width], and which of them hold a real cell, bool [B, n]."""
         dtype = self.project.weight.dtype
         # What padding holds never enters, whatever it is.
-        cells = (latents * mask[:, :, None]).to(dtype).permute(0, 1, 3, 4, 2)
+        cells = latents.masked_fill(~mask[:, :, None], 0).to(dtype).permute(0, 1, 3, 4, 2)
         patches = _patchify(cells, self.patch)
         real = _patchify(mask[..., None], self.patch).flatten(4).any(dim=-1)
         grid = patches.shape[1:4]

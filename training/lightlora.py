@@ -89,9 +89,11 @@ class LightLoRA:
                     up_size, base.out_features, base.weight, f"{target}: up_size", columns=True
                 )
                 layer = LightLoRALinear(base, down_aux, up_aux, scale)
-                parent, _, name = target.rpartition(".")
-                setattr(block.get_submodule(parent), name, layer)
                 self.layers[f"transformer_blocks.{index}.{target}"] = layer
+        # Only now: settings that were refused above have changed nothing.
+        for path, layer in self.layers.items():
+            parent, _, name = path.rpartition(".")
+            setattr(transformer.get_submodule(parent), name, layer)
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -48,12 +48,12 @@ def test_padding_does_not_matter_whatever_it_holds():
     mask[:, 2:] = False
     mask[:, :, :, 5:] = False  # half a patch
     network = build()
-    other = torch.where(mask[:, :, None], latents, 100 * torch.ones_like(latents))
+    other = torch.where(mask[:, :, None], latents, torch.full_like(latents, torch.nan))
     assert difference(network, latents, other, mask) == 0
     with torch.no_grad():
         short = network(latents[:, :2, :, :, :5], mask[:, :2, :, :5])
         assert torch.allclose(network(latents, mask), short, atol=1e-12)
-    assert difference(network, latents, other, torch.ones_like(mask)) > 1e-4
+    assert difference(network, latents, other.nan_to_num(100), torch.ones_like(mask)) > 1e-4
 
 
 def test_the_prediction_of_a_sample_does_not_depend_on_its_batch():

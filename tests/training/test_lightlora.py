@@ -105,14 +105,19 @@ def test_a_shared_matrix_is_one_parameter_of_q_k_and_v(tiny_folder):
     [
         ({"targets": ("attn1.to_z",)}, "attn1.to_q"),
         ({"targets": ("norm1",)}, "no linear"),
+        ({"targets": ("attn1.to_q", "attn1.to_z")}, "attn1.to_q"),
         ({"down_size": 1000}, "down_size 1000"),
         ({"up_size": 1000}, "up_size 1000"),
         ({"width": 30, "heads": 4}, "30"),
     ],
 )
 def test_settings_that_do_not_fit_the_backbone_are_one_sentence(tiny_folder, change, says):
+    backbone = load_backbone(tiny_folder)
+    settings = SMALL.model_copy(update=change)
     with pytest.raises(BadMethodSettings, match=says):
-        build_method(tiny_folder, SMALL.model_copy(update=change))
+        Video2LoRA(backbone.transformer, settings, backbone.scheduler_config)
+    if "targets" in change:
+        assert not any(isinstance(part, LightLoRALinear) for part in backbone.transformer.modules())
 
 
 def test_adapting_the_same_transformer_twice_is_refused(tiny_folder):
