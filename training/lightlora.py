@@ -35,7 +35,9 @@ class LightLoRALinear(nn.Module):
         if self.down_pred is None or self.up_pred is None:
             return y
         down, up = self.factors(self.down_pred, self.up_pred)
-        return y + (x @ down.to(x.dtype).transpose(1, 2)) @ (self.scale * up).to(x.dtype).transpose(1, 2)
+        down, up = (factor.to(x.dtype).transpose(1, 2).expand(len(x), -1, -1) for factor in (down, up))
+        # One pass over y: the residual [B, N, out] is never held beside it.
+        return torch.baddbmm(y, x @ down, up, alpha=self.scale)
 
     def factors(self, down_pred: Tensor, up_pred: Tensor) -> tuple[Tensor, Tensor]:
         """down [B, r, in] and up [B, out, r] of [B, r, a] and [B, b, r], in the weights' dtype."""
