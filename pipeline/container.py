@@ -128,12 +128,13 @@ def _why_not(head: bytes) -> tuple[str, str]:
         return "picture", "The file is a picture, not a video."
     if head.startswith((b"ID3", b"fLaC", b"\x0bw")) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
         return "no_video", "The file holds sound only."
-    if _is_text(head):
+    if is_text(head):
         return "not_a_video", "The file is text, whatever its name says."
     return "not_a_video", "The file does not begin like any video container that is read here."
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
+    """Whether these first bytes hold no control characters but those of plain text."""
     sample = head[:1024]
     return sum(byte < 9 or 13 < byte < 32 for byte in sample) == 0
 

@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.clip_spec import ClipSpec
-from pipeline import avread
 from pipeline.decode import decode_clip
 from pipeline.errors import BadSource
 from pipeline.limits import DecodeLimits
 from pipeline.plan import Fit, TimePolicy, TooFewFrames, plan_frames
+from pipeline.probe import probe
 from pipeline.quality import score
 from pipeline.rejection import Rejection
 from pipeline.transcode import CRF, encode_poster, encode_video
@@ -67,7 +67,7 @@ def normalise(file: BinaryIO, spec: ClipSpec, settings: NormaliseSettings) -> No
     Raises:
         Rejection: it makes no clip, and why.
     """
-    facts = avread.probe(file, settings.limits)
+    facts = probe(file, settings.limits)
     clips = []
     for plan in _plans(facts.timestamps, spec, settings):
         frames = decode_clip(file, facts, plan.indices, spec, settings.fit)
@@ -107,7 +107,7 @@ def normalise_file(path: str | Path, spec: ClipSpec, settings: NormaliseSettings
         raise BadSource(f"The video {str(path)!r} cannot be read: {error.strerror}.") from error
     try:
         file = io.BytesIO(data)
-        facts = avread.probe(file, settings.limits)
+        facts = probe(file, settings.limits)
         plan = _plans(facts.timestamps, spec, settings)[0]
         return decode_clip(file, facts, plan.indices, spec, settings.fit)
     except Rejection as rejection:

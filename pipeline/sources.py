@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import layouts
-from pipeline.container import SNIFF_BYTES, container_of
+from pipeline.container import SNIFF_BYTES, is_text
 from pipeline.errors import BadSource
 from pipeline.source import Source
 
-_VIDEO_NAMES = """
+_MEDIA_NAMES = """
     mp4 m4v mov qt mkv webm avi divx flv f4v swf gif apng mpg mpeg mpe m2v vob ts m2ts mts m4s wmv asf ogv ogg
     3gp 3g2 mxf dv y4m ivf h264 264 h265 265 hevc rm rmvb nut
+    webp avif heic mp3 m4a aac ac3 ec3 wav flac wma opus
 """
-# What else lies in data sets; never looked into for being a video.
+# What else lies in data sets and is no input.
 _OTHER_NAMES = """
-    txt md json jsonl csv tsv parquet xml yaml yml toml html py log jpg jpeg png bmp webp srt vtt npy npz pt
-    safetensors zip tar gz mp3 wav flac m4a part tmp
+    txt md json jsonl csv tsv parquet xml yaml yml toml html py log jpg jpeg png bmp srt vtt npy npz pt
+    safetensors zip tar gz part tmp db ini
 """
-VIDEO_SUFFIXES = frozenset("." + name for name in _VIDEO_NAMES.split())
+MEDIA_SUFFIXES = frozenset("." + name for name in _MEDIA_NAMES.split())
 _OTHER_SUFFIXES = frozenset("." + name for name in _OTHER_NAMES.split())
 
 
@@ -139,15 +140,19 @@ def videos_below(folder: Path) -> list[Path]:
 
 
 def is_video_name(file: Path) -> bool:
-    """Whether a file is an input: by its suffix, or, where that says nothing, by its first bytes."""
+    """Whether a file is an input: by its suffix, or, where that says nothing, by not being text.
+
+    Sound files and the like are inputs, and get their row with a reason: nothing that might have been meant
+    as a video is passed over in silence.
+    """
     suffix = file.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if suffix in MEDIA_SUFFIXES:
         return True
     if suffix in _OTHER_SUFFIXES:
         return False
     try:
         with file.open("rb") as opened:
-            return container_of(opened.read(SNIFF_BYTES)) is not None
+            return not is_text(opened.read(SNIFF_BYTES))
     except OSError:
         return False
 
