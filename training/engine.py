@@ -35,8 +35,13 @@ deepspeed.utils.logger.setLevel(logging.WARNING)
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def deepspeed_config(settings: TrainSettings, world_size: int, on_gpu: bool) -> dict:
-    """What `deepspeed.initialize` is given. Gradients are reduced in fp32 in both precisions."""
+def deepspeed_config(settings: TrainSettings, world_size: int, on_gpu: bool, trainable: int) -> dict:
+    """What `deepspeed.initialize` is given, for a number of `trainable` values.
+
+    Gradients are reduced in fp32 in both precisions. A bucket is a buffer that is allocated whole: DeepSpeed's
+    default of 500 million values would take 2 GB whatever the size of what trains.
+    """
+    bucket = min(trainable, 500_000_000)
     config = {
         "train_micro_batch_size_per_gpu": settings.batch_size,
         "gradient_accumulation_steps": worker_accumulation(settings, world_size),
@@ -44,7 +49,12 @@ def deepspeed_config(settings: TrainSettings, world_size: int, on_gpu: bool) -> 
         "steps_per_print": None,
         "communication_data_type": "fp32",
         "bf16": {"enabled": settings.precision == "bf16"},
-        "zero_optimization": {"stage": settings.zero_stage, "overlap_comm": on_gpu},
+        "zero_optimization": {
+            "stage": settings.zero_stage,
+            "overlap_comm": on_gpu,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        },
     }
     if settings.precision == "bf16" and settings.zero_stage > 0:
         config["data_types"] = {"grad_accum_dtype": "fp32"}
@@ -93,6 +103,7 @@ class Engine:
         if settings.precision == "fp32":
             for parameter in module.parameters():
                 parameter.data = parameter.data.float()
+        trainable = sum(parameter.numel() for parameter in self._trainable.values())
         deepspeed.init_distributed(dist_init_required=False)
         # The learning rate is set before each step; zero until then.
         optimizer = torch.optim.AdamW(
@@ -105,7 +116,7 @@ class Engine:
         self.engine, self._wrapped, _, _ = deepspeed.initialize(
             model=_Objective(module),
             optimizer=optimizer,
-            config=deepspeed_config(settings, world_size, device.type == "cuda"),
+            config=deepspeed_config(settings, world_size, device.type == "cuda", trainable),
             dist_init_required=False,
         )
         self._adam = optimizer

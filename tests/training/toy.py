@@ -35,6 +35,8 @@ class Toy(nn.Module):
         super().__init__()
         self.hypernetwork = nn.Sequential(nn.Linear(8, 24), nn.GELU(), nn.Linear(24, 8))
         self.backbone = nn.Linear(8, 8)
+        nn.init.normal_(self.backbone.weight, std=0.3, generator=torch.Generator().manual_seed(5))
+        nn.init.zeros_(self.backbone.bias)
         self.backbone.requires_grad_(False)
         self.auxiliary = Auxiliary()
 

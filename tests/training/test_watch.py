@@ -1,0 +1,108 @@
+import json
+import math
+import threading
+
+import pytest
+
+from training.run_folder import Diverged, LostRun, RunFolder
+from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row, read_rows
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    return RunFolder(tmp_path, attempt="first")
+
+
+def test_rows_after_the_step_a_run_goes_on_from_are_cut(folder):
+    log = RunLog(folder, step=0, tensorboard=False)
+    for step in range(1, 6):
+        log.write({"step": step, "loss": 1 / step})
+    log.close()
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 6, "lo')  # a killed process
+    again = RunLog(folder, step=3, tensorboard=False)
+    again.write({"step": 4, "loss": 9.0})
+    again.close()
+    assert [(row["step"], row["loss"]) for row in read_rows(folder.metrics)] == [
+        (1, 1.0),
+        (2, 0.5),
+        (3, 1 / 3),
+        (4, 9.0),
+    ]
+
+
+def test_the_last_row_is_the_last_complete_one(folder):
+    assert last_row(folder.metrics) is None
+    rows = [{"step": step, "note": "x" * 300} for step in range(200)]
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 200')
+    assert last_row(folder.metrics) == rows[-1]
+
+
+def test_tensorboard_shows_the_same_numbers_as_the_rows(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = RunLog(folder, step=0, tensorboard=True)
+    for step in (1, 2):
+        log.write({"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "time": 1e9})
+    log.close()
+    board = EventAccumulator(str(folder.tensorboard))
+    board.Reload()
+    assert set(board.Tags()["scalars"]) == {"train/loss", "eval/gap"}
+    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(1, 0.25), (2, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "why"),
+    [
+        (math.nan, 1.0, "loss is nan"),
+        (math.inf, 1.0, "loss is inf"),
+        (1.0, math.nan, "norm is nan"),
+        (1.0, 101.0, "exceeds max_grad_norm"),
+    ],
+)
+def test_a_step_that_cannot_be_recovered_from_is_told_with_the_checkpoint_to_go_on_from(
+    tmp_path, loss, norm, why
+):
+    found = divergence(loss, norm, limit=100.0)
+    assert why in found
+    assert str(tmp_path) in str(diverged(7, found, tmp_path))
+    assert divergence(1.0, 99.0, limit=100.0) is None
+
+
+def test_progress_hears_of_the_last_row_even_when_the_run_ends_at_once(folder):
+    heard = []
+    with Follow(folder.metrics, 10, lambda done, total, row: heard.append((done, total, row["loss"]))):
+        folder.metrics.write_text('{"step": 10, "loss": 0.5}\n')
+    assert heard[-1] == (10, 10, 0.5)
+
+
+def test_the_share_of_waiting_is_a_share_of_the_time_since_the_last_row():
+    clock = StepClock(samples_per_step=4)
+    with clock.waiting():
+        threading.Event().wait(0.05)
+    clock.step()
+    first = clock.columns()
+    clock.step()
+    second = clock.columns()
+    assert 0.5 < first["data_wait"] <= 1
+    assert second["data_wait"] == 0
+    assert first["samples_per_second"] == pytest.approx(4 / first["step_seconds"])
+
+
+def test_a_worker_that_was_replaced_may_not_write_any_more(folder):
+    old = folder.claim()
+    log = RunLog(folder, step=0, tensorboard=False, allowed=lambda: folder.check_owner(old))
+    log.write({"step": 1})
+    folder.claim()
+    with pytest.raises(LostRun):
+        log.write({"step": 2})
+    assert [row["step"] for row in read_rows(folder.metrics)] == [1]
+
+
+def test_what_stopped_a_run_keeps_its_kind_and_counts_for_its_own_attempt_only(folder, tmp_path):
+    assert folder.stopped() is None
+    folder.stop(Diverged("the loss is nan"))
+    stopped = folder.stopped()
+    assert type(stopped) is Diverged
+    assert str(stopped) == "the loss is nan"
+    assert RunFolder(tmp_path, attempt="second").stopped() is None
