@@ -1,0 +1,43 @@
+# Two commands: `make demo` shows the product, `make test` proves it. Both set up what they need.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo test test-fast lint clean
+help:
+	@echo "make demo       set up, render sample effects, run raw videos -> catalogue -> model -> clips; open demo/report.html"
+	@echo "make test       set up, lint, run every test"
+	@echo "make test-fast  the same without the slow end-to-end tests"
+	@echo "make clean      remove the demo and the environment"
+
+setup: $(STAMP)
+
+# DeepSpeed builds from source against the installed torch, so it comes second and without build isolation.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Python 3.11 is needed, {v[0]}.{v[1]} found: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned environment into .venv (about 7 GB, a few minutes, once) ..."
+	@grep -v '^deepspeed==' requirements.lock > .venv/first.txt
+	@grep '^deepspeed==' requirements.lock > .venv/second.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r .venv/first.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -r .venv/second.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/video2lora sample demo/videos --categories 6 --per-category 6 --seed 0
+	@$(BIN)/video2lora run demo/videos --workdir demo
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+
+test: lint
+	@$(BIN)/python -m pytest
+
+test-fast: lint
+	@$(BIN)/python -m pytest -m "not slow"
+
+clean:
+	rm -rf demo .venv build *.egg-info

@@ -1,0 +1,68 @@
+"""The one way to print: progress bars on a terminal, plain lines into a log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class StepProgress:
+    """The progress of one step: call it with (done, total, info); `info` becomes the text behind the bar.
+
+    `items` is how many were done, for the report.
+    """
+
+    def __init__(self, title: str, progress: Progress | None) -> None:
+        self.title = title
+        self.items = 0
+        self._progress = progress
+        self._task = progress.add_task(title, total=None, info="") if progress else None
+        self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int | None, info: dict | None = None) -> None:
+        self.items = done
+        text = "  ".join(f"{k} {_short(v)}" for k, v in (info or {}).items())
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total, info=text)
+        elif time.monotonic() - self._last_line > 15:
+            # A log gets a line now and then, so that a long step is never silent.
+            self._last_line = time.monotonic()
+            out.print(f"  {self.title}: {done}/{total if total is not None else '?'} {text}", markup=False)
+
+
+@contextmanager
+def step(title: str) -> Iterator[StepProgress]:
+    """Show a bar while the body works (on a terminal) or a line now and then (in a log)."""
+    if not sys.stdout.isatty():
+        out.print(f"{title} ...", markup=False)
+        yield StepProgress(title, None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}", markup=False),
+    )
+    with Progress(*columns, console=out) as progress:
+        yield StepProgress(title, progress)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,84 @@
+"""The curating steps: ingest, embed, cluster, encode. Each reads and writes the catalogue."""
+
+from jobs.job import Job, say
+from jobs.workspace import Workspace
+
+
+def ingest_step(job: Job, source: str) -> None:
+    """Normalise what `source` holds; every input ends as a row of `sources`."""
+    from pipeline.ingest import ingest
+    from pipeline.sources import discover
+
+    sources = discover(source)
+    with job.step("ingest") as progress:
+        report = ingest(sources, job.catalog, job.workspace.profile.ingest, job.run_id, progress)
+    job.report["counts"] |= report.counts
+    counts = report.counts
+    say(
+        f"  {counts['found']} inputs: {counts['accepted']} accepted, {counts['duplicate']} duplicate, "
+        f"{counts['rejected']} rejected, {counts['quarantined']} quarantined"
+    )
+    for reason, count in report.reasons.items():
+        say(f"    {count} × {reason}")
+
+
+def embed_step(job: Job) -> None:
+    """Give every accepted clip its CLIP vector."""
+    from pipeline.embed import embed
+
+    with job.step("embed") as progress:
+        report = embed(job.catalog, job.workspace.profile.embed, progress)
+    job.report["counts"]["embedded"] = report.counts.get("embedded", 0)
+    say(f"  {report.items} clips embedded with {report.embedder_id}")
+
+
+def cluster_step(job: Job) -> None:
+    """Give every clip its category and its split."""
+    from pipeline.cluster import cluster
+
+    with job.step("cluster") as progress:
+        report = cluster(job.catalog, job.workspace.profile.cluster, progress)
+    job.report["clusters"] = report.counts
+    say("  " + ", ".join(f"{count} {name}" for name, count in report.counts.items()))
+
+
+def encode_step(job: Job) -> None:
+    """Compute latents and text embeddings that are not there yet."""
+    from pipeline.latents import encode
+
+    profile = job.workspace.profile
+    with job.step("encode") as progress:
+        report = encode(job.catalog, profile.backbone, profile.encode, progress)
+    job.report["encoder_id"] = report.encoder_id
+    job.report["counts"]["encoded"] = report.counts.get("encoded", 0)
+    say(f"  {report.items} clips encoded")
+
+
+def ingest_job(workspace: Workspace, source: str, address: str | None) -> None:
+    """`video2lora ingest`."""
+    from pipeline.sources import discover
+
+    discover(source)  # a bad source is said before a catalogue is made for it
+    with Job("ingest", workspace, address) as job:
+        ingest_step(job, source)
+
+
+def embed_job(workspace: Workspace, address: str | None) -> None:
+    """`video2lora embed`."""
+    workspace.existing_catalog()
+    with Job("embed", workspace, address) as job:
+        embed_step(job)
+
+
+def cluster_job(workspace: Workspace, address: str | None) -> None:
+    """`video2lora cluster`."""
+    workspace.existing_catalog()
+    with Job("cluster", workspace, address, ray=False) as job:
+        cluster_step(job)
+
+
+def encode_job(workspace: Workspace, address: str | None) -> None:
+    """`video2lora encode`."""
+    workspace.existing_catalog()
+    with Job("encode", workspace, address) as job:
+        encode_step(job)

@@ -1,0 +1,80 @@
+"""One command's run: its workspace, its Ray session, its steps and its report."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from jobs.console import StepProgress, out, step
+from jobs.memory import MemoryWatch
+from jobs.ray_session import ray_session
+from jobs.workspace import Workspace, code_revision, write_json
+
+
+class Job:
+    """What every command does around its own work: times its steps, watches memory, records the run, reports.
+
+    Use as a context manager. `report` is written to `<workdir>/reports/<command>.json` on the way out, also
+    when the body failed or was interrupted, and a row goes into the catalogue's `runs`.
+    """
+
+    def __init__(
+        self, command: str, workspace: Workspace, address: str | None = None, ray: bool = True
+    ) -> None:
+        self.command = command
+        self.workspace = workspace
+        self.run_id = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+        self.report: dict[str, Any] = {"command": command, "run_id": self.run_id, "counts": {}, "steps": []}
+        self._address = address
+        self._needs_ray = ray
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Job":
+        self._started = datetime.now(UTC)
+        self.memory = self._stack.enter_context(MemoryWatch())
+        self.workspace.remember_profile()
+        self.catalog = self.workspace.catalog
+        self.report["versions"] = {"read": self.catalog.versions()}
+        if self._needs_ray:
+            self._stack.enter_context(ray_session(self._address))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._stack.close()
+        status = "finished" if error is None else "interrupted" if kind is KeyboardInterrupt else "failed"
+        self.report["status"] = status
+        self.report["peak_rss_mb"] = round(self.memory.peak_mb)
+        self.catalog.upsert("runs", [self._row(status)])
+        self.report["versions"]["written"] = self.catalog.versions()
+        write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepProgress]:
+        """Time one step and show its progress; the last number done is its `items` in the report."""
+        begin = time.perf_counter()
+        with step(name) as progress:
+            yield progress
+        seconds = time.perf_counter() - begin
+        self.report["steps"].append({"name": name, "seconds": round(seconds, 2), "items": progress.items})
+
+    def _row(self, status: str) -> dict[str, Any]:
+        from json import dumps
+
+        return {
+            "run_id": self.run_id,
+            "kind": self.command,
+            "status": status,
+            "started_at": self._started,
+            "finished_at": datetime.now(UTC),
+            "config": self.workspace.profile.model_dump_json(),
+            "code_revision": code_revision(),
+            "snapshot": dumps(self.report["versions"]["read"]),
+            "metrics": dumps({k: self.report[k] for k in ("counts", "steps")}),
+        }
+
+
+def say(text: str) -> None:
+    """Print one line of a job's summary."""
+    out.print(text, markup=False)

@@ -1,0 +1,73 @@
+"""Pictures for people: contact sheets of categories and the loss curve."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+THUMB = (132, 88)
+COLUMNS = 6
+MAX_ROWS = 4
+
+
+def contact_sheet(clips: list[np.ndarray]) -> bytes:
+    """Lay out clips as rows and moments as columns.
+
+    Args:
+        clips: each uint8 [n, H, W, 3]; the first `MAX_ROWS` are shown.
+
+    Returns:
+        A JPEG.
+    """
+    shown = clips[:MAX_ROWS]
+    width, height = THUMB
+    sheet = Image.new("RGB", (COLUMNS * width, max(1, len(shown)) * height))
+    for row, clip in enumerate(shown):
+        for column, index in enumerate(np.linspace(0, len(clip) - 1, COLUMNS).round().astype(int)):
+            sheet.paste(_thumbnail(clip[index]), (column * width, row * height))
+    return _jpeg(sheet)
+
+
+def _thumbnail(frame: np.ndarray) -> Image.Image:
+    return Image.fromarray(frame).resize(THUMB, Image.Resampling.BILINEAR)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def loss_curve(rows: list[dict], path: Path) -> None:
+    """Draw loss over steps, raw and as a running mean.
+
+    Args:
+        rows: dictionaries with `step` and `loss`, in order.
+        path: where the PNG goes.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    steps = np.array([r["step"] for r in rows])
+    loss = np.array([r["loss"] for r in rows])
+    window = max(1, len(loss) // 12)
+    kernel = np.ones(window) / window
+    figure, axes = pyplot.subplots(figsize=(7.6, 3.2), dpi=110)
+    axes.plot(steps, loss, color="#93c5fd", linewidth=1, label="loss of the step")
+    if len(loss) >= window:
+        axes.plot(
+            steps[window - 1 :],
+            np.convolve(loss, kernel, "valid"),
+            color="#1d4ed8",
+            label=f"mean of {window} logged",
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel("v-prediction loss")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)

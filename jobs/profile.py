@@ -1,0 +1,129 @@
+"""A profile is one set of configuration values for every step; no code asks which one it is in."""
+
+import difflib
+import json
+import tomllib
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from catalog.clip_spec import ClipSpec
+from jobs.errors import BadProfile
+from pipeline.embed_settings import EmbedSettings
+from pipeline.ingest_settings import IngestSettings
+from pipeline.latents import EncodeSettings
+from pipeline.membership import ClusterSettings
+from pipeline.pairs import PairSettings
+from training.backbone import BackboneSettings
+from training.config import TrainSettings
+from training.generate import GenerateSettings
+from training.methods.video2lora import Video2LoRASettings
+
+
+class Profile(BaseModel):
+    """Every step's settings, validated together before anything runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    description: str = ""
+    clip: ClipSpec = ClipSpec()
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    embed: EmbedSettings = Field(default_factory=EmbedSettings)
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
+    backbone: BackboneSettings = Field(default_factory=BackboneSettings)
+    encode: EncodeSettings = Field(default_factory=EncodeSettings)
+    method: Video2LoRASettings = Field(default_factory=Video2LoRASettings)
+    pairs: PairSettings = Field(default_factory=PairSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    generate: GenerateSettings = Field(default_factory=GenerateSettings)
+
+    @field_validator("clip", mode="before")
+    @classmethod
+    def _clip_keys_are_known(cls, value: Any) -> Any:
+        # A standard dataclass ignores keys that it does not know.
+        known = [f.name for f in fields(ClipSpec)]
+        if isinstance(value, dict) and (unknown := set(value) - set(known)):
+            raise BadProfile(f"Unknown key 'clip.{min(unknown)}'; known here: {', '.join(known)}.")
+        return value
+
+
+def shipped() -> list[str]:
+    """Names of the profiles that come with the project."""
+    folder = resources.files("jobs") / "profiles"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_profile(name_or_path: str, overrides: list[str] | None = None) -> Profile:
+    """Read a shipped profile by name, or a TOML or JSON file by path; apply `section.key=value` overrides.
+
+    Raises:
+        BadProfile: no such profile, text that is not TOML, an unknown key, a value of the wrong kind.
+    """
+    values, origin = _read(name_or_path)
+    for override in overrides or []:
+        _apply(values, override)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise BadProfile(_sentence(error, origin)) from None
+
+
+def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
+    if name_or_path in shipped():
+        text = (resources.files("jobs") / "profiles" / f"{name_or_path}.toml").read_text("utf-8")
+        return tomllib.loads(text), f"profile {name_or_path!r}"
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise BadProfile(
+            f"No profile named {name_or_path!r} and no file of that path. "
+            f"Shipped profiles: {', '.join(shipped())}; or name a .toml file."
+        )
+    try:
+        text = path.read_text("utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise BadProfile(
+            f"Profile {path} cannot be read: {error}. A shipped one to start from: tiny."
+        ) from None
+    if not isinstance(values, dict):
+        raise BadProfile(f"Profile {path} holds no table of settings. A shipped one to start from: tiny.")
+    return values, f"profile {path}"
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise BadProfile(
+            f"--set {override!r} is not of the form section.key=value, as in --set train.steps=200."
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string, so that --set backbone.model=/models/cog needs no quotes
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise BadProfile(f"--set {override!r}: {part!r} is a value, not a section.")
+    values[path[-1]] = value
+
+
+def _sentence(error: ValidationError, origin: str) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+        return f"Unknown key {where!r} in {origin}; {hint}"
+    return f"{origin[0].upper()}{origin[1:]}: {where} = {first['input']!r} is not valid: {first['msg']}."
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    model: Any = Profile
+    for part in path:
+        model = model.model_fields[part].annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,54 @@
+"""A local Ray for one command, or a connection to a cluster."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Ray reads these when it is imported, and its workers inherit them.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+# One thread per worker: Ray runs as many workers as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+OBJECT_STORE_BYTES = 1024**3
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Start a local Ray (or join the cluster at `address`), quiet, and shut down what was started.
+
+    A Ray that the caller already runs in this process is used and left running.
+    """
+    import ray
+    from ray.data import DataContext
+
+    # DeepSpeed calls `ninja` by name, and people run .venv/bin/video2lora without activating the environment.
+    bin_folder = str(Path(sys.executable).parent)
+    if bin_folder not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = bin_folder + os.pathsep + os.environ["PATH"]
+    mine = not ray.is_initialized()
+    if mine and address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    elif mine:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            object_store_memory=OBJECT_STORE_BYTES,
+            namespace=f"video2lora-{os.getpid()}",
+        )
+    # A scheduler's SIGTERM is a person's Ctrl-C: the same way out, with everything shut down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        if mine:
+            ray.shutdown()

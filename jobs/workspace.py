@@ -1,0 +1,94 @@
+"""A working directory: where one catalogue, its models and what they generate lie."""
+
+import json
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+from catalog.store import Catalog
+from jobs.errors import BadProfile, NothingToDo
+from jobs.profile import Profile, load_profile
+
+
+class Workspace:
+    """Paths and settings of one working directory.
+
+    The profile is written into it by the first command, so that later ones need not name it again.
+
+    Args:
+        root: the directory; made when missing.
+        profile: a shipped profile's name or a file; None takes the directory's own, or `tiny` in a new one.
+        overrides: `section.key=value` texts applied on top.
+        catalog_uri: a catalogue elsewhere (for instance `s3://...`); None is `root/catalog`.
+
+    Raises:
+        BadProfile: see `load_profile`; also when `root` is a file.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        profile: str | None = None,
+        overrides: list[str] | None = None,
+        catalog_uri: str | None = None,
+    ) -> None:
+        if root.exists() and not root.is_dir():
+            raise BadProfile(f"--workdir {root} is a file; name a directory, it is made when missing.")
+        self.root = root
+        self._stored = root / "profile.json"
+        source = profile or (str(self._stored) if self._stored.exists() else "tiny")
+        self.profile: Profile = load_profile(source, overrides)
+        self.catalog_uri = catalog_uri or str(root / "catalog")
+
+    def remember_profile(self) -> None:
+        """Store the resolved settings beside what they produced."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        partial = self._stored.with_suffix(".json.partial")
+        partial.write_text(self.profile.model_dump_json(indent=2) + "\n", "utf-8")
+        partial.replace(self._stored)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalogue, made if this is the first command that needs it."""
+        return Catalog.create(self.catalog_uri, self.profile.clip)
+
+    def existing_catalog(self) -> Catalog:
+        """The catalogue, for commands that only read: a missing one is an error, not a new folder."""
+        if "://" not in self.catalog_uri and not Path(self.catalog_uri).exists():
+            raise NothingToDo(
+                f"There is no catalogue in {self.root}. Make one with "
+                f"`video2lora run VIDEOS --workdir {self.root}` or `video2lora ingest`."
+            )
+        return self.catalog
+
+    def folder(self, name: str) -> Path:
+        """A folder of this workspace (`runs`, `models`, `generated`, ...), made when missing."""
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def code_revision() -> str:
+    """The commit this code runs from, or the installed version where it is no checkout."""
+    here = Path(__file__).resolve().parent.parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        from importlib.metadata import version
+
+        return f"v{version('video2lora')}"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, default=str) + "\n", "utf-8")
+    partial.replace(path)

@@ -1,0 +1,64 @@
+"""A profile is a set of values, validated before anything runs."""
+
+import pytest
+
+from jobs.errors import BadProfile
+from jobs.profile import load_profile, shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_profile_is_valid(name):
+    profile = load_profile(name)
+    assert load_profile_from_json(profile) == profile
+
+
+def load_profile_from_json(profile):
+    return type(profile).model_validate_json(profile.model_dump_json())
+
+
+def test_full_selects_the_papers_backbone_by_value_alone():
+    full = load_profile("full")
+    assert full.backbone.model == "zai-org/CogVideoX-5b-I2V"
+    assert (full.backbone.num_frames, full.backbone.height, full.backbone.width) == (49, 480, 720)
+    assert (full.method.down_size, full.method.up_size, full.method.refinements) == (100, 50, 4)
+
+
+def test_an_unknown_key_names_the_nearest_one(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nstepz = 5\n")
+    with pytest.raises(BadProfile, match=r"Unknown key 'train.stepz'.*did you mean 'steps'"):
+        load_profile(str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[clip]\nframes = 49\n", "clip.frames"),
+        ("[train]\nsteps = -1\n", "train.steps"),
+        ("[trian]\nsteps = 1\n", "did you mean 'train'"),
+        ("steps = = 1", "cannot be read"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_one_sentence(tmp_path, text, says):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(BadProfile, match=says):
+        load_profile(str(file))
+
+
+def test_a_profile_that_does_not_exist_names_the_shipped_ones():
+    with pytest.raises(BadProfile, match="full, tiny"):
+        load_profile("fool")
+
+
+def test_overrides_change_single_values():
+    profile = load_profile("tiny", ["train.steps=7", "backbone.model=/weights/cog", "method.positions=false"])
+    assert profile.train.steps == 7
+    assert profile.backbone.model == "/weights/cog"
+    assert profile.method.positions is False
+
+
+@pytest.mark.parametrize("override", ["train.steps", "=3", "train..x=1", "train.steps.x=1"])
+def test_an_override_that_makes_no_sense_is_refused(override):
+    with pytest.raises(BadProfile):
+        load_profile("tiny", [override])

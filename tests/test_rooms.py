@@ -1,0 +1,53 @@
+"""The import rule: jobs, then pipeline, then training and catalog, which do not know each other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+ROOMS = ("catalog", "jobs", "pipeline", "training")
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("lint-imports")),
+            "--config",
+            str(PROJECT / "pyproject.toml"),
+            "--no-cache",
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_rooms_import_downwards_only():
+    done = lint(PROJECT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("training", "import catalog"),
+        ("catalog", "import training"),
+        ("pipeline", "import jobs"),
+        ("catalog", "import torch"),
+        ("training", "import lancedb"),
+    ],
+)
+def test_an_upward_or_sideways_import_is_refused(tmp_path, room, line):
+    for name in ROOMS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    assert lint(tmp_path).returncode == 0
+    (tmp_path / room / "shortcut.py").write_text(line + "\n")
+    done = lint(tmp_path)
+    assert done.returncode != 0
+    assert f"{room}.shortcut" in done.stdout

@@ -1,0 +1,150 @@
+"""A trained model as users keep it: one safetensors file and the facts that say what it fits.
+
+    <model_id>/
+        model.safetensors   trainable tensors: averaged ones where the run kept an average
+        model.json          method settings, backbone, where it came from, checksum
+
+The model_id is derived from the tensors, so the same training gives the same model.
+"""
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from training.backbone import Backbone, BackboneSettings
+from training.checkpoint import read_model, read_tensors
+from training.errors import TrainingError
+from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+
+TENSORS, FACTS = "model.safetensors", "model.json"
+
+
+class ReleaseError(TrainingError):
+    """A model folder that cannot be used: missing, corrupt, or made for another backbone."""
+
+
+@dataclass(frozen=True)
+class BuildVideo2LoRA:
+    """Builds the module inside a worker: picklable, loads the frozen transformer where it is called."""
+
+    backbone: BackboneSettings
+    method: Video2LoRASettings
+    min_snr_gamma: float | None = None
+    seed: int = 0
+
+    def __call__(self) -> Video2LoRA:
+        backbone = Backbone.load(self.backbone, parts=["transformer"])
+        return self.on(backbone)
+
+    def on(self, backbone: Backbone) -> Video2LoRA:
+        """The module on a backbone that is loaded already."""
+        return Video2LoRA(
+            backbone.transformer, self.method, backbone.scheduler_config, self.min_snr_gamma, self.seed
+        )
+
+
+@dataclass(frozen=True)
+class Release:
+    """One model folder.
+
+    Attributes:
+        model_id: "video2lora-" and the beginning of the tensors' SHA-256.
+        path: the folder.
+        facts: what `model.json` says.
+    """
+
+    model_id: str
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the tensor file."""
+        return (self.path / TENSORS).stat().st_size
+
+
+def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str, Any]) -> Release:
+    """Make a model folder of a checkpoint.
+
+    Args:
+        checkpoint: a step folder, verified here.
+        folder: of all models; the model gets a folder of its own in it.
+        dtype: of the stored tensors; bfloat16 is what the paper's sizes count.
+        facts: JSON; `method` and `backbone` (settings) are needed to load it again.
+
+    Raises:
+        CheckpointError: the checkpoint is torn or corrupt.
+    """
+    tensors = {name: value.to(dtype).contiguous() for name, value in read_model(checkpoint).items()}
+    digest = _digest(tensors)
+    model_id = f"video2lora-{digest[:12]}"
+    final = folder / model_id
+    facts = {"model_id": model_id, "tensors_sha256": digest, **facts}
+    if not (final / FACTS).exists():
+        partial = folder / f".{model_id}-{uuid.uuid4().hex}"
+        partial.mkdir(parents=True)
+        save_file(tensors, partial / TENSORS, metadata={"format": "pt", "model_id": model_id})
+        (partial / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        partial.rename(final)
+    return Release(model_id, final, facts)
+
+
+def read_release(path: Path) -> Release:
+    """The facts of a model folder, its tensors not yet read.
+
+    Raises:
+        ReleaseError: there is no model there, or its facts do not fit its tensors.
+    """
+    try:
+        facts = json.loads((path / FACTS).read_text("utf-8"))
+        with safe_open(path / TENSORS, framework="pt") as file:
+            named = (file.metadata() or {}).get("model_id")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ReleaseError(f"{path} holds no readable model ({error}). Train one with `video2lora train`.") from error
+    if not isinstance(facts, dict) or facts.get("model_id") != named:
+        raise ReleaseError(f"{path / FACTS} does not belong to the tensors beside it. Train the model again.")
+    return Release(facts["model_id"], path, facts)
+
+
+def load_release(release: Release, backbone: Backbone) -> Video2LoRA:
+    """The trained module on a backbone, ready for inference.
+
+    Raises:
+        ReleaseError: corrupt tensors, or a model that was trained on another backbone.
+        StateMismatch: tensors of other shapes than the settings beside them say.
+    """
+    trained_on = release.facts.get("transformer")
+    if trained_on != backbone.transformer_id:
+        raise ReleaseError(
+            f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone has"
+            f" {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
+        )
+    tensors = read_tensors(release.path / TENSORS)
+    if _digest(tensors) != release.facts.get("tensors_sha256"):
+        raise ReleaseError(f"{release.path / TENSORS} is corrupt: its checksum differs. Train the model again.")
+    try:
+        settings = Video2LoRASettings.model_validate(release.facts["method"])
+    except (KeyError, ValidationError) as error:
+        raise ReleaseError(f"{release.path / FACTS} has no usable method settings ({error}).") from error
+    method = Video2LoRA(backbone.transformer, settings, backbone.scheduler_config)
+    method.load_trainable_state({name: value.float() for name, value in tensors.items()})
+    return method.eval()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in the order of names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.view(torch.uint8).numpy().tobytes() if value.ndim else value.reshape(1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
