@@ -1,5 +1,7 @@
 """CogVideoX-5B-I2V as it is, without weights: everything that its configuration alone decides."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from training.geometry import SampleGeometry
 from training.methods.video2lora import Video2LoRA, Video2LoRASettings
 
 
+@cache
 def model(**changes) -> Video2LoRA:
     with torch.device("meta"):
         return Video2LoRA(meta_transformer(), Video2LoRASettings(**changes), SCHEDULER_5B_I2V)
