@@ -34,7 +34,7 @@ def map_keys(
     if not keys:
         return
     blocks = min(MAX_BLOCKS, -(-len(keys) // batch_size))
-    rows = quiet(ray.data.from_arrow([pa.table({"key": part}) for part in _parts(sorted(keys), blocks)]))
+    rows = quiet(ray.data.from_blocks([pa.table({"key": part}) for part in _parts(sorted(keys), blocks)]))
     made = rows.map_batches(
         actor,
         fn_constructor_kwargs=arguments,

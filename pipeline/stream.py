@@ -125,9 +125,10 @@ class PairStream:
     def fetch(self, window: list[list[int]]) -> Iterator[TrainingBatch]:
         """The batches of one window, in order, through one Ray dataset."""
         # A block is what one task fetches: whole batches, in the order of the plan.
+        # Not from_arrow: it waits for tasks of a whole CPU, which trainers that fill the machine never leave.
         share = self._batches_per_task(len(window[0]))
         starts = range(0, len(window), share)
-        keys = quiet(ray.data.from_arrow([self._keys(window[i : i + share], first=i) for i in starts]))
+        keys = quiet(ray.data.from_blocks([self._keys(window[i : i + share], first=i) for i in starts]))
         options = keys.context.execution_options
         options.preserve_order = True
         options.resource_limits = ExecutionResources.for_limits(object_store_memory=self.buffer_bytes)
@@ -137,7 +138,7 @@ class PairStream:
             batch_format="pyarrow",
             zero_copy_batch=True,
             num_cpus=self.cpus_per_fetch,
-            compute=TaskPoolStrategy(size=self.fetchers),
+            compute=TaskPoolStrategy(size=min(self.fetchers, len(starts))),
         )
         held: list[dict] = []
         for table in samples.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
