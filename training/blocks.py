@@ -1,10 +1,8 @@
-"""How the blocks of a frozen transformer run in training: recomputed in backward, compiled, or plainly."""
-
-from collections.abc import Callable
+"""How the run's settings apply to the blocks of the frozen transformer."""
 
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from training.activations import checkpoint_blocks, compile_blocks
 from training.config import TrainSettings
 from training.errors import TrainingError
 
@@ -15,7 +13,8 @@ def prepare_blocks(module: nn.Module, settings: TrainSettings) -> None:
     Raises:
         TrainingError: the settings ask for either and the module has no `transformer` with blocks.
     """
-    if settings.activation_checkpointing == "none" and not settings.compile:
+    policy = settings.activation_checkpointing
+    if policy == "none" and not settings.compile:
         return
     transformer = getattr(module, "transformer", None)
     if not hasattr(transformer, "transformer_blocks"):
@@ -23,23 +22,9 @@ def prepare_blocks(module: nn.Module, settings: TrainSettings) -> None:
             f"{type(module).__name__} has no transformer blocks: set `activation_checkpointing` to none "
             "and `compile` to false."
         )
-    blocks = list(transformer.transformer_blocks)
-    if settings.activation_checkpointing != "none":
-        every = 1 if settings.activation_checkpointing == "full" else settings.activation_checkpointing
-        transformer.enable_gradient_checkpointing(_recompute(blocks[::every]))
+    if isinstance(policy, int):
+        checkpoint_blocks(transformer, "every_n", policy)
+    else:
+        checkpoint_blocks(transformer, policy)
     if settings.compile:
-        for block in blocks:
-            block.compile()
-
-
-def _recompute(chosen: list[nn.Module]) -> Callable:
-    """What diffusers calls for each block. Only non-reentrant checkpointing sees that gradients are due to
-    tensors which a block does not get as an argument: the predicted factors."""
-    identities = {id(block) for block in chosen}
-
-    def run(block: nn.Module, *args):
-        if id(block) in identities:
-            return checkpoint(block, *args, use_reentrant=False)
-        return block(*args)
-
-    return run
+        compile_blocks(transformer)

@@ -38,7 +38,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def deepspeed_config(settings: TrainSettings, world_size: int, on_gpu: bool, trainable: int) -> dict:
     """What `deepspeed.initialize` is given, for a number of `trainable` values.
 
-    Gradients are reduced in fp32 in both precisions. A bucket is a buffer that is allocated whole: DeepSpeed's
+    Gradients are reduced in fp32 in both precisions. A bucket is a buffer, allocated whole: DeepSpeed's
     default of 500 million values would take 2 GB whatever the size of what trains.
     """
     bucket = min(trainable, 500_000_000)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.training.small import SmallStream, small_batch, small_module
 from training.checkpoint import CheckpointError, list_checkpoints, newest_checkpoint, read_checkpoint
@@ -34,10 +35,17 @@ def job(folder: Path, workers: int = 1, **changes) -> TrainJob:
         "schedule": "cosine",
         "ema_decay": 0.9,
         "checkpoint_every": 3,
+        "evaluate_every": 5,
         "worker_threads": 1,
         "tensorboard": False,
     } | changes
-    return TrainJob(TrainSettings(**settings), small_module, folder, identity={"method": "small"})
+    return TrainJob(
+        TrainSettings(**settings), small_module, folder, identity={"method": "small"}, evaluate=held_out
+    )
+
+
+def held_out(module: nn.Module, step: int) -> dict[str, float]:
+    return {"loss": module(small_batch([901, 902])).loss.item()}
 
 
 @dataclass
@@ -113,6 +121,7 @@ def test_a_run_ends_with_its_last_step_saved_and_every_step_logged(uninterrupted
         result.metrics.keys()
     )
     assert [path.name[-2:] for path in list_checkpoints(result.checkpoint.parent)] == ["06", "09", "10"]
+    assert [row["step"] for row in read_rows(result.metrics_path) if "eval/loss" in row] == [5, 10]
     trained = read_checkpoint(result.checkpoint).optimizer.masters
     for name, start in small_module().trainable_state().items():
         assert not torch.equal(trained[name], start), name
