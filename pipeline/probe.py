@@ -19,8 +19,6 @@ from pipeline.rejection import Rejection
 # Below this share of what the container promises, a file is a torso and not a video.
 _WHOLE_ENOUGH = 0.9
 # Containers without frames of their own split or invent times; their frames are counted by decoding.
-# Containers whose stated duration is written by the muxer, and not guessed from the size.
-_TELLS = {"matroska,webm"}
 _TIMELESS = {"h264", "hevc", "m4v", "mpegvideo", "mpeg", "dv"}
 
 
@@ -158,16 +156,15 @@ def _packets(container, stream, limits: DecodeLimits) -> _Packets:
 
 
 def _promised_seconds(container, stream) -> float:
-    """How long the header says the video lasts, 0 where it says nothing of the video alone."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
+    """How long a Matroska header says the video lasts; 0 for the others, which count frames or guess."""
+    if "matroska" not in container.format.name:
+        return 0.0
     tag = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
     if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tag.strip()):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if container.duration and len(container.streams) == 1 and stream.container.format.name in _TELLS:
-        return container.duration / av.time_base
-    return 0.0
+    # Without a tag the duration is that of the longest stream.
+    return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 
 def _first_frame(file: BinaryIO, name: str, index: int) -> av.VideoFrame:

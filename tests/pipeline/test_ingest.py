@@ -1,0 +1,214 @@
+import os
+import shutil
+from collections import Counter
+
+import av
+import pytest
+from lancedb.expr import col
+
+from catalog.clip_spec import ClipSpec
+from catalog.store import Catalog
+from pipeline.errors import BadSource
+from pipeline.ingest import ingest
+from pipeline.ingest_run import OUTCOMES
+from pipeline.ingest_settings import IngestSettings
+from pipeline.limits import DecodeLimits
+from pipeline.normalise import NormaliseSettings, normalise_file
+from pipeline.policy import Bounds, QualityPolicy
+from pipeline.sources import discover
+from pipeline.transcode import read_clip
+from tests.pipeline.video_files import ffmpeg, moving, write
+
+SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """A folder as people have them: two effects, a copy, and files that are no videos."""
+    folder = tmp_path_factory.mktemp("videos")
+    write(folder / "melt" / "a.mp4", moving(60, seed=1))
+    write(folder / "Melt it" / "b.mkv", moving(20, 90, 50, seed=2))
+    write(folder / "crush" / "c.mp4", moving(49, 66, 122, seed=3), fps=25)
+    shutil.copy(folder / "melt" / "a.mp4", folder / "crush" / "copy of a.mp4")
+    (folder / "melt" / "text.mp4").write_text("this is a text file")
+    (folder / "melt" / "empty.mp4").touch()
+    whole = write(folder / "melt" / "cut.mp4", moving(60, seed=4)).read_bytes()
+    (folder / "melt" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    write(folder / "crush" / "single.mp4", moving(1, seed=5))
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    return Catalog.create(tmp_path / "catalog", SPEC)
+
+
+@pytest.fixture(scope="module")
+def ingested(videos, tmp_path_factory, ray_cluster):
+    """A catalogue of the folder, and the report of making it."""
+    catalog = Catalog.create(tmp_path_factory.mktemp("ingested") / "catalog", SPEC)
+    return catalog, ingest(discover(videos), catalog, run_id="first")
+
+
+def outcomes(catalog):
+    rows = catalog.scan("sources", ["source_uri", "outcome", "reason_code"]).to_pylist()
+    return {os.path.basename(r["source_uri"]): (r["outcome"], r["reason_code"]) for r in rows}  # noqa: PTH119
+
+
+def test_every_input_has_its_row_and_its_reason(ingested):
+    catalog, _ = ingested
+    assert outcomes(catalog) == {
+        "copy of a.mp4": ("accepted", None),
+        "a.mp4": ("duplicate", "same_content"),
+        "b.mkv": ("accepted", None),
+        "c.mp4": ("accepted", None),
+        "text.mp4": ("rejected", "not_a_video"),
+        "empty.mp4": ("rejected", "empty_file"),
+        "cut.mp4": ("rejected", "unreadable"),
+        "single.mp4": ("rejected", "too_few_frames"),
+    }
+    for row in catalog.scan("sources", where=col("outcome") != "accepted").to_pylist():
+        assert row["reason"].endswith(".")
+
+
+def test_the_report_counts_every_input_once(ingested):
+    _, report = ingested
+    counts = report.counts
+    assert counts["found"] == 8
+    assert counts["found"] == sum(counts[name] for name in OUTCOMES)
+    assert (counts["accepted"], counts["duplicate"], counts["clips"], counts["decoded"]) == (3, 1, 3, 7)
+    assert report.reasons["same_content"] == 1
+    assert [step["name"] for step in report.steps] == ["hash", "normalise", "settle"]
+
+
+def test_a_stored_clip_has_the_specs_frames_rate_and_size(ingested, tmp_path):
+    catalog, _ = ingested
+    ids = catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist()
+    assert len(ids) == 3
+    posters = catalog.posters(ids)
+    for key, video in catalog.videos(ids).items():
+        (tmp_path / "clip.mp4").write_bytes(video)
+        with av.open(str(tmp_path / "clip.mp4")) as container:
+            assert container.streams.video[0].average_rate == 8
+        assert read_clip(video).shape == (49, 64, 96, 3)
+        assert posters[key].startswith(b"\xff\xd8")
+
+
+def test_a_clip_row_says_where_it_comes_from_and_what_it_looks_like(ingested, videos):
+    catalog, _ = ingested
+    (row,) = catalog.scan("clips", where=col("container") == "matroska").to_pylist()
+    assert row["source_uri"] == str((videos / "Melt it" / "b.mkv").resolve())
+    assert (row["source_width"], row["source_height"], row["source_frames"]) == (50, 90, 20)
+    assert (row["category_id"], row["category_source"]) == ("melt", "label")
+    assert (row["time_policy"], row["fit"], row["spec_id"]) == ("uniform", "crop", SPEC.spec_id)
+    assert (row["window_start"], row["window_end"]) == pytest.approx((0, 19 / 12), abs=2e-3)
+    assert 0 < row["motion"] < 1
+    assert len(row["phash"]) == 8
+    assert row["run_id"] == "first"
+
+
+def test_a_second_run_decodes_nothing_and_changes_nothing(ingested, videos):
+    catalog, first = ingested
+    before = catalog.versions()
+    report = ingest(discover(videos), catalog, run_id="second")
+    assert catalog.versions() == before
+    assert report.counts == first.counts | {"unchanged": 8, "decoded": 0, "clips": 0}
+    assert report.reasons == first.reasons
+
+
+def test_the_same_bytes_elsewhere_are_the_same_clip(ingested, videos, tmp_path):
+    catalog, _ = ingested
+    clips = catalog.count("clips")
+    shutil.copy(videos / "crush" / "c.mp4", tmp_path / "elsewhere.mp4")
+    report = ingest(discover(tmp_path / "elsewhere.mp4"), catalog)
+    assert (report.counts["duplicate"], report.counts["decoded"]) == (1, 0)
+    assert catalog.count("clips") == clips
+    (original,) = catalog.get("sources", [str((videos / "crush" / "c.mp4").resolve())]).to_pylist()
+    (copy,) = catalog.get("sources", [str(tmp_path / "elsewhere.mp4")]).to_pylist()
+    assert copy["clip_ids"] == original["clip_ids"]
+    assert original["source_uri"] in copy["reason"]
+
+
+def test_a_changed_file_is_done_again(catalog, tmp_path):
+    path = write(tmp_path / "v" / "a.mp4", moving(30, seed=1))
+    ingest(discover(path), catalog)
+    write(path, moving(40, seed=2))
+    report = ingest(discover(path), catalog)
+    assert (report.counts["found"], report.counts["decoded"]) == (1, 1)
+    assert catalog.count("sources") == 1
+    (row,) = catalog.scan("sources").to_pylist()
+    (clip,) = catalog.get("clips", row["clip_ids"]).to_pylist()
+    assert clip["source_frames"] == 40
+
+
+def test_a_file_that_vanished_is_a_row_with_a_reason(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    sources = discover(path)
+    path.unlink()
+    report = ingest(sources, catalog)
+    assert report.reasons == {"unreadable": 1}
+    assert report.counts["rejected"] == 1
+
+
+def test_a_file_that_overruns_its_decoder_is_quarantined_and_can_be_tried_again(catalog, tmp_path):
+    path = tmp_path / "slow.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=960x720:d=4:r=30", "-c:v", "ffv1", str(path))
+    hasty = IngestSettings(normalise=NormaliseSettings(limits=DecodeLimits(decode_seconds=0.05)))
+    assert ingest(discover(path), catalog, hasty).reasons == {"timed_out": 1}
+    assert ingest(discover(path), catalog).counts["unchanged"] == 1
+    patient = ingest(discover(path), catalog, IngestSettings(retry_quarantined=True))
+    assert patient.counts["accepted"] == 1
+    assert patient.counts["quarantined"] == 0
+
+
+def test_a_clip_outside_the_policy_is_kept_as_rejected_with_its_media(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    strict = IngestSettings(policy=QualityPolicy(scores={"motion": Bounds(min=0.9)}))
+    report = ingest(discover(path), catalog, strict)
+    assert report.reasons == {"motion_low": 1}
+    (clip,) = catalog.scan("clips").to_pylist()
+    assert (clip["status"], clip["reason_code"]) == ("rejected", "motion_low")
+    assert catalog.videos([clip["clip_id"]])
+
+
+def test_realtime_makes_a_clip_of_every_window(catalog, tmp_path):
+    path = write(tmp_path / "long.mp4", moving(160), fps=12)
+    settings = IngestSettings(normalise=NormaliseSettings(time_policy="realtime"))
+    report = ingest(discover(path), catalog, settings)
+    assert report.counts["clips"] == 2
+    (row,) = catalog.scan("sources").to_pylist()
+    windows = catalog.get("clips", row["clip_ids"]).sort_by("window_start").to_pylist()
+    assert [round(w["window_start"], 2) for w in windows] == [0.0, 6.12]
+
+
+def test_forcing_redoes_a_clip_and_keeps_what_was_decided_about_it(catalog, tmp_path):
+    path = write(tmp_path / "melt" / "a.mp4", moving(12))
+    ingest(discover(path.parent), catalog)
+    (clip,) = catalog.scan("clips").to_pylist()
+    decided = {"category_id": "crush", "category_source": "human", "split": "val"}
+    catalog.update("clips", [{"clip_id": clip["clip_id"], **decided}])
+    padded = IngestSettings(force=True, normalise=NormaliseSettings(fit="pad"))
+    assert ingest(discover(path.parent), catalog, padded).counts["decoded"] == 1
+    (again,) = catalog.scan("clips").to_pylist()
+    assert again["fit"] == "pad"
+    assert {name: again[name] for name in decided} == decided
+
+
+def test_progress_counts_up_to_the_number_of_inputs(catalog, tmp_path):
+    for seed in range(3):
+        write(tmp_path / "v" / f"{seed}.mp4", moving(12, seed=seed))
+    said = []
+    ingest(discover(tmp_path / "v"), catalog, progress=lambda *told: said.append(told))
+    assert [(done, total) for done, total, _ in said] == [(1, 3), (2, 3), (3, 3)]
+    assert Counter(said[-1][2])["accepted"] == 3
+
+
+def test_a_single_file_is_normalised_without_a_catalogue(tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    assert normalise_file(path, SPEC).shape == (49, 64, 96, 3)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(BadSource, match=r"text\.mp4.*The file is text"):
+        normalise_file(tmp_path / "text.mp4", SPEC)
+    with pytest.raises(BadSource, match="cannot be read"):
+        normalise_file(tmp_path / "missing.mp4", SPEC)
