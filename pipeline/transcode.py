@@ -16,8 +16,10 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 
-CRF = 18
+CRF = 19
 PRESET = "veryfast"
+# Macroblock trees make x264 read memory it has not written: the same frames gave other bytes in every process.
+_REPEATABLE = "mbtree=0"
 POSTER_QUALITY = 85
 
 
@@ -73,7 +75,7 @@ def _add_stream(container, shape: tuple[int, ...], fps: int | Fraction, crf: int
     context.colorspace = Colorspace.SMPTE170M
     context.color_primaries = ColorPrimaries.SMPTE170M
     context.color_trc = ColorTrc.SMPTE170M
-    stream.options = {"preset": PRESET, "crf": str(crf), "flags": "+bitexact"}
+    stream.options = {"preset": PRESET, "crf": str(crf), "x264-params": _REPEATABLE, "flags": "+bitexact"}
     return stream
 
 
