@@ -15,7 +15,7 @@ from catalog.store import Catalog
 from jobs.errors import NothingToDo
 from jobs.job import Job, say
 from jobs.workspace import Workspace
-from pipeline.normalise import normalise_file
+from pipeline.example import read_example
 from pipeline.transcode import encode_video, read_clip
 from training.backbone import Backbone
 from training.batch import pad_reference
@@ -116,7 +116,7 @@ class Studio:
             raise NothingToDo(
                 f"{name!r} is neither a video file nor a clip_id; find ids with `video2lora search`."
             )
-        return normalise_file(name, self.catalog.spec)
+        return read_example(name, self.catalog.spec)
 
     def _picture(self, name: str) -> np.ndarray:
         """A first frame uint8 [H, W, 3]."""

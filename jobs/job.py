@@ -37,6 +37,7 @@ class Job:
         self.workspace.remember_profile()
         self.catalog = self.workspace.catalog
         self.report["versions"] = {"read": self.catalog.versions()}
+        self._record("running")
         if self._needs_ray:
             self._stack.enter_context(ray_session(self._address))
         return self
@@ -46,7 +47,7 @@ class Job:
         status = "finished" if error is None else "interrupted" if kind is KeyboardInterrupt else "failed"
         self.report["status"] = status
         self.report["peak_rss_mb"] = round(self.memory.peak_mb)
-        self.catalog.upsert("runs", [self._row(status)])
+        self._record(status)
         self.report["versions"]["written"] = self.catalog.versions()
         write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
 
@@ -59,20 +60,19 @@ class Job:
         seconds = time.perf_counter() - begin
         self.report["steps"].append({"name": name, "seconds": round(seconds, 2), "items": progress.items})
 
-    def _row(self, status: str) -> dict[str, Any]:
-        from json import dumps
-
-        return {
+    def _record(self, status: str) -> None:
+        ended = {} if status == "running" else {"finished_at": datetime.now(UTC)}
+        row = {
             "run_id": self.run_id,
             "kind": self.command,
             "status": status,
             "started_at": self._started,
-            "finished_at": datetime.now(UTC),
             "config": self.workspace.profile.model_dump_json(),
             "code_revision": code_revision(),
-            "snapshot": dumps(self.report["versions"]["read"]),
-            "metrics": dumps({k: self.report[k] for k in ("counts", "steps")}),
+            "snapshot": self.report["versions"]["read"],
+            "metrics": {name: self.report[name] for name in ("counts", "steps")},
         }
+        self.catalog.upsert("runs", [row | ended])
 
 
 def say(text: str) -> None:

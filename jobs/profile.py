@@ -13,14 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from catalog.clip_spec import ClipSpec
 from jobs.errors import BadProfile
 from pipeline.embed_settings import EmbedSettings
+from pipeline.encode_settings import EncodeSettings
 from pipeline.ingest_settings import IngestSettings
-from pipeline.latents import EncodeSettings
 from pipeline.membership import ClusterSettings
 from pipeline.pairs import PairSettings
-from training.backbone import BackboneSettings
 from training.config import TrainSettings
-from training.generate import GenerateSettings
-from training.methods.video2lora import Video2LoRASettings
+from training.settings import BackboneSettings, GenerateSettings, Video2LoRASettings
 
 
 class Profile(BaseModel):

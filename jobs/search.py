@@ -66,9 +66,9 @@ def _example(workspace: Workspace, catalog: Catalog, like: str) -> list[float]:
     if known and known[0].get("embedding") is not None:
         return known[0]["embedding"]
     from pipeline.embedder import Embedder
-    from pipeline.normalise import normalise_file
+    from pipeline.example import read_example
 
-    frames = normalise_file(like, catalog.spec)
+    frames = read_example(like, catalog.spec)
     return Embedder(workspace.profile.embed).embed_frames(frames).tolist()
 
 

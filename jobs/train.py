@@ -17,7 +17,7 @@ from jobs.profile import Profile
 from jobs.workspace import Workspace, code_revision, write_json
 from pipeline.pairs import PairPlan
 from pipeline.stream import PairStream, trainable_clips
-from training.backbone import Backbone
+from training.backbone import PARTS, Backbone
 from training.loop import TrainJob, TrainResult, train
 from training.release import BuildVideo2LoRA, Release, publish
 from training.watch import read_rows
@@ -31,7 +31,7 @@ def train_step(job: Job) -> Release:
     """
     workspace, profile = job.workspace, job.workspace.profile
     with job.step("prepare training"):
-        backbone = Backbone.load(profile.backbone, parts=())
+        backbone = Backbone.locate(profile.backbone, PARTS)
         clips = trainable_clips(job.catalog, backbone.encoder_id)
         plan = PairPlan.build(clips, profile.pairs)
         run = _open_run(workspace, profile, job.catalog, clips, backbone)

@@ -8,16 +8,16 @@ from time import monotonic
 
 import pyarrow as pa
 from lancedb.expr import col
-from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.schema import SCHEMAS
 from catalog.store import Catalog
 from pipeline.actors import gather, map_keys
+from pipeline.encode_settings import EncodeSettings
 from pipeline.progress import Progress
 from pipeline.stored import read_stored
 from pipeline.tensors import to_bytes
-from training.backbone import Backbone, BackboneSettings
-from training.weights import resolve_weights
+from training.backbone import Backbone
+from training.settings import BackboneSettings
 
 # The row of `features` that holds the embedding of the empty caption, and nothing else.
 EMPTY_CAPTION = "empty-caption"
@@ -25,26 +25,6 @@ ROWS_PER_COMMIT = 256
 # A full-size row is 9 MB; what waits for its commit lies in the driver's memory.
 BYTES_PER_COMMIT = 512 * 2**20
 ENCODERS = ("vae", "text")
-
-
-class EncodeSettings(BaseModel):
-    """How clips are encoded.
-
-    Attributes:
-        first_frame_variants: noised encodings of the first frame beside the clean one, to draw from.
-        batch_size: clips that one actor takes at a time (captions together, videos one by one).
-        actors, cpus_per_actor, gpus_per_actor: size of the pool and what each of it occupies.
-        uncategorised: also encode clips without a category, which cannot be paired.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    first_frame_variants: int = Field(4, ge=0)
-    batch_size: int = Field(4, ge=1)
-    actors: int = Field(1, ge=1)
-    cpus_per_actor: float = Field(1.0, ge=0)
-    gpus_per_actor: float = Field(0.0, ge=0)
-    uncategorised: bool = False
 
 
 @dataclass
@@ -120,8 +100,7 @@ def encoder_of(settings: BackboneSettings) -> str:
     Raises:
         WeightsUnreachable: the weights cannot be had.
     """
-    folder = resolve_weights(settings.model, ENCODERS, settings.geometry, settings.max_text_tokens)
-    return Backbone(settings, folder, {}, {}).encoder_id
+    return Backbone.locate(settings, ENCODERS).encoder_id
 
 
 def encode(

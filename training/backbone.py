@@ -5,12 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
@@ -20,40 +19,11 @@ from training.conditioning import require_image_to_video
 from training.errors import InvalidGeometry, TrainingError, WeightsUnreachable
 from training.fingerprint import fingerprint
 from training.geometry import SampleGeometry
+from training.settings import BackboneSettings
 from training.tiny import quiet_transformers
 from training.weights import resolve_weights
 
 PARTS = ("transformer", "vae", "text")
-
-
-class BackboneSettings(BaseModel):
-    """Which backbone, at which geometry and precision."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str = Field("random:0", description='hub name, folder in the hub\'s layout, or "random:<seed>"')
-    num_frames: int = 49
-    height: int = 480
-    width: int = 720
-    max_text_tokens: PositiveInt = 226
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    vae_tiling: bool = Field(
-        False, description="encode and decode in tiles: less memory, slightly other latents"
-    )
-
-    @property
-    def geometry(self) -> SampleGeometry:
-        """The sample geometry; raises InvalidGeometry."""
-        return SampleGeometry(self.num_frames, self.height, self.width)
-
-    @property
-    def random_weights(self) -> bool:
-        """Whether nothing ever trained these weights: what they generate is noise."""
-        return self.model.startswith("random:")
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        return getattr(torch, self.dtype)
 
 
 @dataclass
@@ -103,6 +73,20 @@ class Backbone:
         if settings.vae_tiling and "vae" in loaded:
             px.enable_tiling(loaded["vae"], geometry)
         return cls(settings, folder, loaded, scheduler_config)
+
+    @classmethod
+    def locate(cls, settings: BackboneSettings, parts: Collection[str]) -> Self:
+        """The backbone with no part loaded: enough for its identities and shapes.
+
+        Args:
+            settings: which one.
+            parts: whose files have to be there ("transformer", "vae", "text").
+
+        Raises:
+            WeightsUnreachable, InvalidGeometry: see `load`.
+        """
+        folder = resolve_weights(settings.model, parts, settings.geometry, settings.max_text_tokens)
+        return cls(settings, folder, {}, {})
 
     @property
     def transformer(self) -> CogVideoXTransformer3DModel:

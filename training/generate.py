@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTransformer3DModel
 from diffusers.utils.torch_utils import randn_tensor
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from training import pixels as px
@@ -20,18 +19,6 @@ from training.methods.video2lora import Video2LoRA
 
 Progress = Callable[[int, int | None, dict], None]
 SCHEDULERS = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
-
-
-class GenerateSettings(BaseModel):
-    """How videos are sampled."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: PositiveInt = Field(50, description="denoising steps")
-    guidance: float = Field(
-        6.0, ge=0, description="classifier-free guidance; 1 or less runs the prompt alone"
-    )
-    seed: int = Field(0, ge=0)
 
 
 def generate(

@@ -20,10 +20,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training.backbone import Backbone, BackboneSettings
+from training.backbone import Backbone
 from training.checkpoint import read_model, read_tensors
 from training.errors import TrainingError
-from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+from training.methods.video2lora import Video2LoRA
+from training.settings import BackboneSettings, Video2LoRASettings
 
 TENSORS, FACTS = "model.safetensors", "model.json"
 
@@ -109,7 +110,9 @@ def read_release(path: Path) -> Release:
         with safe_open(path / TENSORS, framework="pt") as file:
             named = (file.metadata() or {}).get("model_id")
     except (OSError, ValueError, RuntimeError) as error:
-        raise ReleaseError(f"{path} holds no readable model ({error}). Train one with `video2lora train`.") from error
+        raise ReleaseError(
+            f"{path} holds no readable model ({error}). Train one with `video2lora train`."
+        ) from error
     if not isinstance(facts, dict) or facts.get("model_id") != named:
         raise ReleaseError(f"{path / FACTS} does not belong to the tensors beside it. Train the model again.")
     return Release(facts["model_id"], path, facts)
@@ -125,12 +128,14 @@ def load_release(release: Release, backbone: Backbone) -> Video2LoRA:
     trained_on = release.facts.get("transformer")
     if trained_on != backbone.transformer_id:
         raise ReleaseError(
-            f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone has"
-            f" {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
+            f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone"
+            f" has {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
         )
     tensors = read_tensors(release.path / TENSORS)
     if _digest(tensors) != release.facts.get("tensors_sha256"):
-        raise ReleaseError(f"{release.path / TENSORS} is corrupt: its checksum differs. Train the model again.")
+        raise ReleaseError(
+            f"{release.path / TENSORS} is corrupt: its checksum differs. Train the model again."
+        )
     try:
         settings = Video2LoRASettings.model_validate(release.facts["method"])
     except (KeyError, ValidationError) as error:
@@ -146,5 +151,5 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.view(torch.uint8).numpy().tobytes() if value.ndim else value.reshape(1).view(torch.uint8).numpy().tobytes())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

@@ -10,14 +10,16 @@ import pytest
 COMMANDS = ("sample", "run", "ingest", "embed", "cluster", "encode", "train", "generate", "search")
 
 
-def video2lora(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def video2lora(
+    *words: str, cwd: Path | None = None, seconds: float = 120, **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).with_name("video2lora")), *words],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1", **env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=seconds,
     )
 
 

@@ -52,8 +52,10 @@ def test_a_profile_that_does_not_exist_names_the_shipped_ones():
 
 
 def test_overrides_change_single_values():
-    profile = load_profile("tiny", ["train.steps=7", "backbone.model=/weights/cog", "method.positions=false"])
-    assert profile.train.steps == 7
+    profile = load_profile(
+        "tiny", ["train.steps=70", "backbone.model=/weights/cog", "method.positions=false"]
+    )
+    assert profile.train.steps == 70
     assert profile.backbone.model == "/weights/cog"
     assert profile.method.positions is False
 

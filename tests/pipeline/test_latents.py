@@ -7,8 +7,9 @@ from pipeline.latents import EMPTY_CAPTION, EncodeSettings, encode, encoder_of
 from pipeline.stored import read_stored
 from pipeline.tensors import TornTensor, from_bytes, to_bytes
 from tests.pipeline.made import make_catalog
-from training.backbone import Backbone, BackboneSettings
+from training.backbone import Backbone
 from training.errors import WeightsUnreachable
+from training.settings import BackboneSettings
 
 BACKBONE = BackboneSettings(
     model="random:0", num_frames=9, height=32, width=48, max_text_tokens=8, dtype="float32"

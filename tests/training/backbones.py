@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
-from training.backbone import Backbone, BackboneSettings
+from training.backbone import Backbone
 from training.batch import Sample, TrainingBatch, collate
 from training.geometry import SampleGeometry
 from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+from training.settings import BackboneSettings
 from training.tiny import write_tiny_backbone
 
 GEOMETRY = SampleGeometry(num_frames=9, height=32, width=48)

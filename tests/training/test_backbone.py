@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from tests.training.backbones import GEOMETRY, LATENTS, TEXT_TOKENS, load_backbone
-from training.backbone import Backbone, BackboneSettings
+from training.backbone import Backbone
 from training.errors import BadBatch, InvalidGeometry, TrainingError, UnsupportedBackbone, WeightsUnreachable
 from training.geometry import SampleGeometry
+from training.settings import BackboneSettings
 from training.tiny import write_tiny_backbone
 
 FIELDS = {"num_frames": 9, "height": 32, "width": 48, "max_text_tokens": TEXT_TOKENS, "dtype": "float32"}

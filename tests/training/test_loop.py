@@ -25,10 +25,10 @@ STEPS = 10
 ROOT = Path(__file__).parents[2]
 
 
-def job(folder: Path, workers: int = 1, **changes) -> TrainJob:
+def job(folder: Path, workers: int | tuple[int, int] = 1, **changes) -> TrainJob:
     settings = {
         "steps": STEPS,
-        "batch_size": 4 // workers,
+        "batch_size": 4 // (workers if isinstance(workers, int) else workers[1]),
         "workers": workers,
         "lr": 3e-3,
         "warmup_steps": 2,
@@ -217,3 +217,12 @@ def test_a_folder_with_another_models_run_is_refused_before_any_worker_starts(tm
     write_checkpoint(tmp_path / "checkpoints", a_checkpoint())
     with pytest.raises(CheckpointError, match="belongs to another model"):
         train(job(tmp_path), SmallStream())
+
+
+@pytest.mark.slow
+def test_an_elastic_run_with_room_for_fewer_workers_takes_the_same_steps(uninterrupted, tmp_path):
+    result = train(job(tmp_path, workers=(1, 2), worker_cpus=3.0), SmallStream())  # the cluster has four
+    rows = read_rows(result.metrics_path)
+    assert {row["workers"] for row in rows} == {1}
+    expected = [row["loss"] for row in read_rows(uninterrupted(2).metrics_path)]
+    assert [row["loss"] for row in rows] == pytest.approx(expected, rel=1e-4)
