@@ -62,19 +62,26 @@ def read_frames(
         Rejection: chosen frames are missing and no neighbour within a tenth of the clip stands in.
     """
     convert = Converter(facts, plan)
-    if facts.timestamps_stated:
-        found = _by_time(file, facts, wanted, convert)
-    else:
-        found = {}
-        last = int(wanted[-1])
-        chosen = set(wanted.tolist())
-        frames = decoded(file, facts.container, facts.stream_index, alpha=facts.alpha_layer)
-        for number, frame in enumerate(convert.prepared(frames)):
-            if number in chosen:
-                found[number] = convert(frame)
-            if number >= last:
-                break
+    found = _by_time(file, facts, wanted, convert) if facts.timestamps_stated else {}
+    if len(found) < len(wanted):
+        # The decoder's times are not the packets' (old AVI), or there are none: go by number, once more.
+        counted = _by_number(file, facts, wanted, Converter(facts, plan))
+        found = max(found, counted, key=len)
     return _stand_in(found, wanted)
+
+
+def _by_number(
+    file: BinaryIO, facts: VideoFacts, wanted: np.ndarray, convert: Converter
+) -> dict[int, np.ndarray]:
+    chosen, last = set(wanted.tolist()), int(wanted[-1])
+    found: dict[int, np.ndarray] = {}
+    frames = decoded(file, facts.container, facts.stream_index, alpha=facts.alpha_layer)
+    for number, frame in enumerate(convert.prepared(frames)):
+        if number in chosen:
+            found[number] = convert(frame)
+        if number >= last:
+            break
+    return found
 
 
 def _by_time(

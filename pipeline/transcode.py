@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 
 CRF = 19
 PRESET = "veryfast"
-# Macroblock trees make x264 read memory it has not written: the same frames gave other bytes in every process.
+# Macroblock trees make x264 read memory it has not written: the same frames gave other bytes each time.
 _REPEATABLE = "mbtree=0"
 POSTER_QUALITY = 85
 
