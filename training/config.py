@@ -24,7 +24,7 @@ class TrainSettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31, description="initial weights and the per-step random state")
 
     lr: float = Field(1e-4, gt=0, le=1)
-    warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
+    warmup_steps: int = Field(0, ge=0, description="of linear rise; a shorter run stays in it")
     schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1e-2)
@@ -57,8 +57,6 @@ class TrainSettings(BaseModel):
     def _consistent(self) -> "TrainSettings":
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {self.betas}; both lie in [0, 1)")
-        if self.warmup_steps >= self.steps and self.warmup_steps > 0:
-            raise ValueError(f"warmup_steps={self.warmup_steps} does not end before steps={self.steps}")
         if self.min_workers > self.max_workers:
             raise ValueError(f"workers={self.workers}: the minimum comes first")
         return self

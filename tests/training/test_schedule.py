@@ -93,7 +93,6 @@ def test_a_steps_random_state_differs_from_every_neighbours(step, rank):
         {"steps": 0},
         {"workers": (3, 2)},
         {"betas": (0.9, 1.0)},
-        {"warmup_steps": 10, "steps": 10},
         {"zero_stage": 4},
         {"activation_checkpointing": 0},
     ],
