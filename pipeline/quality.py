@@ -69,7 +69,7 @@ def thumbnails(frames: np.ndarray, width: int, height: int) -> np.ndarray:
     scaler = VideoReformatter()
     small = np.empty((len(frames), height, width), dtype=np.uint8)
     for number, picture in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
         frame = scaler.reformat(
             frame,
             width,

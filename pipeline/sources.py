@@ -13,7 +13,7 @@ from pipeline.source import Source
 
 _MEDIA_NAMES = """
     mp4 m4v mov qt mkv webm avi divx flv f4v swf gif apng mpg mpeg mpe m2v vob ts m2ts mts m4s wmv asf ogv ogg
-    3gp 3g2 mxf dv y4m ivf h264 264 h265 265 hevc rm rmvb nut
+    ps 3gp 3g2 mxf dv y4m ivf h264 264 h265 265 hevc rm rmvb nut
     webp avif heic mp3 m4a aac ac3 ec3 wav flac wma opus
 """
 # What else lies in data sets and is no input.

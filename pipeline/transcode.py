@@ -46,7 +46,7 @@ def encode_video(frames: np.ndarray | Iterable[np.ndarray], fps: int | Fraction,
         stream = _add_stream(container, frames[0].shape, fps, crf)
         scaler = VideoReformatter()
         for number, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
             frame = scaler.reformat(
                 frame,
                 format="yuv420p",
