@@ -27,6 +27,7 @@ from training.checkpoint import (
 )
 from training.config import TrainSettings
 from training.errors import TrainingError
+from training.in_thread import in_thread
 from training.run_folder import Diverged, RunFolder
 from training.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
 from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row
@@ -155,7 +156,7 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
         ),
     )
     try:
-        trainer.fit()
+        in_thread(trainer.fit)
     except TrainingFailedError as error:
         if (stopped := folder.stopped()) is not None:
             raise stopped from error
