@@ -30,6 +30,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     bin_folder = str(Path(sys.executable).parent)
     if bin_folder not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = bin_folder + os.pathsep + os.environ["PATH"]
+    # Ray announces its token authentication at every start; leaving that on is what we want.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     mine = not ray.is_initialized()
     if mine and address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
@@ -47,6 +49,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     try:
         yield
     finally:

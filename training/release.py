@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -109,7 +109,7 @@ def read_release(path: Path) -> Release:
         facts = json.loads((path / FACTS).read_text("utf-8"))
         with safe_open(path / TENSORS, framework="pt") as file:
             named = (file.metadata() or {}).get("model_id")
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ReleaseError(
             f"{path} holds no readable model ({error}). Train one with `video2lora train`."
         ) from error
