@@ -48,7 +48,7 @@ CatalogUri = Annotated[
 Address = Annotated[
     str | None, typer.Option("--address", help="Join this Ray cluster instead of starting a local Ray.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even where it was done before.")]
+INTERRUPTED = 130
 
 
 def _workspace(workdir: Path, profile: str | None, overrides: list[str] | None, catalog: str | None):
@@ -245,7 +245,7 @@ def main() -> None:
     # Lance warns about every child process, though ours are executed anew and never use the parent's handles.
     warnings.filterwarnings("ignore", message=".*(fork-safe|fork support)")
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        status = app(standalone_mode=False) or 0
     except (CatalogError, PipelineError, TrainingError, JobError) as error:
         err.print(f"video2lora: {error}", markup=False)
         sys.exit(2)
@@ -253,5 +253,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        status = INTERRUPTED
+    # Typer turns Ctrl-C into this status by itself.
+    if status == INTERRUPTED:
         err.print("Stopped. Nothing is lost: the same command goes on from here.")
-        sys.exit(130)
+    sys.exit(status)
