@@ -83,7 +83,11 @@ class BatchStream(Protocol):
     """
 
     def __call__(self, plan: Iterable[list[int]]) -> Iterator[TrainingBatch]:
-        """One batch per entry of `plan`, in its order, with the samples in the order of the numbers."""
+        """One batch per entry of `plan`, in its order, with the samples in the order of the numbers.
+
+        The iterator raises NoBatch when a person has to put something right: the run then stops at once with
+        that sentence, where after any other error it is tried again.
+        """
 
 
 def pad_reference(latents: Tensor, shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,8 @@ from training.errors import TrainingError
 
 FORMAT = 1
 MODEL, EMA, OPTIMIZER, STATE = "model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"
+# What state.json has at least; keys that a later version adds are read past.
+KEYS = {"format", "step", "samples", "identity", "settings", "files"}
 logger = logging.getLogger(__name__)
 
 
@@ -113,11 +115,16 @@ def read_state(path: Path) -> dict:
         files = dict(state["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has no readable {STATE}: the checkpoint is incomplete.") from error
+    if missing := sorted(KEYS - state.keys()):
+        raise CheckpointError(f"{path / STATE} lacks {missing[0]!r}: it is no checkpoint of this project.")
     if digest != _digest(state):
         raise CheckpointError(f"{path / STATE} was altered: its checksum differs from what was written.")
     if state["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {state['format']}; this version reads format {FORMAT}.")
-    for name, expected in files.items():
+    if strange := sorted(files.keys() - {MODEL, EMA, OPTIMIZER}):
+        # Never opened: a name such as ../x would lead out of the folder.
+        raise CheckpointError(f"{path / STATE} names a file that no checkpoint has: {strange[0]!r}.")
+    for name, expected in {MODEL: None, OPTIMIZER: None, **files}.items():
         if not (path / name).is_file():
             raise CheckpointError(f"{path} lacks {name}: the checkpoint is incomplete.")
         if _sha256(path / name) != expected:
@@ -136,7 +143,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     masters: dict[str, Tensor] = {}
     moments: dict[str, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
-        kind, name = key.split("/", 1)
+        kind, slash, name = key.partition("/")
+        if not slash:
+            raise CheckpointError(f"{path / OPTIMIZER} holds {key!r}, which no optimizer state has.")
         (masters if kind == "master" else moments.setdefault(kind, {}))[name] = tensor
     ema = read_tensors(path / EMA) if EMA in state["files"] else None
     optimizer = OptimizerState(state["step"], masters, moments, ema)
@@ -171,7 +180,7 @@ def checkpoint_step(path: Path) -> int:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Complete-looking checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdecimal())
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -29,13 +29,17 @@ class TrainSettings(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1e-2)
     weight_decay: float = Field(0.01, ge=0, le=1)
+    min_snr_gamma: float | None = Field(None, gt=0, description="of min-SNR weighting; null: plain v-loss")
     clip_norm: float = Field(1.0, ge=0, description="of the gradient of all trainable tensors; 0 never clips")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="no moving average when null")
 
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 keeps fp32 master weights")
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    activation_checkpointing: Literal["none", "full"] | Positive = Field(
-        "none", description="full: every block is computed again in backward; a number n: every n-th"
+    zero_stage: Literal[0, 1, 2, 3, "auto"] = Field(1, description="auto: the least sharding that fits")
+    activation_checkpointing: Literal["none", "full", "auto"] | Positive = Field(
+        "none", description="full: recompute every block in backward; a number n: every n-th; auto: what fits"
+    )
+    memory_gb: float | None = Field(
+        None, gt=0, description="of one worker's device; null: the GPU's, or its share of the host's"
     )
     compile: bool = Field(False, description="torch.compile every transformer block")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: GPUs when the cluster has any")
@@ -48,8 +52,12 @@ class TrainSettings(BaseModel):
     keep_last: Positive = Field(3, description="newest checkpoints that are kept")
     keep_every: Positive | None = Field(None, description="checkpoints at multiples of this are kept as well")
     log_every: Positive = 1
-    evaluate_every: Positive | None = Field(None, description="steps between calls of the job's evaluation")
-    tensorboard: bool = True
+    evaluate_every: Positive | None = Field(None, description="steps between looks at held-out clips")
+    evaluation_pairs: Positive = Field(64, description="at most so many held-out pairs, seen and unseen each")
+    samples: int = Field(2, ge=0, description="videos generated at each evaluation, from held-out pairs")
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        ("tensorboard",), description="where rows go besides metrics.jsonl"
+    )
     max_grad_norm: float = Field(1e4, gt=0, description="a larger gradient norm stops the run as exploding")
     max_failures: int = Field(3, ge=-1, description="restarts after a lost worker; -1 without limit")
 

@@ -5,6 +5,7 @@ in the run's precision, and no gradient, master weight or moment (ZeRO-3 also sh
 """
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,6 +177,13 @@ class Engine:
         names = {name: part[id(parameter)] for name, parameter in self._trainable.items()}
         for name, gradient in self.gradients():
             yield names[name], gradient
+
+    def norms_by_part(self) -> dict[str, float]:
+        """Norm of the gradient of each part, before clipping; every worker has to call it."""
+        squares: dict[str, float] = {}
+        for part, gradient in self.gradients_by_part():
+            squares[part] = squares.get(part, 0.0) + float(gradient.norm()) ** 2
+        return {part: math.sqrt(square) for part, square in squares.items()}
 
     def state(self, keep: bool = True) -> OptimizerState | None:
         """The consolidated state; every worker has to call it, those with keep=False get None."""

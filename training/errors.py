@@ -30,3 +30,7 @@ class BadMethodSettings(TrainingError):
 
 class StateMismatch(TrainingError):
     """Trained tensors that belong to another model: names or shapes differ."""
+
+
+class NoBatch(TrainingError):
+    """The stream cannot deliver what the loop asks for; only a person can put it right."""

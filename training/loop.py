@@ -1,23 +1,18 @@
 """The training loop: Ray Train starts the workers, DeepSpeed steps the module, this says what a step is."""
 
-import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.blocks import prepare_blocks
 from training.checkpoint import (
     Checkpoint,
-    CheckpointWriter,
-    OptimizerState,
     check_identity,
     checkpoint_path,
     checkpoint_step,
@@ -26,61 +21,21 @@ from training.checkpoint import (
     read_state,
 )
 from training.config import TrainSettings
+from training.devices import peak_flops
 from training.errors import TrainingError
 from training.in_thread import in_thread
+from training.record import Record
 from training.run_folder import Diverged, RunFolder
 from training.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
-from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row
+from training.trackers import require_trackers
+from training.train_job import TrainJob, TrainResult
+from training.watch import Follow, StepClock, diverged, divergence, last_row
 
 if TYPE_CHECKING:
     from training.batch import BatchStream
     from training.engine import Engine
 
 Progress = Callable[[int, int | None, dict], None]
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """What is trained, how, and where it is kept.
-
-    Attributes:
-        settings: of the loop.
-        module: builds the method's module (frozen backbone and all that trains) inside a worker; picklable.
-            Its forward takes a TrainingBatch and returns a Loss: the batch's mean.
-        run_dir: the run's folder, on storage that all workers share. A run that is there already goes on.
-        run_id: names the run in Ray's dashboard.
-        identity: what the tensors belong to (method, backbone, data snapshot …), JSON; a run folder with
-            another identity is refused.
-        evaluate: called by every worker with the module (averaged weights bound, no gradients) and the step
-            after each `evaluate_every` steps; what it returns is logged as eval/<name>.
-    """
-
-    settings: TrainSettings
-    module: Callable[[], nn.Module]
-    run_dir: Path
-    run_id: str = "train"
-    identity: dict = field(default_factory=dict)
-    evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        step: optimizer steps done in all.
-        checkpoint: of that step.
-        metrics: the last row of the file at metrics_path.
-        seconds: that this call took.
-        resumed_from: the step at which this call began.
-    """
-
-    step: int
-    checkpoint: Path
-    metrics: dict[str, float]
-    metrics_path: Path
-    seconds: float
-    resumed_from: int
 
 
 def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None) -> TrainResult:
@@ -96,10 +51,12 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
 
     Raises:
         CheckpointError: the folder holds another model's run.
+        TrackerMissing: a tracker's package is not installed.
         Diverged: the loss or the gradient norm is not finite, or the norm exploded.
         TrainingError: a worker cannot be set up as asked.
     """
     begin = time.monotonic()
+    _require_settled(job.settings)
     # Ray's workers have another working directory.
     folder = RunFolder(Path(job.run_dir).resolve(), attempt=f"{os.getpid()}-{time.time_ns()}")
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -125,6 +82,16 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
         seconds=time.monotonic() - begin,
         resumed_from=first,
     )
+
+
+def _require_settled(settings: TrainSettings) -> None:
+    """What can be refused from the settings alone."""
+    require_trackers(settings.trackers)
+    for name in ("zero_stage", "activation_checkpointing"):
+        if getattr(settings, name) == "auto":
+            raise TrainingError(
+                f"`{name}` is auto: plan the run with `training.preflight` and train with its settings."
+            )
 
 
 def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
@@ -196,9 +163,9 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     module = job.module().to(device)
     prepare_blocks(module, settings)
     engine = Engine(module, settings, world_size, device, checkpoint.optimizer if checkpoint else None)
-    record = _Record(job, folder, first, dtype) if rank == 0 else None
+    record = Record(job, folder, first, dtype) if rank == 0 else None
     batches = stream(sample_plan(settings, rank, world_size, first, samples))
-    clock = StepClock(settings.samples_per_step)
+    clock = StepClock(settings.samples_per_step, _useful(job, world_size, device))
 
     for step in range(first, settings.steps):
         torch.manual_seed(step_seed(settings.seed, step, rank))
@@ -216,7 +183,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         row = {"step": done, "samples": samples, "lr": rate, **_mean_over_workers(measured, device)}
         log = done % settings.log_every == 0 or done == settings.steps
         if log:
-            row |= _norms_by_part(engine)
+            row |= {f"grad_norm/{part}": norm for part, norm in engine.norms_by_part().items()}
 
         # A loss that is not finite is seen before it touches the weights; the norm is known after the step.
         why = divergence(row["loss"], 0.0, settings.max_grad_norm)
@@ -230,9 +197,8 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         engine.update_ema(done)
         clock.step()
 
-        if job.evaluate and settings.evaluate_every and done % settings.evaluate_every == 0:
-            with torch.no_grad(), engine.ema_weights():
-                row |= {f"eval/{name}": value for name, value in job.evaluate(engine.module, done).items()}
+        if settings.evaluate_every and done % settings.evaluate_every == 0:
+            row |= _look(job, engine, folder, done)
             log = True
         if log and record is not None:
             record.log.write(row | clock.columns() | {"workers": world_size})
@@ -244,28 +210,24 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         record.close()
 
 
-class _Record:
-    """What the first worker writes: the rows and the checkpoints. Opening it cuts the rows after `step`."""
+def _look(job: TrainJob, engine: "Engine", folder: RunFolder, step: int) -> dict[str, float]:
+    """Evaluate and sample with the averaged weights; every worker has to call it."""
+    row: dict[str, float] = {}
+    with torch.no_grad(), engine.ema_weights():
+        if job.evaluate is not None:
+            row = {f"eval/{name}": value for name, value in job.evaluate(engine.module, step).items()}
+        first = dist.get_rank() == 0
+        if job.sample is not None and (first or job.settings.zero_stage == 3):
+            job.sample(engine.module, step, folder.samples(step) if first else None)
+    return row
 
-    def __init__(self, job: TrainJob, folder: RunFolder, step: int, dtype: torch.dtype):
-        settings = job.settings
-        token = folder.claim()
-        allowed = partial(folder.check_owner, token)
-        self._job = job
-        self.log = RunLog(folder, step, settings.tensorboard, allowed)
-        self._writer = CheckpointWriter(
-            folder.checkpoints, settings.keep_last, settings.keep_every, dtype, allowed
-        )
 
-    def save(self, state: OptimizerState, samples: int) -> None:
-        self.log.flush()
-        settings = self._job.settings.model_dump(mode="json")
-        self._writer.save(Checkpoint(state, samples, self._job.identity, settings))
-
-    def close(self) -> None:
-        """Everything is on disk when this returns."""
-        self.log.close()
-        self._writer.wait()
+def _useful(job: TrainJob, world_size: int, device: torch.device) -> float | None:
+    """Seconds that a step would take at the peak of all devices; None where that is unknown."""
+    peak = peak_flops(device, job.settings.precision)
+    if peak is None or job.flops_per_sample is None:
+        return None
+    return job.flops_per_sample * job.settings.samples_per_step / (peak * world_size)
 
 
 def _device() -> torch.device:
@@ -290,11 +252,3 @@ def _mean_over_workers(values: dict[str, Tensor], device: torch.device) -> dict[
     means = torch.stack([values[name].to(device) for name in names])
     dist.all_reduce(means)
     return dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
-
-
-def _norms_by_part(engine: "Engine") -> dict[str, float]:
-    """Gradient norm of each part of the method, before clipping; every worker has to call it."""
-    squares: dict[str, float] = {}
-    for part, gradient in engine.gradients_by_part():
-        squares[part] = squares.get(part, 0.0) + float(gradient.norm()) ** 2
-    return {f"grad_norm/{part}": math.sqrt(square) for part, square in squares.items()}

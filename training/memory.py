@@ -16,6 +16,7 @@ KEPT_PER_BLOCK = 14
 WORKING_PER_BLOCK = 8
 # Share of a device that is left to the allocator, the CUDA context and communication.
 RESERVE = 0.08
+STAGES = (0, 1, 2, 3)
 POLICIES: tuple[str | int, ...] = ("none", 4, 2, "full")
 
 
@@ -37,6 +38,15 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         return self.weights + self.gradients + self.optimizer + self.activations
+
+    def fits(self, capacity: int) -> bool:
+        """Whether it does on a device of `capacity` bytes, with the reserve left free."""
+        return self.total <= capacity * (1 - RESERVE)
+
+
+def gigabytes(amount: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{amount / 1e9:.1f} GB" if amount >= 1e8 else f"{amount / 1e9:.3f} GB"
 
 
 def plan_memory(
@@ -76,7 +86,8 @@ def choose_plan(
     latent_shape: tuple[int, int, int, int],
     settings: TrainSettings,
     capacity: int,
-    stages: Sequence[int] = (0, 1, 2, 3),
+    stages: Sequence[int] = STAGES,
+    policies: Sequence[str | int] = POLICIES,
 ) -> MemoryPlan:
     """The fastest plan that fits into `capacity` bytes of a device.
 
@@ -84,22 +95,25 @@ def choose_plan(
     when nothing else fits, for they would travel in every step.
 
     Raises:
-        TooLittleMemory: not even full recomputation under ZeRO-3 fits.
+        TooLittleMemory: none of the stages and policies fits.
     """
     plans = [
         plan_memory(module, latent_shape, settings, stage, policy)
         for group in ([stage for stage in stages if stage < 3], [stage for stage in stages if stage == 3])
-        for policy in POLICIES
+        for policy in policies
         for stage in group
     ]
     for plan in plans:
-        if plan.total <= capacity * (1 - RESERVE):
+        if plan.fits(capacity):
             return plan
     least = min(plans, key=lambda plan: plan.total)
+    fixed = set(stages) != set(STAGES) or set(policies) != set(POLICIES)
+    advice = "`zero_stage` and `activation_checkpointing` set to auto, " if fixed else ""
     raise TooLittleMemory(
-        f"Training needs at least {least.total / 1e9:.1f} GB per worker (ZeRO-{least.zero_stage}, every "
-        f"block recomputed, batch size {settings.batch_size}) and a device has {capacity / 1e9:.1f} GB. Use "
-        f"more workers under ZeRO-3, a smaller batch or a smaller geometry."
+        f"Training needs at least {gigabytes(least.total)} per worker (ZeRO-{least.zero_stage}, activation "
+        f"checkpointing {least.activation_checkpointing}, batch size {settings.batch_size}), {RESERVE:.0%} "
+        f"more to work in, and a device has {gigabytes(capacity)}. Use {advice}more workers under ZeRO-3, a "
+        f"smaller batch or a smaller geometry."
     )
 
 

@@ -3,6 +3,7 @@
     checkpoints/step-…/     see checkpoint.py
     metrics.jsonl           one row per logged step
     tensorboard/            the same, as curves
+    samples/step-…/         videos generated from held-out pairs after that step
     outcome.json            what stopped the run for good, if something did
     owner                   token of the worker group that writes now
 
@@ -47,6 +48,10 @@ class RunFolder:
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+    def samples(self, step: int) -> Path:
+        """Where the videos of one step lie."""
+        return self.path / "samples" / f"step-{step:08d}"
 
     def claim(self) -> str:
         """Make the caller the only one that may write; returns the token that says so."""

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: rows of metrics.jsonl, the same in TensorBoard, and when to stop."""
+"""What a run tells while it trains: rows of metrics.jsonl, the same to its trackers, and when to stop."""
 
 import json
 import math
@@ -6,17 +6,18 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from training.run_folder import Diverged, RunFolder, write_atomically
+from training.trackers import Tracker
 
 # What differs between two runs of the same steps; every other column is a function of the run alone.
 TIMING_COLUMNS = frozenset(
-    {"time", "step_seconds", "samples_per_second", "data_wait", "memory_mb", "workers"}
+    {"time", "step_seconds", "samples_per_second", "data_wait", "memory_mb", "mfu", "workers"}
 )
 
 
@@ -26,31 +27,34 @@ class RunLog:
     Args:
         folder: of the run.
         step: optimizer steps done before.
-        tensorboard: also write event files.
+        trackers: get the same numbers; closed with the log.
         allowed: called before each write; may raise to say that this run lost its folder.
     """
 
     def __init__(
-        self, folder: RunFolder, step: int, tensorboard: bool, allowed: Callable[[], None] = lambda: None
+        self,
+        folder: RunFolder,
+        step: int,
+        trackers: Sequence[Tracker] = (),
+        allowed: Callable[[], None] = lambda: None,
     ):
         kept = [row for row in read_rows(folder.metrics) if row["step"] <= step]
         write_atomically(folder.metrics, "".join(json.dumps(row) + "\n" for row in kept))
         self._allowed = allowed
         self._file = folder.metrics.open("a", buffering=1)
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-            self._board = SummaryWriter(folder.tensorboard, purge_step=step + 1, flush_secs=10)
+        self._trackers = trackers
 
     def write(self, row: dict[str, float]) -> None:
         """Append one row; `row["step"]` counts the optimizer steps done."""
         self._allowed()
         self._file.write(json.dumps(row) + "\n")
-        if self._board is not None:
-            for name, value in row.items():
-                if name not in ("step", "time"):
-                    self._board.add_scalar(name if "/" in name else f"train/{name}", value, row["step"])
+        values = {
+            name if "/" in name else f"train/{name}": value
+            for name, value in row.items()
+            if name not in ("step", "time")
+        }
+        for tracker in self._trackers:
+            tracker.write(values, row["step"])
 
     def flush(self) -> None:
         """Everything written so far is on disk when this returns."""
@@ -59,8 +63,8 @@ class RunLog:
     def close(self) -> None:
         self.flush()
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
@@ -83,10 +87,15 @@ def last_row(path: Path) -> dict[str, float] | None:
 
 
 class StepClock:
-    """Seconds of the steps since the last row, and the part of them that waited for data."""
+    """Seconds of the steps since the last row, and the part of them that waited for data.
 
-    def __init__(self, samples_per_step: int):
-        self._samples_per_step = samples_per_step
+    Args:
+        samples_per_step: over all workers.
+        useful: seconds that a step would take at the peak of all devices; None where that is unknown.
+    """
+
+    def __init__(self, samples_per_step: int, useful: float | None = None):
+        self._samples_per_step, self._useful = samples_per_step, useful
         self._begin = time.perf_counter()
         self._waited, self._steps = 0.0, 0
 
@@ -110,6 +119,8 @@ class StepClock:
             "data_wait": self._waited / elapsed,
             "memory_mb": peak_memory_mb(),
         }
+        if self._useful is not None:
+            columns["mfu"] = self._useful * self._steps / elapsed
         self._begin, self._waited, self._steps = time.perf_counter(), 0.0, 0
         return columns
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 
@@ -136,3 +137,38 @@ def test_an_error_of_the_writing_thread_reaches_the_one_that_trains(tmp_path):
 def test_no_pickle_is_read_or_written(tmp_path):
     path = write_checkpoint(tmp_path, a_checkpoint())
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
+
+
+def forge(path, **changes) -> None:
+    """Change what state.json says, its own checksum made to fit."""
+    state = json.loads((path / "state.json").read_text()) | changes
+    state.pop("sha256")
+    state = {key: value for key, value in state.items() if value is not None}
+    state["sha256"] = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    (path / "state.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "sub/../../secret", "weights.pt"])
+def test_a_file_outside_the_checkpoint_is_refused_though_its_checksum_fits(tmp_path, name):
+    (tmp_path / "secret").write_text("x")
+    path = write_checkpoint(tmp_path, a_checkpoint())
+    files = json.loads((path / "state.json").read_text())["files"]
+    forge(path, files=files | {name: hashlib.sha256(b"x").hexdigest()})
+    with pytest.raises(CheckpointError, match="no checkpoint has"):
+        read_checkpoint(path)
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_keys_of_a_later_version_are_read_past_and_missing_ones_are_named(tmp_path):
+    path = write_checkpoint(tmp_path, a_checkpoint())
+    forge(path, added_later={"a": 1})
+    assert read_checkpoint(path).samples == 80
+    forge(path, samples=None)
+    with pytest.raises(CheckpointError, match="lacks 'samples'"):
+        read_checkpoint(path)
+
+
+def test_folders_that_only_look_like_checkpoints_are_left_alone(tmp_path):
+    path = write_checkpoint(tmp_path, a_checkpoint())
+    (tmp_path / "step-old").mkdir()
+    assert list_checkpoints(tmp_path) == [path]

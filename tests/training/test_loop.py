@@ -37,7 +37,7 @@ def job(folder: Path, workers: int | tuple[int, int] = 1, **changes) -> TrainJob
         "checkpoint_every": 3,
         "evaluate_every": 5,
         "worker_threads": 1,
-        "tensorboard": False,
+        "trackers": (),
     } | changes
     return TrainJob(
         TrainSettings(**settings), small_module, folder, identity={"method": "small"}, evaluate=held_out

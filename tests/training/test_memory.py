@@ -51,7 +51,9 @@ def test_a_large_gpu_recomputes_nothing_and_a_small_one_everything(full_module):
 
 
 def test_a_gpu_that_is_too_small_is_told_with_what_it_would_take(full_module):
-    with pytest.raises(TooLittleMemory, match=r"at least \d+\.\d GB .* a device has 8\.0 GB"):
+    with pytest.raises(
+        TooLittleMemory, match=r"at least \d+\.\d GB .* a device has 8\.0 GB\. Use more workers"
+    ):
         choose_plan(full_module, FULL, bf16(), 8 * 10**9)
 
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from training.run_folder import Diverged, LostRun, RunFolder
+from training.trackers import open_trackers
 from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row, read_rows
 
 
@@ -14,13 +15,13 @@ def folder(tmp_path) -> RunFolder:
 
 
 def test_rows_after_the_step_a_run_goes_on_from_are_cut(folder):
-    log = RunLog(folder, step=0, tensorboard=False)
+    log = RunLog(folder, step=0)
     for step in range(1, 6):
         log.write({"step": step, "loss": 1 / step})
     log.close()
     with folder.metrics.open("a") as file:
         file.write('{"step": 6, "lo')  # a killed process
-    again = RunLog(folder, step=3, tensorboard=False)
+    again = RunLog(folder, step=3)
     again.write({"step": 4, "loss": 9.0})
     again.close()
     assert [(row["step"], row["loss"]) for row in read_rows(folder.metrics)] == [
@@ -41,7 +42,7 @@ def test_the_last_row_is_the_last_complete_one(folder):
 def test_tensorboard_shows_the_same_numbers_as_the_rows(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = RunLog(folder, step=0, tensorboard=True)
+    log = RunLog(folder, 0, open_trackers(["tensorboard"], folder, "run", 0, {}))
     for step in (1, 2):
         log.write({"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "time": 1e9})
     log.close()
@@ -91,7 +92,7 @@ def test_the_share_of_waiting_is_a_share_of_the_time_since_the_last_row():
 
 def test_a_worker_that_was_replaced_may_not_write_any_more(folder):
     old = folder.claim()
-    log = RunLog(folder, step=0, tensorboard=False, allowed=lambda: folder.check_owner(old))
+    log = RunLog(folder, step=0, allowed=lambda: folder.check_owner(old))
     log.write({"step": 1})
     folder.claim()
     with pytest.raises(LostRun):
@@ -106,3 +107,12 @@ def test_what_stopped_a_run_keeps_its_kind_and_counts_for_its_own_attempt_only(f
     assert type(stopped) is Diverged
     assert str(stopped) == "the loss is nan"
     assert RunFolder(tmp_path, attempt="second").stopped() is None
+
+
+def test_the_share_of_the_peak_is_told_only_where_the_peak_is_known():
+    unknown, known = StepClock(samples_per_step=4), StepClock(samples_per_step=4, useful=0.2)
+    for clock in (unknown, known):
+        clock.step()
+    assert "mfu" not in unknown.columns()
+    columns = known.columns()
+    assert columns["mfu"] == pytest.approx(0.2 / columns["step_seconds"])

@@ -1,0 +1,105 @@
+"""Where the rows of a run go besides metrics.jsonl: TensorBoard, Weights & Biases, MLflow."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Protocol
+
+from training.errors import TrainingError
+from training.run_folder import RunFolder
+
+# Setting → the package that it needs.
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+
+
+class TrackerMissing(TrainingError):
+    """A tracker was asked for whose package is not installed."""
+
+
+class Tracker(Protocol):
+    """One place that shows a run's numbers."""
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """Numbers by name, after `step` optimizer steps."""
+
+    def close(self) -> None:
+        """Everything written is delivered when this returns."""
+
+
+class TensorBoard:
+    """Event files in the run's folder; those of steps after `step` are hidden, for the run goes on there."""
+
+    def __init__(self, folder: RunFolder, run_id: str, step: int, config: dict):
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        self._board = SummaryWriter(folder.tensorboard, purge_step=step + 1, flush_secs=10)
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._board.close()
+
+
+class WandB:
+    """A run of Weights & Biases under the run's own id; a run that goes on is resumed there."""
+
+    def __init__(self, folder: RunFolder, run_id: str, step: int, config: dict):
+        import wandb
+
+        self._run = wandb.init(
+            project="video2lora", id=run_id, name=run_id, dir=str(folder.path), resume="allow", config=config
+        )
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class MLflow:
+    """A run of MLflow; where it is kept MLFLOW_TRACKING_URI says. A run that goes on is resumed there."""
+
+    def __init__(self, folder: RunFolder, run_id: str, step: int, config: dict):
+        import mlflow
+
+        self._mlflow = mlflow
+        known = folder.path / "mlflow_run"
+        earlier = known.read_text() if known.exists() else None
+        mlflow.set_experiment("video2lora")
+        run = mlflow.start_run(run_id=earlier, run_name=run_id)
+        if earlier is None:
+            known.write_text(run.info.run_id)
+            mlflow.log_dict(config, "config.json")
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        self._mlflow.log_metrics(values, step=step)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "wandb": WandB, "mlflow": MLflow}
+
+
+def require_trackers(names: Iterable[str]) -> None:
+    """Check that what the trackers need is installed; nothing is imported.
+
+    Raises:
+        TrackerMissing: naming the package and how to install it.
+    """
+    for name in names:
+        package = PACKAGES[name]
+        if find_spec(package) is None:
+            raise TrackerMissing(
+                f"The tracker {name!r} needs the package {package}, which is not installed: `pip install "
+                f"{package}`, or leave it out of `train.trackers`."
+            )
+
+
+def open_trackers(
+    names: Iterable[str], folder: RunFolder, run_id: str, step: int, config: dict
+) -> list[Tracker]:
+    """The trackers of a run that goes on from `step`; `config` is what they show as its configuration."""
+    return [TRACKERS[name](folder, run_id, step, config) for name in names]
