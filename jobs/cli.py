@@ -48,6 +48,7 @@ CatalogUri = Annotated[
 Address = Annotated[
     str | None, typer.Option("--address", help="Join this Ray cluster instead of starting a local Ray.")
 ]
+
 INTERRUPTED = 130
 
 
@@ -115,6 +116,42 @@ def ingest(
     ingest_job(_workspace(workdir, profile, overrides, catalog), source, address)
 
 
+@app.command(
+    epilog="Examples: `video2lora dedup -w work` · "
+    "`video2lora dedup -w work --undo dedup-20261120T101500-ab12cd`"
+)
+def dedup(
+    workdir: Workdir = Path("work"),
+    undo: Annotated[
+        str | None, typer.Option(help="Take back an event of `dedup`; what it marked stays apart.")
+    ] = None,
+    profile: ProfileOption = None,
+    overrides: Overrides = None,
+    catalog: CatalogUri = None,
+) -> None:
+    """Mark near-duplicates (re-encoded, resized, trimmed, mirrored) of better clips; nothing is deleted."""
+    from jobs.review import dedup_job
+
+    dedup_job(_workspace(workdir, profile, overrides, catalog), undo)
+
+
+@app.command(epilog="Example: `video2lora judge -w work --policy policy.toml`")
+def judge(
+    workdir: Workdir = Path("work"),
+    policy: Annotated[
+        str | None, typer.Option(help="A TOML file of bounds, by score and by category [default: as before]")
+    ] = None,
+    undo: Annotated[str | None, typer.Option(help="Take back an event of `judge`.")] = None,
+    profile: ProfileOption = None,
+    overrides: Overrides = None,
+    catalog: CatalogUri = None,
+) -> None:
+    """Accept and reject clips again by their stored scores; nothing is decoded."""
+    from jobs.review import judge_job
+
+    judge_job(_workspace(workdir, profile, overrides, catalog), policy, undo)
+
+
 @app.command(epilog="Example: `video2lora embed -w work`")
 def embed(
     workdir: Workdir = Path("work"),
@@ -167,6 +204,9 @@ def train(
     workers: Annotated[
         int | None, typer.Option(help="Training workers, one GPU each where there are GPUs.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print the memory that a worker would need, and stop.")
+    ] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -178,7 +218,7 @@ def train(
     overrides = list(overrides or [])
     overrides += [f"train.steps={steps}"] if steps is not None else []
     overrides += [f"train.workers={workers}"] if workers is not None else []
-    train_job(_workspace(workdir, profile, overrides, catalog), address)
+    train_job(_workspace(workdir, profile, overrides, catalog), address, plan)
 
 
 @app.command(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from catalog.clip_spec import ClipSpec
 from jobs.errors import BadProfile
+from pipeline.duplicates import DuplicateSettings
 from pipeline.embed_settings import EmbedSettings
 from pipeline.encode_settings import EncodeSettings
 from pipeline.ingest_settings import IngestSettings
@@ -29,6 +30,7 @@ class Profile(BaseModel):
     description: str = ""
     clip: ClipSpec = ClipSpec()
     ingest: IngestSettings = Field(default_factory=IngestSettings)
+    dedup: DuplicateSettings = Field(default_factory=DuplicateSettings)
     embed: EmbedSettings = Field(default_factory=EmbedSettings)
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)

@@ -11,6 +11,7 @@ from jobs.curate import cluster_step, embed_step, encode_step, ingest_step
 from jobs.generate import RANDOM_NOTE, Studio
 from jobs.job import Job, say
 from jobs.page import ASSETS, write_page
+from jobs.review import dedup_step
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
 from pipeline.sources import discover
@@ -25,6 +26,7 @@ def run_all(workspace: Workspace, source: str, address: str | None) -> None:
     discover(source)  # a bad source is said before anything is made for it
     with Job("run", workspace, address) as job:
         ingest_step(job, source)
+        dedup_step(job)
         embed_step(job)
         cluster_step(job)
         encode_step(job)

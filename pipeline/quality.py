@@ -12,7 +12,10 @@ from av.video.reformatter import ColorRange, VideoReformatter
 # Rows and columns of the luma thumbnails that all but blur are measured on.
 _ROWS, _COLUMNS = 96, 144
 _BLACK = 20 / 255
-_HASHES = 8
+# Every other frame of a full clip: a trimmed copy has its frames between the original's.
+_HASHES = 25
+# A picture whose waves are all weaker than this is one flat colour, and its hash would be noise.
+_FLAT = 2.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Scores:
     flicker: mean reversal of the brightness from frame to frame.
     cut: how much the strongest change looks like a cut: sudden, alone and lasting. A flash passes, a whip pan
         goes on for several frames; neither scores high.
-    phash: 64-bit perceptual hashes of 8 frames spread over the clip.
+    phash: 64-bit perceptual hashes of 25 frames spread over the clip, 0 for a flat picture.
     """
 
     motion: float
@@ -52,7 +55,8 @@ def score(frames: np.ndarray) -> Scores:
     luma = thumbnails(frames, _COLUMNS, _ROWS).astype(np.float32) / 255
     change = np.abs(np.diff(luma, axis=0)).mean(axis=(1, 2)) if len(luma) > 1 else np.zeros(1)
     level = luma.mean(axis=(1, 2))
-    picked = np.linspace(0, len(frames) - 1, _HASHES).round().astype(int)
+    picked = np.linspace(0, len(frames) - 1, 8).round().astype(int)
+    hashed = np.linspace(0, len(frames) - 1, _HASHES).round().astype(int)
     return Scores(
         motion=_rounded(change.mean()),
         brightness=_rounded(level.mean()),
@@ -60,7 +64,7 @@ def score(frames: np.ndarray) -> Scores:
         letterbox=_rounded(_letterbox(luma)),
         flicker=_rounded(_flicker(level)),
         cut=_rounded(_cut(luma, change)),
-        phash=perceptual_hashes(luma[picked]),
+        phash=perceptual_hashes(luma[hashed]),
     )
 
 
@@ -148,20 +152,21 @@ def perceptual_hashes(luma: np.ndarray) -> list[int]:
     """64-bit hashes of luma pictures [n, rows, columns]: signs of the lowest 8x8 cosine coefficients.
 
     Signs, and not comparisons with a median, because a mirrored picture then has the same hash with the bits
-    of the odd columns flipped (`mirrored_hash`).
+    of the odd columns flipped (`mirrored_hash`). A picture of one colour has the hash 0.
     """
     rows = np.linspace(0, luma.shape[1], 33).astype(int)[:-1]
     columns = np.linspace(0, luma.shape[2], 33).astype(int)[:-1]
     small = np.add.reduceat(np.add.reduceat(luma, rows, axis=1), columns, axis=2)
     low = _COSINES @ small.astype(np.float64) @ _COSINES.T
     low[:, 0, 0] = 0
-    bits = (low > 0).reshape(len(luma), 64)
+    flat = np.abs(low).max(axis=(1, 2)) < _FLAT
+    bits = ((low > 0) & ~flat[:, None, None]).reshape(len(luma), 64)
     return [int(word) for word in np.packbits(bits, axis=1).view(">u8").ravel()]
 
 
-_ODD_COLUMNS = int.from_bytes(bytes([0b01010101] * 8), "big")
+ODD_COLUMNS = int.from_bytes(bytes([0b01010101] * 8), "big")
 
 
 def mirrored_hash(word: int) -> int:
     """The hash of the same picture mirrored left to right."""
-    return word ^ _ODD_COLUMNS
+    return word ^ ODD_COLUMNS

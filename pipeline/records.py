@@ -102,9 +102,17 @@ def fate_of(answer: dict, clips: Sequence[dict]) -> Fate:
     """An input is accepted when one of its clips is; otherwise the first clip's reason is its own."""
     if answer["outcome"] != "normalised":
         return Fate(answer["outcome"], answer["code"], answer["reason"])
+    return fate_of_clips(clips)
+
+
+def fate_of_clips(clips: Sequence[dict]) -> Fate:
+    """The fate of an input by its clips, in order of time: the best of theirs."""
     ids = [clip["clip_id"] for clip in clips]
-    if any(clip["status"] == "accepted" for clip in clips):
-        return Fate("accepted", clip_ids=ids)
+    for status, outcome in (("accepted", "accepted"), ("duplicate", "duplicate")):
+        first = next((clip for clip in clips if clip["status"] == status), None)
+        if first is not None:
+            told = (None, None) if status == "accepted" else (first["reason_code"], first["reason"])
+            return Fate(outcome, *told, ids)
     return Fate("rejected", clips[0]["reason_code"], clips[0]["reason"], ids)
 
 

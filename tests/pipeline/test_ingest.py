@@ -104,7 +104,7 @@ def test_a_clip_row_says_where_it_comes_from_and_what_it_looks_like(ingested, vi
     assert (row["time_policy"], row["fit"], row["spec_id"]) == ("uniform", "crop", SPEC.spec_id)
     assert (row["window_start"], row["window_end"]) == pytest.approx((0, 19 / 12), abs=2e-3)
     assert 0 < row["motion"] < 1
-    assert len(row["phash"]) == 8
+    assert len(row["phash"]) == 25
     assert row["run_id"] == "first"
 
 

@@ -1,0 +1,79 @@
+"""Second thoughts about clips in the catalogue: judged again, near-duplicates marked, and taken back."""
+
+import getpass
+
+from jobs.job import Job, say
+from jobs.workspace import Workspace
+
+_GROUPS_SHOWN = 20
+
+
+def dedup_step(job: Job) -> None:
+    """Mark clips that a better clip shows too."""
+    from pipeline.dedup import deduplicate
+
+    with job.step("dedup") as progress:
+        report = deduplicate(job.catalog, job.workspace.profile.dedup, getpass.getuser(), progress)
+    job.report["duplicates"] = {"counts": report.counts, "event": report.event, "groups": report.groups}
+    counts = report.counts
+    say(f"  {counts['duplicates']} of {counts['compared']} clips show what a better clip shows")
+    if report.event:
+        say(
+            f"  {counts['changed']} clips changed; take it back with `video2lora dedup --undo {report.event}`"
+        )
+
+
+def dedup_job(workspace: Workspace, undo: str | None) -> None:
+    """`video2lora dedup`."""
+    workspace.existing_catalog()
+    with Job("dedup", workspace, ray=False) as job:
+        if undo is not None:
+            undo_step(job, undo)
+            return
+        dedup_step(job)
+        for group in job.report["duplicates"]["groups"][:_GROUPS_SHOWN]:
+            say(f"  kept {', '.join(group['kept'])}; marked {', '.join(group['copies'])}")
+
+
+def undo_step(job: Job, event: str) -> None:
+    """Put the clips of an event back as they were."""
+    from pipeline.acts import undo
+
+    with job.step("undo") as progress:
+        undoing, changed = undo(job.catalog, event, getpass.getuser())
+        progress(changed, changed, {})
+    job.report["undo"] = {"event": undoing, "changed": changed}
+    again = f"; redo with --undo {undoing}" if undoing else ""
+    say(f"  {changed} clips are as they were before {event}{again}")
+
+
+def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> None:
+    """`video2lora judge`: the policy given becomes the workspace's own, so that later ingests judge alike."""
+    from pipeline.policy import load_policy
+
+    workspace.existing_catalog()
+    if policy is not None:
+        profile = workspace.profile
+        ingest = profile.ingest.model_copy(update={"policy": load_policy(policy)})
+        workspace.profile = profile.model_copy(update={"ingest": ingest})
+    with Job("judge", workspace, ray=False) as job:
+        if undo is not None:
+            undo_step(job, undo)
+        else:
+            judge_step(job)
+
+
+def judge_step(job: Job) -> None:
+    """Judge every clip by its stored scores; copies of a clip that fell are looked at again."""
+    from pipeline.rejudge import rejudge
+
+    with job.step("judge") as progress:
+        report = rejudge(job.catalog, job.workspace.profile.ingest.policy, getpass.getuser(), progress)
+    job.report["judged"] = {"counts": report.counts, "reasons": report.reasons, "event": report.event}
+    say("  " + ", ".join(f"{count} {name}" for name, count in report.counts.items()))
+    for reason, count in sorted(report.reasons.items()):
+        say(f"    {count} × {reason}")
+    if report.event:
+        say(f"  take it back with `video2lora judge --undo {report.event}`")
+    if report.counts["duplicate"]:
+        dedup_step(job)
