@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -15,11 +16,18 @@ from catalog.store import Catalog
 from jobs.job import Job, say
 from jobs.profile import Profile
 from jobs.workspace import Workspace, code_revision, write_json
+from pipeline.heldout import HeldOutStream
 from pipeline.pairs import PairPlan
 from pipeline.stream import PairStream, trainable_clips
+from pipeline.transcode import write_video
 from training.backbone import PARTS, Backbone
-from training.loop import TrainJob, TrainResult, train
+from training.devices import device_memory
+from training.held_out import EvaluateTransfer, SampleVideos
+from training.loop import train
+from training.preflight import Preflight, preflight
 from training.release import BuildVideo2LoRA, Release, publish
+from training.trackers import require_trackers
+from training.train_job import TrainJob, TrainResult
 from training.watch import read_rows
 
 
@@ -31,24 +39,25 @@ def train_step(job: Job) -> Release:
     """
     workspace, profile = job.workspace, job.workspace.profile
     with job.step("prepare training"):
+        require_trackers(profile.train.trackers)
         backbone = Backbone.locate(profile.backbone, PARTS)
         clips = trainable_clips(job.catalog, backbone.encoder_id)
         plan = PairPlan.build(clips, profile.pairs)
+        planned = plan_training(profile, backbone)
         run = _open_run(workspace, profile, job.catalog, clips, backbone)
+        stream = PairStream.open(job.catalog.at(run.snapshot), backbone.encoder_id, profile.pairs)
+        task = _task(run, profile, planned, stream, job.catalog.spec.fps)
     say(
         f"  {plan.counts['targets']} clips of {plan.counts['categories']} categories can be paired; "
         f"run {run.run_id}, {profile.train.steps} steps"
     )
     for category in plan.lonely_categories:
         say(f"    left out: {category} has one usable clip, and a pair needs two")
-    stream = PairStream.open(job.catalog.at(run.snapshot), backbone.encoder_id, profile.pairs)
-    task = TrainJob(
-        settings=profile.train,
-        module=BuildVideo2LoRA(profile.backbone, profile.method, seed=profile.train.seed),
-        run_dir=run.path,
-        run_id=run.run_id,
-        identity=run.identity,
-    )
+    for line in planned.table():
+        say(f"    {line}")
+    say(f"  {planned.sentence()}")
+    if profile.train.evaluate_every and task.evaluate is None:
+        say("  no clip is held out, so no transfer gap and no samples while it trains (cluster.val_fraction)")
     with job.step("train") as progress:
         result = train(task, stream, lambda done, total, row: progress(done, total, _brief(row)))
     release = publish(
@@ -65,18 +74,78 @@ def train_step(job: Job) -> Release:
         },
     )
     job.report["training"] = _summary(result, release, profile)
-    _record(job, run, release)
+    _record(job, run, release, task)
     _say_result(job.report["training"], result)
     return release
 
 
-def train_job(workspace: Workspace, address: str | None) -> None:
+def train_job(workspace: Workspace, address: str | None, plan_only: bool = False) -> None:
     """`video2lora train`."""
+    if plan_only:
+        profile = workspace.profile
+        planned = plan_training(profile, Backbone.locate(profile.backbone, ["transformer", "vae"]))
+        for line in [*planned.table(), planned.sentence()]:
+            say(line)
+        return
     workspace.existing_catalog()
     with Job("train", workspace, address) as job:
         release = train_step(job)
         say(f"Model {release.model_id} in {release.path}")
         say(f"Watch it: tensorboard --logdir {workspace.root / 'runs'}")
+
+
+def plan_training(profile: Profile, backbone: Backbone) -> Preflight:
+    """What a worker will need, before one is asked for; see `training.preflight` for what it raises."""
+    settings = profile.train
+    names = _cluster_gpus()
+    on_gpu = settings.device == "cuda" or (
+        settings.device == "auto" and bool(torch.cuda.is_available() if names is None else names)
+    )
+    capacity = device_memory(settings.max_workers, on_gpu, names or ())
+    return preflight(_build(profile), backbone, settings, capacity)
+
+
+def _cluster_gpus() -> list[str] | None:
+    """Kinds of GPU of the Ray that this process is part of, empty where it has none; None without Ray."""
+    import ray
+
+    if not ray.is_initialized():
+        return None
+    resources = ray.cluster_resources()
+    kinds = [name.partition(":")[2] for name in resources if name.startswith("accelerator_type:")]
+    return (kinds or ["unknown"]) if resources.get("GPU", 0) > 0 else []
+
+
+def _build(profile: Profile) -> BuildVideo2LoRA:
+    train = profile.train
+    return BuildVideo2LoRA(profile.backbone, profile.method, train.min_snr_gamma, train.seed)
+
+
+def _task(run: "Run", profile: Profile, planned: Preflight, stream: PairStream, fps: int) -> TrainJob:
+    """The loop's job; evaluation and samples where clips are held out."""
+    settings = planned.settings
+    held_out = HeldOutStream.open(stream, settings.evaluation_pairs) if settings.evaluate_every else None
+    sample = None
+    if held_out is not None and settings.samples:
+        sample = SampleVideos(
+            profile.backbone,
+            held_out,
+            settings.samples,
+            partial(write_video, fps=fps),
+            profile.generate.steps,
+            profile.generate.guidance,
+        )
+    return TrainJob(
+        settings=settings,
+        module=_build(profile),
+        run_dir=run.path,
+        run_id=run.run_id,
+        identity=run.identity,
+        config=profile.model_copy(update={"train": settings}).model_dump(mode="json"),
+        evaluate=None if held_out is None else EvaluateTransfer(held_out, settings.batch_size),
+        sample=sample,
+        flops_per_sample=planned.flops_per_sample,
+    )
 
 
 @dataclass(frozen=True)
@@ -128,14 +197,21 @@ def _summary(result: TrainResult, release: Release, profile: Profile) -> dict:
         "data_wait": fmean(row["data_wait"] for row in later),
         "loss_begin": fmean(row["loss"] for row in rows[:tenth]),
         "loss_end": fmean(row["loss"] for row in rows[-tenth:]),
+        "evaluation": _evaluation(rows),
         "checkpoint": str(result.checkpoint),
         "metrics_path": str(result.metrics_path),
     }
 
 
-def _record(job: Job, run: Run, release: Release) -> None:
+def _evaluation(rows: list[dict]) -> dict[str, float]:
+    """The newest look at held-out clips, by name without "eval/"; empty where none was taken."""
+    looks = [row for row in rows if any(name.startswith("eval/") for name in row)]
+    newest = looks[-1] if looks else {}
+    return {name[5:]: value for name, value in newest.items() if name.startswith("eval/")}
+
+
+def _record(job: Job, run: Run, release: Release, task: TrainJob) -> None:
     """The model's row: lineage first, so that a model is never without it."""
-    profile = job.workspace.profile
     job.catalog.upsert(
         "models",
         [
@@ -145,7 +221,7 @@ def _record(job: Job, run: Run, release: Release) -> None:
                 "method": "video2lora",
                 "path": str(release.path.resolve()),
                 "snapshot": run.snapshot.to_json(),
-                "config": profile.model_dump_json(),
+                "config": json.dumps(task.config),
                 "code_revision": code_revision(),
                 "metrics": json.dumps(job.report["training"]),
                 "bytes": release.bytes,
@@ -168,3 +244,10 @@ def _say_result(training: dict, result: TrainResult) -> None:
         f"  loss {training['loss_begin']:.4f} → {training['loss_end']:.4f} in {training['steps']} steps, "
         f"{training['step_seconds']:.2f} s a step, {100 * training['data_wait']:.1f} % of it waiting for data"
     )
+    for group in ("seen", "unseen"):
+        if (gap := training["evaluation"].get(f"gap_{group}")) is not None:
+            low, high = (100 * training["evaluation"][f"gap_{group}_{end}"] for end in ("low", "high"))
+            say(
+                f"  transfer gap, {group} categories: {100 * gap:.2f} % ({low:.2f} to {high:.2f}) over "
+                f"{training['evaluation'][f'pairs_{group}']} held-out pairs"
+            )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,14 +15,16 @@ import torch
 from lancedb.expr import col
 from ray.data import ExecutionResources, TaskPoolStrategy
 
+from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
 from pipeline.fetch import KEYS, FetchFeatures
 from pipeline.latents import EMPTY_CAPTION
-from pipeline.pairs import COLUMNS, PairPlan, PairSettings
+from pipeline.pairs import COLUMNS, Pair, PairPlan, PairSettings
 from pipeline.quiet import quiet
 from pipeline.tensors import from_bytes
 from training.batch import Sample, TrainingBatch, collate, pad_reference
+from training.errors import NoBatch
 from training.randomness import draw_posterior, happens, stream
 
 POLL = 0.2
@@ -103,10 +105,19 @@ class PairStream:
         fetch = FetchFeatures(self.catalog, self.encoder_id)
         return self._collate(fetch(self._keys([numbers])).to_pylist())
 
+    def batch_of(self, pairs: Sequence[Pair]) -> TrainingBatch:
+        """The batch of these pairs, captions kept, fetched here and now."""
+        fetch = FetchFeatures(self.catalog, self.encoder_id)
+        rows = [_key(pair, batch=0, drop_caption=False) for pair in pairs]
+        return self._collate(fetch(pa.Table.from_pylist(rows, schema=KEYS)).to_pylist())
+
     def __call__(self, plan: Iterable[list[int]]) -> Iterator[TrainingBatch]:
         """One batch per entry of `plan`, in its order; fetching runs ahead through Ray Data.
 
         Closing the iterator stops the fetching.
+
+        Raises:
+            NoBatch: with the sentence of what went wrong in this room or the catalogue.
         """
         plan = iter(plan)
         windows = iter(lambda: list(islice(plan, self.window)), [])
@@ -158,14 +169,7 @@ class PairStream:
 
     def _keys(self, batches: list[Sequence[int]], first: int = 0) -> pa.Table:
         rows = [
-            {
-                "batch": first + i,
-                "target_id": pair.target_id,
-                "reference_id": pair.reference_id,
-                "seed": pair.seed,
-                "drop_caption": happens(pair.seed, "caption", self.settings.caption_dropout),
-                "variant": float(stream(pair.seed, "first_frame_variant").random()),
-            }
+            _key(pair, first + i, happens(pair.seed, "caption", self.settings.caption_dropout))
             for i, numbers in enumerate(batches)
             for pair in self.plan.pairs(numbers)
         ]
@@ -215,7 +219,7 @@ class _Ahead:
     def _run(self) -> None:
         try:
             # Closed here, not by the garbage collector: Ray's tasks end with the iterator.
-            with closing(self._stream.fetch(self._window)) as batches:
+            with told_to_training(), closing(self._stream.fetch(self._window)) as batches:
                 for batch in batches:
                     if not self._put(batch):
                         return
@@ -230,6 +234,35 @@ class _Ahead:
             except Full:
                 continue
         return False
+
+
+def _key(pair: Pair, batch: int, drop_caption: bool) -> dict:
+    """The row of KEYS that asks for a pair."""
+    return {
+        "batch": batch,
+        "target_id": pair.target_id,
+        "reference_id": pair.reference_id,
+        "seed": pair.seed,
+        "drop_caption": drop_caption,
+        "variant": float(stream(pair.seed, "first_frame_variant").random()),
+    }
+
+
+@contextmanager
+def told_to_training() -> Iterator[None]:
+    """Inside, what a person has to put right leaves as NoBatch, which stops a run instead of being retried.
+
+    Errors of Ray's tasks arrive wrapped, with the one that was raised there as their cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (PipelineError, CatalogError)):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if cause is None:
+            raise
+        raise NoBatch(str(cause)) from error
 
 
 def trainable_clips(catalog: Catalog, encoder_id: str) -> pa.Table:

@@ -16,6 +16,7 @@ from pipeline.stream import NothingEncoded, PairStream
 from pipeline.tensors import to_bytes
 from tests.pipeline.made import SPEC
 from training.batch import TrainingBatch
+from training.errors import NoBatch
 
 ENCODER = "f" * 64
 F, C, H, W, T, D = 3, 16, 4, 6, 5, 8
@@ -210,3 +211,14 @@ def test_train_workers_that_fill_the_machine_still_get_their_batches(ray_cluster
         expected = [stream.batch([4 * step + 2 * rank + i for i in range(2)]) for step in range(6)]
         assert [pairs for pairs, _ in seen] == [batch.pair_ids for batch in expected]
         assert [total for _, total in seen] == [b.target_latents.float().sum().item() for b in expected]
+
+
+def test_what_fails_in_a_task_and_needs_a_person_reaches_training_as_its_one_sentence(ray_cluster, catalog):
+    """The plan was made of another snapshot, in which the clips had features."""
+    bare = Catalog.open(catalog.uri)
+    planned = PairStream.open(catalog, ENCODER, SETTINGS)
+    stream = PairStream(bare.at(bare.snapshot()), "e" * 64, SETTINGS)
+    stream.__dict__["plan"] = planned.plan
+    stream.__dict__["_batches_per_task"] = lambda batch_size: 1
+    with pytest.raises(NoBatch, match=r"^\d+ clips have no features of encoder eeeeeeeeeeee"):
+        next(stream(iter([[0, 1]])))

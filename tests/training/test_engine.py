@@ -1,6 +1,7 @@
 """One DeepSpeed engine in this process; two workers are compared in test_parity.py."""
 
 import gc
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from training.blocks import prepare_blocks
 from training.checkpoint import OptimizerState
 from training.config import TrainSettings
 from training.errors import TrainingError
+from training.held_out import EvaluateTransfer
 from training.schedule import rank_samples
 
 STAGES, PRECISIONS = (0, 1, 2, 3), ("fp32", "bf16")
@@ -222,3 +224,31 @@ def test_compiled_blocks_have_the_losses_of_plain_ones():
         found = compiled(small_batch(numbers)).loss
         found.backward()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class HeldOut:
+    """Two pairs of one group."""
+
+    groups = ("seen", "seen")
+
+    def batch(self, numbers):
+        same, other = small_batch([900 + n for n in numbers]), small_batch([950 + n for n in numbers])
+        return same, replace(same, reference_latents=other.reference_latents)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_look_at_held_out_pairs_between_two_steps_changes_nothing_of_the_training(engines, stage):
+    """Under ZeRO-3 too, where the weights of a look come and go as those of a step do."""
+    losses = []
+    for look in (False, True):
+        engine = engines(small_module(), zero_stage=stage, ema_decay=0.9)
+        for step in range(3):
+            loss, _ = engine.accumulate(small_batch([2 * step, 2 * step + 1]))
+            engine.step(1e-2)
+            engine.update_ema(step + 1)
+            losses.append(loss.item())
+            if look:
+                with torch.no_grad(), engine.ema_weights():
+                    row = EvaluateTransfer(HeldOut(), 2, draws=1)(engine.module, step)
+                assert row["loss_same_seen"] != row["loss_none_seen"]
+    assert losses[:3] == losses[3:]
