@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from lancedb.expr import col
 
+from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
 
@@ -33,6 +34,7 @@ for _name, _kind in (
     ("first_frame", BYTES),
     ("text", BYTES),
     ("text_shape", SHAPE),
+    ("error", pa.string()),
 ):
     SAMPLES = SAMPLES.append(pa.field(_name, _kind))
 
@@ -94,6 +96,23 @@ class FetchFeatures:
                 f"{min(missing)}. Run `video2lora encode` with the backbone that is trained."
             )
         return rows
+
+
+@dataclass(frozen=True)
+class FetchOrTell:
+    """The same, but what a person has to put right comes out as rows whose `error` says it.
+
+    An exception would leave Ray Data as the text of two tracebacks.
+    """
+
+    fetch: FetchFeatures
+
+    def __call__(self, keys: pa.Table) -> pa.Table:
+        try:
+            return self.fetch(keys)
+        except (PipelineError, CatalogError) as error:
+            rows = [row | {"error": str(error)} for row in keys.select(KEYS.names).to_pylist()]
+            return pa.Table.from_pylist(rows, schema=SAMPLES)
 
 
 _OPEN: dict[str, Catalog] = {}

@@ -18,7 +18,7 @@ from ray.data import ExecutionResources, TaskPoolStrategy
 from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
-from pipeline.fetch import KEYS, FetchFeatures
+from pipeline.fetch import KEYS, FetchFeatures, FetchOrTell
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import COLUMNS, Pair, PairPlan, PairSettings
 from pipeline.quiet import quiet
@@ -144,7 +144,7 @@ class PairStream:
         options.preserve_order = True
         options.resource_limits = ExecutionResources.for_limits(object_store_memory=self.buffer_bytes)
         samples = keys.map_batches(
-            FetchFeatures(self.catalog, self.encoder_id).__call__,
+            FetchOrTell(FetchFeatures(self.catalog, self.encoder_id)).__call__,
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -155,6 +155,8 @@ class PairStream:
         for table in samples.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             # Ray may cut a large block in two, also within a batch.
             for row in table.to_pylist():
+                if row["error"] is not None:
+                    raise PipelineError(row["error"])
                 held.append(row)
                 if len(held) == len(window[row["batch"]]):
                     yield self._collate(held)
@@ -250,19 +252,11 @@ def _key(pair: Pair, batch: int, drop_caption: bool) -> dict:
 
 @contextmanager
 def told_to_training() -> Iterator[None]:
-    """Inside, what a person has to put right leaves as NoBatch, which stops a run instead of being retried.
-
-    Errors of Ray's tasks arrive wrapped, with the one that was raised there as their cause.
-    """
+    """Inside, what a person has to put right leaves as NoBatch: it stops a run instead of being retried."""
     try:
         yield
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (PipelineError, CatalogError)):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
-            raise
-        raise NoBatch(str(cause)) from error
+    except (PipelineError, CatalogError) as error:
+        raise NoBatch(str(error)) from error
 
 
 def trainable_clips(catalog: Catalog, encoder_id: str) -> pa.Table:
