@@ -33,7 +33,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
-JSON_COLUMNS = frozenset({"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo"})
+JSON_COLUMNS = frozenset({"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo", "references"})
 
 
 def _table(name: str, /, **columns: pa.DataType | None) -> pa.Schema:
@@ -64,6 +64,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         licence=TEXT,
         licence_evidence=TEXT,
         generator=TEXT,
+        window=TEXT,  # the part that counts, as the data set says: seconds:1.5-4 or frames:10-58
+        references=TEXT,  # json: [[source_uri, score], ...] that the data set pairs it with
         run_id=TEXT,
         ingested_at=TIME,
     ),

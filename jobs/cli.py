@@ -52,6 +52,28 @@ Address = Annotated[
 INTERRUPTED = 130
 
 
+Layout = Annotated[
+    str | None,
+    typer.Option(help="How the data set lies on disk: folder, manifest, vap-data, … [default: detected]"),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="A manifest's own name of a column, as caption=prompt; may be repeated."),
+]
+SourceName = Annotated[
+    str | None, typer.Option("--source-name", help="Data set or provider, where the manifest names none.")
+]
+Licence = Annotated[str | None, typer.Option(help="Terms of use, where the manifest states none.")]
+LicenceEvidence = Annotated[str | None, typer.Option(help="Where those terms are stated.")]
+Generator = Annotated[str | None, typer.Option(help="The model that made the videos.")]
+
+
+def _place(source: str, layout: str | None, columns: list[str] | None, **defaults: str | None):
+    from jobs.place import Place
+
+    return Place.of(source, layout, columns or [], defaults)
+
+
 def _workspace(workdir: Path, profile: str | None, overrides: list[str] | None, catalog: str | None):
     from jobs.workspace import Workspace
 
@@ -84,6 +106,12 @@ def run(
     overrides: Overrides = None,
     catalog: CatalogUri = None,
     address: Address = None,
+    layout: Layout = None,
+    columns: Columns = None,
+    source_name: SourceName = None,
+    licence: Licence = None,
+    licence_evidence: LicenceEvidence = None,
+    generator: Generator = None,
     workers: Annotated[int | None, typer.Option(help="Training workers.")] = None,
 ) -> None:
     """Do everything: raw videos, catalogue, trained hypernetwork, generated videos, report.
@@ -94,11 +122,14 @@ def run(
 
     if workers is not None:
         overrides = [*(overrides or []), f"train.workers={workers}"]
-    run_all(_workspace(workdir, profile, overrides, catalog), source, address)
+    said = {"source": source_name, "licence": licence, "generator": generator}
+    place = _place(source, layout, columns, **said, licence_evidence=licence_evidence)
+    run_all(_workspace(workdir, profile, overrides, catalog), place, address)
 
 
 @app.command(
-    epilog="Examples: `video2lora ingest videos/ -w work` · `video2lora ingest 'clips/**/*.mp4' -w work`"
+    epilog="Examples: `video2lora ingest videos/ -w work` · `video2lora ingest 'clips/**/*.mp4' -w work` · "
+    "`video2lora ingest clips.csv -w work --column path=mp4 --column label=fx --licence CC-BY-4.0`"
 )
 def ingest(
     source: Annotated[
@@ -109,11 +140,19 @@ def ingest(
     overrides: Overrides = None,
     catalog: CatalogUri = None,
     address: Address = None,
+    layout: Layout = None,
+    columns: Columns = None,
+    source_name: SourceName = None,
+    licence: Licence = None,
+    licence_evidence: LicenceEvidence = None,
+    generator: Generator = None,
 ) -> None:
     """Normalise raw videos into the catalogue: 49 frames, 8 fps, 480×720; every input gets its row."""
     from jobs.curate import ingest_job
 
-    ingest_job(_workspace(workdir, profile, overrides, catalog), source, address)
+    said = {"source": source_name, "licence": licence, "generator": generator}
+    place = _place(source, layout, columns, **said, licence_evidence=licence_evidence)
+    ingest_job(_workspace(workdir, profile, overrides, catalog), place, address)
 
 
 @app.command(

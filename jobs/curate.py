@@ -1,15 +1,26 @@
 """The curating steps: ingest, embed, cluster, encode. Each reads and writes the catalogue."""
 
 from jobs.job import Job, say
+from jobs.place import Place
 from jobs.workspace import Workspace
 
+_UNLISTED_SHOWN = 10
 
-def ingest_step(job: Job, source: str) -> None:
-    """Normalise what `source` holds; every input ends as a row of `sources`."""
+
+def ingest_step(job: Job, place: Place) -> None:
+    """Normalise what a place holds; every input ends as a row of `sources`."""
     from pipeline.ingest import ingest
-    from pipeline.sources import discover
 
-    sources = discover(source)
+    found = place.survey()
+    sources = found.sources
+    say(f"  {len(sources)} inputs at {place.location}, read as {found.layout}")
+    if found.unlisted:
+        say(f"  {len(found.unlisted)} videos are there that the manifest does not list; they are left alone:")
+        for name in found.unlisted[:_UNLISTED_SHOWN]:
+            say(f"    {name}")
+        if len(found.unlisted) > _UNLISTED_SHOWN:
+            say(f"    and {len(found.unlisted) - _UNLISTED_SHOWN} more, in the report")
+    job.report["layout"], job.report["unlisted"] = found.layout, found.unlisted
     with job.step("ingest") as progress:
         report = ingest(sources, job.catalog, job.workspace.profile.ingest, job.run_id, progress)
     job.report["counts"] |= report.counts
@@ -54,13 +65,11 @@ def encode_step(job: Job) -> None:
     say(f"  {report.items} clips encoded")
 
 
-def ingest_job(workspace: Workspace, source: str, address: str | None) -> None:
+def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
     """`video2lora ingest`."""
-    from pipeline.sources import discover
-
-    discover(source)  # a bad source is said before a catalogue is made for it
+    place.survey()  # a bad source is said before a catalogue is made for it
     with Job("ingest", workspace, address) as job:
-        ingest_step(job, source)
+        ingest_step(job, place)
 
 
 def embed_job(workspace: Workspace, address: str | None) -> None:

@@ -11,21 +11,21 @@ from jobs.curate import cluster_step, embed_step, encode_step, ingest_step
 from jobs.generate import RANDOM_NOTE, Studio
 from jobs.job import Job, say
 from jobs.page import ASSETS, write_page
+from jobs.place import Place
 from jobs.review import dedup_step
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
-from pipeline.sources import discover
 from pipeline.transcode import write_video
 from training.release import Release
 
 EXAMPLES = 3
 
 
-def run_all(workspace: Workspace, source: str, address: str | None) -> None:
+def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
     """Do every step; write report.html and report.json into the workspace's folder."""
-    discover(source)  # a bad source is said before anything is made for it
+    place.survey()  # a bad source is said before anything is made for it
     with Job("run", workspace, address) as job:
-        ingest_step(job, source)
+        ingest_step(job, place)
         dedup_step(job)
         embed_step(job)
         cluster_step(job)

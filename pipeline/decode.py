@@ -14,18 +14,25 @@ import numpy as np
 from catalog.clip_spec import ClipSpec
 from pipeline import avread, fastread
 from pipeline.facts import VideoFacts
-from pipeline.plan import Fit, place, plan_fit
+from pipeline.plan import Bars, Fit, place, plan_fit
 
 
 def decode_clip(
-    file: BinaryIO, facts: VideoFacts, indices: Sequence[int], spec: ClipSpec, fit: Fit
+    file: BinaryIO,
+    facts: VideoFacts,
+    indices: Sequence[int],
+    spec: ClipSpec,
+    fit: Fit,
+    bars: Bars | None = None,
 ) -> np.ndarray:
     """The frames `indices` of a probed video in the spec's geometry, RGB uint8 [n, height, width, 3].
+
+    Letterbox `bars` are left out.
 
     Raises:
         Rejection: a chosen frame cannot be decoded by either reader.
     """
-    plan = plan_fit(*facts.upright_size, facts.upright_aspect, spec, fit)
+    plan = plan_fit(*facts.upright_size, facts.upright_aspect, spec, fit, bars)
     indices = np.asarray(indices)
     wanted = np.unique(indices)
     frames = fastread.read_frames(file, facts, wanted, plan) if fastread.is_ordinary(facts) else None

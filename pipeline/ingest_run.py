@@ -15,8 +15,10 @@ from catalog.store import Catalog
 from pipeline import records
 from pipeline.ingest_settings import IngestSettings
 from pipeline.inputs import Input
+from pipeline.plan import plan_keys
 from pipeline.progress import Progress
 from pipeline.records import Fate
+from pipeline.refresh import SAID, differences, refresh
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
 COMMIT_SECONDS = 30.0
@@ -28,8 +30,9 @@ class IngestReport:
     """What became of the inputs.
 
     Attributes:
-        counts: `found` = `accepted` + `duplicate` + `rejected` + `quarantined`; `unchanged` were left alone,
-            `decoded` files were decoded by this run, `clips` were written.
+        counts: `found` = `accepted` + `duplicate` + `rejected` + `quarantined`; `unchanged` were not
+            opened, of which `refreshed` are described otherwise than before; `decoded` files were decoded by
+            this run, `clips` were written.
         reasons: how many inputs per reason code.
         seconds: wall clock.
         items: inputs.
@@ -68,7 +71,7 @@ class IngestRun:
         self.progress = progress
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.reasons: Counter[str] = Counter()
-        self.facts: Counter[str] = Counter(dict.fromkeys(("unchanged", "decoded", "clips"), 0))
+        self.facts: Counter[str] = Counter(dict.fromkeys(("unchanged", "refreshed", "decoded", "clips"), 0))
         self.total = total
         self.report = IngestReport(items=total)
         self.unwritten = _Rows()
@@ -91,22 +94,30 @@ class IngestRun:
             self.progress(self.outcomes.total(), self.total, dict(self.outcomes))
 
     def skip_known(self, inputs: list[Input]) -> list[Input]:
-        """The inputs that the catalogue does not have as they are now; counts the others."""
+        """The inputs that the catalogue does not have as they are now; counts the others.
+
+        What is said of a file may have changed where the file has not: its rows follow.
+        """
         if self.settings.force:
             return inputs
-        columns = ["source_uri", "size", "mtime", "outcome", "reason_code"]
+        columns = ["source_uri", "size", "mtime", "outcome", "reason_code", "clip_ids", "window", *SAID]
         uris = [item.source.uri for item in inputs]
         known = {row["source_uri"]: row for row in self.catalog.get("sources", uris, columns).to_pylist()}
-        left = []
+        left, told = [], []
         for item in inputs:
             row = known.get(item.source.uri)
             same = row is not None and (row["size"], row["mtime"]) == (item.stat.size, item.stat.mtime)
+            same = same and item.source.window in (None, row["window"])
             retry = same and row["outcome"] == "quarantined" and self.settings.retry_quarantined
             if same and not retry and row["reason_code"] != "changed":
                 self.facts["unchanged"] += 1
                 self.count(row["outcome"], row["reason_code"])
+                if said := differences(row, item.source):
+                    told.append((row, said))
             else:
                 left.append(item)
+        refresh(self.catalog, told)
+        self.facts["refreshed"] += len(told)
         return left
 
     def skip_copies(self, groups: list[list[Input]]) -> list[list[Input]]:
@@ -114,15 +125,15 @@ class IngestRun:
 
         A group without a hash could not be read, and is rejected.
         """
-        found = {} if self.settings.force else self._clips_by_content([group[0].sha256 for group in groups])
+        found = {} if self.settings.force else self._clips_by_content(groups)
         rows, left = [], []
         for group in groups:
             sha256 = group[0].sha256
             if sha256 is None:
                 fate = Fate("rejected", "unreadable", "The file is not there, or may not be read.")
                 rows += [self._source_row(item, fate) for item in group]
-            elif sha256 in found:
-                rows += self._rows_of_group(group, *found[sha256])
+            elif (key := (sha256, group[0].source.window)) in found:
+                rows += self._rows_of_group(group, *found[key])
             else:
                 left.append(group)
         for row in rows:
@@ -131,9 +142,9 @@ class IngestRun:
             self.catalog.upsert("sources", rows)
         return left
 
-    def _clips_by_content(self, hashes: Sequence[str | None]) -> dict[str, tuple[str, Fate]]:
-        """Of every hash that has clips of this spec and time policy: the address they came from, its fate."""
-        wanted = sorted({sha256 for sha256 in hashes if sha256})
+    def _clips_by_content(self, groups: list[list[Input]]) -> dict[tuple, tuple[str, Fate]]:
+        """Of every (hash, window) that has clips of this spec and time policy: address and fate."""
+        wanted = sorted({group[0].sha256 for group in groups if group[0].sha256})
         columns = ["clip_id", "source_uri", "sha256", "status", "reason", "reason_code", "window_start"]
         policy = col("time_policy") == self.settings.normalise.time_policy
         clips: dict[str, list[dict]] = {}
@@ -142,10 +153,18 @@ class IngestRun:
             for row in self.catalog.scan("clips", columns, where=where).to_pylist():
                 clips.setdefault(row["sha256"], []).append(row)
         fates = {}
-        for sha256, rows in clips.items():
-            rows.sort(key=lambda row: row["window_start"])
-            fates[sha256] = (rows[0]["source_uri"], records.fate_of({"outcome": "normalised"}, rows))
+        for key in {(group[0].sha256, group[0].source.window) for group in groups} - {(None, None)}:
+            ids = self._possible_ids(*key)
+            rows = [row for row in clips.get(key[0], ()) if row["clip_id"] in ids]
+            if rows:
+                rows.sort(key=lambda row: row["window_start"])
+                fates[key] = (rows[0]["source_uri"], records.fate_of_clips(rows))
         return fates
+
+    def _possible_ids(self, sha256: str | None, window: str | None) -> set[str]:
+        normalise = self.settings.normalise
+        keys = plan_keys(normalise.time_policy, normalise.max_windows, window)
+        return {records.clip_id(sha256 or "", key, self.catalog.spec.spec_id) for key in keys}
 
     def _rows_of_group(self, group: list[Input], original: str, fate: Fate) -> list[dict]:
         copy = records.copied(fate, original)

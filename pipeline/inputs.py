@@ -24,15 +24,16 @@ class Input:
 
 
 def group_by_content(inputs: Sequence[Input], hashes: Iterable[tuple[str, str | None]]) -> list[list[Input]]:
-    """Inputs with the same bytes together, in order of their address; unreadable ones alone.
+    """Inputs with the same bytes and window together, in order of their address; unreadable ones alone.
 
     The first of a group stands for it: which one it is depends on the addresses only.
     """
     by_uri = dict(hashes)
-    groups: dict[str, list[Input]] = {}
+    groups: dict[tuple, list[Input]] = {}
     for item in sorted(inputs, key=lambda item: item.source.uri):
         sha256 = by_uri.get(item.source.uri)
-        groups.setdefault(sha256 or item.source.uri, []).append(replace(item, sha256=sha256))
+        key = (sha256 or item.source.uri, item.source.window)
+        groups.setdefault(key, []).append(replace(item, sha256=sha256))
     return list(groups.values())
 
 
@@ -45,9 +46,9 @@ def settle(catalog: Catalog, hashes: Sequence[str]) -> int:
     changed, moved = [], []
     for at in range(0, len(hashes), _PER_QUERY):
         where = col("sha256").isin(list(hashes[at : at + _PER_QUERY])) & (col("outcome") == "accepted")
-        by_content: dict[str, list[dict]] = {}
+        by_content: dict[tuple, list[dict]] = {}
         for row in catalog.scan("sources", columns, where=where).to_pylist():
-            by_content.setdefault(row["sha256"], []).append(row)
+            by_content.setdefault((row["sha256"], *row["clip_ids"]), []).append(row)
         for rows in by_content.values():
             first, *others = sorted(rows, key=lambda row: row["source_uri"])
             for row in others:

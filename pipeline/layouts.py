@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline import manifests
 from pipeline.errors import BadManifest
+from pipeline.given import with_references
 from pipeline.manifests import Row
 from pipeline.source import Source
 
@@ -24,7 +25,10 @@ def _vap_data(path: Path, columns: Columns, root: Path | None) -> list[Source]:
     """A row is a pair, so a video comes again and again; rows that the set marks invalid are left out."""
     rows = manifests.read_rows(path)
     valid = [row for row in rows if str(row.values.get("_valid", "true")).lower() not in ("false", "0")]
-    return manifests.to_sources(path, valid, columns, root, again=True)
+    sources = manifests.to_sources(path, valid, columns, root, again=True)
+    named = manifests.resolve_columns(path, rows, columns)["path"] if rows else ""
+    invalid = {row.values.get(named) for row in rows} - {row.values.get(named) for row in valid}
+    return with_references(path, valid, columns, root, sources, invalid)
 
 
 def _labelled_by_folder(path: Path, columns: Columns, root: Path | None) -> list[Source]:
@@ -33,12 +37,15 @@ def _labelled_by_folder(path: Path, columns: Columns, root: Path | None) -> list
 
 
 def _open_vfx(path: Path, columns: Columns, root: Path | None) -> list[Source]:
-    """One JSON list per effect; names such as `Dissolve_it-0.mp4` hold the label; no absent masks."""
+    """One JSON list per effect; names such as `Dissolve_it-0.mp4` hold the label; no absent masks.
+
+    `start` and `end` are the numbers of the frames between which the effect happens.
+    """
     lists = sorted(path.parent.glob("*.json")) if path.parent.is_dir() else [path]
     sources: dict[str, Source] = {}
     for file in lists:
         rows = [row for row in manifests.read_rows(file) if not _absent_mask(row, root or file.parent)]
-        for source in manifests.to_sources(file, rows, columns, root, again=True):
+        for source in manifests.to_sources(file, rows, columns, root, again=True, unit="frames"):
             stem = re.sub(r"[-_]\d+$", "", Path(source.uri).stem)
             sources.setdefault(source.uri, replace(source, label=source.label or stem))
     return list(sources.values())

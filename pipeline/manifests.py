@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BadManifest
+from pipeline.plan import Window
 from pipeline.source import Source
 
 SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".parquet"})
@@ -35,7 +36,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "licence_evidence": ("licence_evidence", "license_evidence", "license_url"),
     "generator": ("generator", "model"),
     "id": ("id", "clip_id", "video_id"),
+    "start": ("start", "start_seconds"),
+    "end": ("end", "end_seconds"),
+    "references": ("ref_video_paths", "references"),
+    "score": ("reference_alignment_score", "alignment_score"),
 }
+
+
+# Columns that become attributes of a source as they are.
+_SAID = ("label", "caption", "source", "licence", "licence_evidence", "generator")
 
 
 @dataclass(frozen=True)
@@ -202,13 +211,19 @@ def locate(path: Path, line: int, root: Path, named: object) -> Path:
 
 
 def to_sources(
-    path: Path, rows: Sequence[Row], columns: Mapping[str, str] | None, root: Path | None, again: bool = False
+    path: Path,
+    rows: Sequence[Row],
+    columns: Mapping[str, str] | None,
+    root: Path | None,
+    again: bool = False,
+    unit: str = "seconds",
 ) -> list[Source]:
     """One source per entry.
 
     Args:
         root: where relative paths start and which no path may leave; the manifest's folder by default.
         again: whether a file may be listed again (a list of pairs); its first entry counts.
+        unit: what the columns of a window count, `seconds` or `frames`.
 
     Raises:
         BadManifest: the first entry that cannot be used, with its line.
@@ -229,13 +244,23 @@ def to_sources(
             raise BadManifest(
                 f"{path}, line {row.line}: the id {name!r} is used in line {ids[str(name)]} already."
             )
-        said = {
-            ours: _text(row.values.get(theirs))
-            for ours, theirs in names.items()
-            if ours not in ("path", "id")
-        }
-        sources.append(Source(uri=file, **said))
+        said = {ours: _text(row.values.get(theirs)) for ours, theirs in names.items() if ours in _SAID}
+        window = _window(path, row, names, unit)
+        sources.append(Source(uri=file, window=window, **said))
     return sources
+
+
+def _window(path: Path, row: Row, names: Mapping[str, str], unit: str) -> str | None:
+    start, end = (_text(row.values.get(names.get(name, ""))) for name in ("start", "end"))
+    if end is None:
+        return None
+    try:
+        window = Window(unit, float(start or 0), float(end))
+        return str(Window.parse(str(window)))
+    except ValueError as error:
+        raise BadManifest(
+            f"{path}, line {row.line}: start {start!r} and end {end!r} are no window of {unit}."
+        ) from error
 
 
 def _text(value: object) -> str | None:

@@ -1,22 +1,33 @@
 """One untrusted file to normalised clips: decode, score, encode. Runs inside the sandbox."""
 
-import io
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.clip_spec import ClipSpec
 from pipeline.decode import decode_clip
-from pipeline.errors import BadSource
+from pipeline.facts import VideoFacts
 from pipeline.limits import DecodeLimits
-from pipeline.plan import Fit, TimePolicy, TooFewFrames, plan_frames
+from pipeline.plan import (
+    Bars,
+    Fit,
+    FramePlan,
+    TimePolicy,
+    TooFewFrames,
+    Window,
+    plan_frames,
+    plan_window,
+)
 from pipeline.probe import probe
-from pipeline.quality import score
+from pipeline.quality import score, steady_bars, thumbnails
 from pipeline.rejection import Rejection
 from pipeline.transcode import CRF, encode_poster, encode_video
+
+# Where letterbox bars are looked for.
+_WHOLE_PICTURE = ClipSpec(num_frames=1, height=288, width=432)
+_LOOKED_AT = 9
 
 
 class NormaliseSettings(BaseModel):
@@ -25,6 +36,7 @@ class NormaliseSettings(BaseModel):
     Attributes:
         time_policy: `uniform` spreads the clip over the video, `realtime` keeps its speed and makes windows.
         fit: `crop` fills the frame, `pad` keeps everything on black, `stretch` ignores the shape.
+        letterbox: what becomes of black bars that are in every frame: `crop` cuts them before the fit.
         min_frames: the fewest distinct frames worth a clip.
         max_windows: the most clips one video makes under `realtime`.
         crf: constant rate factor of the stored clip.
@@ -35,6 +47,7 @@ class NormaliseSettings(BaseModel):
 
     time_policy: TimePolicy = "uniform"
     fit: Fit = "crop"
+    letterbox: Literal["keep", "crop"] = "keep"
     min_frames: int = Field(8, ge=2)
     max_windows: int = Field(64, ge=1)
     crf: int = Field(CRF, ge=0, le=51)
@@ -61,16 +74,19 @@ class Normalised:
     clips: list[NormalisedClip] = field(default_factory=list)
 
 
-def normalise(file: BinaryIO, spec: ClipSpec, settings: NormaliseSettings) -> Normalised:
-    """Decode an open file once and make its clips.
+def normalise(
+    file: BinaryIO, spec: ClipSpec, settings: NormaliseSettings, window: str | None = None
+) -> Normalised:
+    """Decode an open file once and make its clips, of its whole length or of one window (`Source.window`).
 
     Raises:
         Rejection: it makes no clip, and why.
     """
     facts = probe(file, settings.limits)
     clips = []
-    for plan in _plans(facts.timestamps, spec, settings):
-        frames = decode_clip(file, facts, plan.indices, spec, settings.fit)
+    for plan in _plans(facts.timestamps, spec, settings, window):
+        bars = _bars(file, facts, plan) if settings.letterbox == "crop" else None
+        frames = decode_clip(file, facts, plan.indices, spec, settings.fit, bars)
         clips.append(
             NormalisedClip(
                 key=plan.key,
@@ -84,31 +100,21 @@ def normalise(file: BinaryIO, spec: ClipSpec, settings: NormaliseSettings) -> No
     return Normalised(facts.describe(), clips)
 
 
-def _plans(timestamps: np.ndarray, spec: ClipSpec, settings: NormaliseSettings):
+def _bars(file: BinaryIO, facts: VideoFacts, plan: FramePlan) -> Bars:
+    """The letterbox bars of a clip, looked for in some of its frames at the whole picture."""
+    looked_at = plan.indices[np.linspace(0, len(plan.indices) - 1, _LOOKED_AT).round().astype(int)]
+    small = decode_clip(file, facts, looked_at, _WHOLE_PICTURE, "stretch")
+    luma = thumbnails(small, _WHOLE_PICTURE.width, _WHOLE_PICTURE.height)
+    return steady_bars(luma.astype(np.float32) / 255)
+
+
+def _plans(timestamps: np.ndarray, spec: ClipSpec, settings: NormaliseSettings, window: str | None):
     try:
-        plans = plan_frames(timestamps, spec, settings.time_policy, settings.min_frames)
+        how = (spec, settings.time_policy, settings.min_frames)
+        if window is None:
+            plans = plan_frames(timestamps, *how)
+        else:
+            plans = plan_window(timestamps, Window.parse(window), *how)
     except TooFewFrames as error:
         raise Rejection("too_few_frames", f"The video is too short: {error}.") from error
     return plans[: settings.max_windows]
-
-
-def normalise_file(path: str | Path, spec: ClipSpec, settings: NormaliseSettings | None = None) -> np.ndarray:
-    """The first clip of a video file at the spec's geometry, RGB uint8 [num_frames, height, width, 3].
-
-    For one file that somebody names on a command line; a data set goes through `ingest`.
-
-    Raises:
-        BadSource: the file is missing or makes no clip.
-    """
-    settings = settings or NormaliseSettings(min_frames=2)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise BadSource(f"The video {str(path)!r} cannot be read: {error.strerror}.") from error
-    try:
-        file = io.BytesIO(data)
-        facts = probe(file, settings.limits)
-        plan = _plans(facts.timestamps, spec, settings)[0]
-        return decode_clip(file, facts, plan.indices, spec, settings.fit)
-    except Rejection as rejection:
-        raise BadSource(f"The video {str(path)!r} cannot be used. {rejection.reason}") from rejection

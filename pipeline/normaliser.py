@@ -17,6 +17,9 @@ from pipeline.sandbox import Answer, Sandbox
 from pipeline.source import Source
 
 BYTES = pa.list_(pa.large_binary())
+_INPUT = pa.schema(
+    [("uri", pa.string()), ("size", pa.int64()), ("mtime", pa.float64()), ("window", pa.string())]
+)
 # What crosses the object store per input: its address, numbers as JSON, compressed videos and posters.
 SCHEMA = pa.schema([("uri", pa.string()), ("answer", pa.string()), ("videos", BYTES), ("posters", BYTES)])
 
@@ -30,16 +33,16 @@ def _sandbox(spec: str, settings: str) -> Sandbox:
 
 
 def _normalise_batch(batch: pa.Table, spec: str, settings: str) -> pa.Table:
-    """[uri, size, mtime] to `SCHEMA`, one row for each."""
+    """[uri, size, mtime, window] to `SCHEMA`, one row for each."""
     sandbox = _sandbox(spec, settings)
     made = [_normalise_one(sandbox, **row) for row in batch.to_pylist()]
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
-def _normalise_one(sandbox: Sandbox, uri: str, size: int, mtime: float) -> dict:
+def _normalise_one(sandbox: Sandbox, uri: str, size: int, mtime: float, window: str | None) -> dict:
     try:
         with Path(uri).open("rb") as file:
-            answer = sandbox.normalise(file)
+            answer = sandbox.normalise(file, window)
             now = os.fstat(file.fileno())
     except OSError as error:
         answer = Answer("rejected", "unreadable", f"The file cannot be read: {error.strerror}.")
@@ -73,11 +76,11 @@ def normalise_all(
     if not sources:
         return
     size = max(batch_files, -(-len(sources) // MAX_BLOCKS))
-    columns = ("uri", "size", "mtime")
     lines = [
-        dict(zip(columns, (source.uri, bytes_, mtime), strict=True)) for source, bytes_, mtime in sources
+        {"uri": source.uri, "size": bytes_, "mtime": mtime, "window": source.window}
+        for source, bytes_, mtime in sources
     ]
-    parts = [pa.Table.from_pylist(lines[at : at + size]) for at in range(0, len(lines), size)]
+    parts = [pa.Table.from_pylist(lines[at : at + size], schema=_INPUT) for at in range(0, len(lines), size)]
     made = ray.data.from_arrow(parts).map_batches(
         _normalise_batch,
         fn_kwargs={"spec": spec.to_json(), "settings": settings.model_dump_json()},

@@ -1,7 +1,7 @@
 """Which frames make a clip, and where their pixels go: pure plans, tested with numbers."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,72 @@ class FramePlan:
     start: float
     end: float
     key: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a video, both ends included: in seconds from its first frame, or in frame numbers from 0."""
+
+    unit: Literal["seconds", "frames"]
+    start: float
+    end: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Window":
+        """Of `seconds:1.5-4` or `frames:10-58`.
+
+        Raises:
+            ValueError: of another form, or it ends before it begins.
+        """
+        unit, _, ends = text.partition(":")
+        start, _, end = ends.partition("-")
+        if unit not in ("seconds", "frames") or not 0 <= float(start) < float(end):
+            raise ValueError(f"{text!r} is no window such as seconds:1.5-4 or frames:10-58")
+        return cls(unit, float(start), float(end))
+
+    def __str__(self) -> str:
+        return f"{self.unit}:{self.start:g}-{self.end:g}"
+
+    def select(self, timestamps: np.ndarray) -> slice:
+        """Which of the frames with these times lie in the window."""
+        if self.unit == "frames":
+            return slice(int(self.start), int(self.end) + 1)
+        since = np.asarray(timestamps) - timestamps[0] if len(timestamps) else np.empty(0)
+        first = int(np.searchsorted(since, self.start - TIME_TOLERANCE))
+        return slice(first, int(np.searchsorted(since, self.end + TIME_TOLERANCE)))
+
+
+def plan_window(
+    timestamps: np.ndarray,
+    window: Window,
+    spec: ClipSpec,
+    policy: TimePolicy = "uniform",
+    min_frames: int = 2,
+) -> tuple[FramePlan, ...]:
+    """`plan_frames` within a part of the video; indices and times are those of the whole.
+
+    Raises:
+        TooFewFrames: the part holds too few frames.
+    """
+    part = window.select(timestamps)
+    try:
+        plans = plan_frames(timestamps[part], spec, policy, min_frames)
+    except TooFewFrames as error:
+        raise TooFewFrames(f"in its window {window}, {error}") from error
+    return tuple(
+        replace(plan, indices=plan.indices + part.start, key=plan.key + _suffix(window)) for plan in plans
+    )
+
+
+def _suffix(window: Window | None) -> str:
+    return "" if window is None else f"@{window}"
+
+
+def plan_keys(policy: TimePolicy, most: int, window: str | None) -> list[str]:
+    """The keys that the plans of a video can have: at most `most`, all within `window` where there is one."""
+    suffix = _suffix(window and Window.parse(window))
+    count = 1 if policy == "uniform" else most
+    return [("uniform" if policy == "uniform" else f"realtime:{i}") + suffix for i in range(count)]
 
 
 def plan_frames(
@@ -97,16 +163,30 @@ class FitPlan:
     fit: Fit
 
 
-def plan_fit(width: int, height: int, aspect: float, spec: ClipSpec, fit: Fit = "crop") -> FitPlan:
+class Bars(NamedTuple):
+    """Shares of a picture's height (top, bottom) and width (left, right) that letterbox bars take."""
+
+    top: float = 0.0
+    bottom: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+
+def plan_fit(
+    width: int, height: int, aspect: float, spec: ClipSpec, fit: Fit = "crop", bars: Bars | None = None
+) -> FitPlan:
     """Scale and offset that bring an upright picture of `width` × `height` to the spec's geometry.
 
     Args:
         width, height: size of the upright picture in stored pixels (after rotation).
         aspect: sample aspect ratio after rotation, width of a pixel over its height.
         fit: `crop` fills and cuts what sticks out, `pad` keeps everything on black, `stretch` ignores shape.
+        bars: what is to be left out of the picture; what lies within then fills the window.
     """
     if width < 1 or height < 1 or not aspect > 0:
         raise ValueError(f"A picture of {width}x{height} with pixel aspect {aspect} has no shape.")
+    if bars is not None and any(bars):
+        return _fit_inside(width * aspect, height, spec, fit, bars)
     if fit == "stretch":
         return FitPlan(spec.width, spec.height, 0, 0, fit)
     shown = width * aspect
@@ -122,10 +202,30 @@ def plan_fit(width: int, height: int, aspect: float, spec: ClipSpec, fit: Fit = 
     return FitPlan(scaled_w, scaled_h, (spec.width - scaled_w) // 2, (spec.height - scaled_h) // 2, fit)
 
 
+def _fit_inside(shown: float, height: float, spec: ClipSpec, fit: Fit, bars: Bars) -> FitPlan:
+    """The plan whose window the picture within the bars fills, as `fit` says."""
+    across = spec.width / (shown * (1 - bars.left - bars.right))
+    down = spec.height / (height * (1 - bars.top - bars.bottom))
+    if fit != "stretch":
+        across = down = max(across, down) if fit == "crop" else min(across, down)
+    scaled_w, scaled_h = round(shown * across), round(height * down)
+    # The middle of the picture within the bars comes to the middle of the window.
+    left = round(scaled_w * (1 + bars.left - bars.right) / 2 - spec.width / 2)
+    top = round(scaled_h * (1 + bars.top - bars.bottom) / 2 - spec.height / 2)
+    if fit == "pad":
+        return FitPlan(scaled_w, scaled_h, -left, -top, fit)
+    scaled_w, scaled_h = max(scaled_w, spec.width), max(scaled_h, spec.height)
+    left, top = min(max(left, 0), scaled_w - spec.width), min(max(top, 0), scaled_h - spec.height)
+    return FitPlan(scaled_w, scaled_h, left, top, fit)
+
+
 def place(picture: np.ndarray, plan: FitPlan, spec: ClipSpec) -> np.ndarray:
     """A scaled upright picture uint8 [plan.height, plan.width, 3] in the clip's window [height, width, 3]."""
     if plan.fit == "pad":
         window = np.zeros((spec.height, spec.width, 3), dtype=np.uint8)
-        window[plan.top : plan.top + plan.height, plan.left : plan.left + plan.width] = picture
+        # Where bars were left out, parts of the picture may lie outside.
+        top, left = max(plan.top, 0), max(plan.left, 0)
+        part = picture[top - plan.top :, left - plan.left :][: spec.height - top, : spec.width - left]
+        window[top : top + part.shape[0], left : left + part.shape[1]] = part
         return window
     return picture[plan.top : plan.top + spec.height, plan.left : plan.left + spec.width]

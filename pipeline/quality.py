@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from pipeline.plan import Bars
+
 # Rows and columns of the luma thumbnails that all but blur are measured on.
 _ROWS, _COLUMNS = 96, 144
 _BLACK = 20 / 255
@@ -114,6 +116,20 @@ def letterbox_bars(luma: np.ndarray) -> tuple[int, int, int, int]:
         int(columns[0]),
         brightest.shape[1] - 1 - int(columns[-1]),
     )
+
+
+def steady_bars(luma: np.ndarray) -> Bars:
+    """Letterbox bars of luma pictures [n, rows, columns] with values 0-1, as shares of the picture.
+
+    Bars come in pairs of the same size; a dark edge of a scene on one side is none. One row or column more
+    is taken than is black, because the edge of a bar is never sharp.
+    """
+    top, bottom, left, right = letterbox_bars(luma)
+    rows, columns = luma.shape[1:]
+    vertical = min(top, bottom) > 0 and abs(top - bottom) <= max(2, 0.1 * max(top, bottom))
+    horizontal = min(left, right) > 0 and abs(left - right) <= max(2, 0.1 * max(left, right))
+    up, down = ((top + 1) / rows, (bottom + 1) / rows) if vertical else (0.0, 0.0)
+    return Bars(up, down, *(((left + 1) / columns, (right + 1) / columns) if horizontal else (0.0, 0.0)))
 
 
 def _letterbox(luma: np.ndarray) -> float:

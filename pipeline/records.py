@@ -33,6 +33,7 @@ def source_row(source: Source, stat: Stat, sha256: str | None, fate: Fate, run_i
     return {
         "source_uri": said.pop("uri"),
         **said,
+        "references": [list(pair) for pair in source.references] or None,
         **asdict(stat),
         "sha256": sha256,
         "outcome": fate.outcome,

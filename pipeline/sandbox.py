@@ -63,8 +63,8 @@ class Sandbox:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def normalise(self, file: BinaryIO) -> Answer:
-        """Make the clips of one open file; always answers within the limits, whatever the file holds."""
+    def normalise(self, file: BinaryIO, window: str | None = None) -> Answer:
+        """Make the clips of one open file, or of a window of it; always answers within the limits."""
         if self._child is None or self._child.poll() is not None or self._served >= _FILES_PER_CHILD:
             self.close()
             self._start()
@@ -73,7 +73,7 @@ class Sandbox:
         limit = self.settings.limits.decode_seconds
         try:
             self._channel.settimeout(limit)
-            socket.send_fds(self._channel, [b"f"], [file.fileno()])
+            socket.send_fds(self._channel, [(window or "").encode() + b"\n"], [file.fileno()])
             message, body = wire.receive(self._channel)
         except TimeoutError:
             self.close()

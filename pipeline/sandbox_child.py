@@ -38,12 +38,13 @@ def main(descriptor: int) -> None:
     confined = lockdown.confine()
     wire.send(channel, {"ready": os.getpid(), "confined": confined})
     while True:
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        # One short line, and the next request only comes after our answer: it is always read whole.
+        line, descriptors, _, _ = socket.recv_fds(channel, 256, 1)
         if not descriptors:
             return
         lockdown.limit_time(settings.limits.decode_seconds)
         with os.fdopen(descriptors[0], "rb") as file:
-            answer, body = _answer(file, spec, settings)
+            answer, body = _answer(file, spec, settings, line.decode().strip() or None)
         wire.send(channel, answer | {"peak_rss_mb": _peak_rss_mb(status)}, body)
 
 
@@ -68,10 +69,10 @@ def _peak_rss_mb(status: int | None) -> float:
     return 0.0
 
 
-def _answer(file, spec: ClipSpec, settings: NormaliseSettings) -> tuple[dict, bytes]:
+def _answer(file, spec: ClipSpec, settings: NormaliseSettings, window: str | None) -> tuple[dict, bytes]:
     began, cpu = time.monotonic(), time.process_time()
     try:
-        found = normalise(file, spec, settings)
+        found = normalise(file, spec, settings, window)
     except Rejection as rejection:
         return {"rejected": rejection.code, "reason": rejection.reason}, b""
     except MemoryError:

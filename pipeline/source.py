@@ -14,6 +14,8 @@ class Source:
         source: data set or provider.
         licence, licence_evidence: terms, and where they are stated.
         generator: the model that made the video.
+        window: the part of the video that counts, as `seconds:1.5-4` or `frames:10-58`; None for all of it.
+        references: videos that the data set pairs this one with as effect references: (uri, score 0-100).
     """
 
     uri: str
@@ -23,3 +25,5 @@ class Source:
     licence: str | None = None
     licence_evidence: str | None = None
     generator: str | None = None
+    window: str | None = None
+    references: tuple[tuple[str, float | None], ...] = ()

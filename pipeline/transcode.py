@@ -96,8 +96,8 @@ def encode_poster(frame: np.ndarray) -> bytes:
 def read_clip(video: bytes) -> np.ndarray:
     """The frames of one of our own stored videos, RGB uint8 [n, height, width, 3].
 
-    For videos that this module wrote: nothing is guarded against here; other files go through
-    `normalise_file`.
+    For videos that this module wrote: nothing is guarded against here; other files go through the
+    sandbox (`example.read_example`).
     """
     with av.open(io.BytesIO(video), format="mov,mp4,m4a,3gp,3g2,mj2") as container:
         stream = container.streams.video[0]

@@ -8,12 +8,11 @@ from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.errors import BadSource
 from pipeline.ingest import ingest
 from pipeline.ingest_run import OUTCOMES
 from pipeline.ingest_settings import IngestSettings
 from pipeline.limits import DecodeLimits
-from pipeline.normalise import NormaliseSettings, normalise_file
+from pipeline.normalise import NormaliseSettings
 from pipeline.policy import Bounds, QualityPolicy
 from pipeline.sources import discover
 from pipeline.transcode import read_clip
@@ -202,13 +201,3 @@ def test_progress_counts_up_to_the_number_of_inputs(catalog, tmp_path):
     ingest(discover(tmp_path / "v"), catalog, progress=lambda *told: said.append(told))
     assert [(done, total) for done, total, _ in said] == [(1, 3), (2, 3), (3, 3)]
     assert Counter(said[-1][2])["accepted"] == 3
-
-
-def test_a_single_file_is_normalised_without_a_catalogue(tmp_path):
-    path = write(tmp_path / "a.mp4", moving(12))
-    assert normalise_file(path, SPEC).shape == (49, 64, 96, 3)
-    (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(BadSource, match=r"text\.mp4.*The file is text"):
-        normalise_file(tmp_path / "text.mp4", SPEC)
-    with pytest.raises(BadSource, match="cannot be read"):
-        normalise_file(tmp_path / "missing.mp4", SPEC)

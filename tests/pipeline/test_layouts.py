@@ -43,6 +43,9 @@ def test_vap_data_lists_a_video_once_and_leaves_invalid_rows_out(tmp_path):
     assert found.layout == "vap-data"
     assert labels(found.sources) == {"a.mp4": "melt", "b.mp4": "melt"}
     assert found.sources[0].caption == "a cat, melting"
+    # What it names as a pair is kept with its score; the video that it marks invalid is in none.
+    pairs = {s.uri[-5:]: [(uri[-5:], score) for uri, score in s.references] for s in found.sources}
+    assert pairs == {"a.mp4": [("b.mp4", 80)], "b.mp4": [("a.mp4", 3)]}
 
 
 def test_omni_vfx_takes_the_folder_for_a_missing_label(tmp_path):
@@ -68,6 +71,14 @@ def test_open_vfx_reads_a_list_per_effect_and_does_without_absent_masks(tmp_path
     found = survey(tmp_path)
     assert found.layout == "open-vfx"
     assert labels(found.sources) == {"Dissolve_it-0.mp4": "Dissolve_it", "Cake-ify-4.mp4": "Cake-ify"}
+    assert {s.window for s in found.sources} == {"frames:0-40", None}
+
+
+def test_a_window_that_ends_before_it_begins_is_said_with_its_line(tmp_path):
+    put(tmp_path, "a.mp4")
+    (tmp_path / "manifest.csv").write_text("path,start,end\na.mp4,4,2\n")
+    with pytest.raises(PipelineError, match=r"line 2.*start '4' and end '2'"):
+        survey(tmp_path)
 
 
 def test_vfxmaster_like_json_may_be_an_object_by_id(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.clip_spec import ClipSpec
-from pipeline.plan import TooFewFrames, place, plan_fit, plan_frames
+from pipeline.plan import TooFewFrames, Window, place, plan_fit, plan_frames, plan_keys, plan_window
 
 SPEC = ClipSpec()
 gaps = st.lists(st.floats(0.005, 2.0), min_size=1, max_size=200)
@@ -126,3 +126,23 @@ def test_a_placed_picture_has_the_clips_size(width, height, aspect, fit):
     placed = place(picture, plan, spec)
     assert placed.shape == (32, 48, 3)
     assert (placed == 7).sum() == 3 * min(plan.width, 48) * min(plan.height, 32)
+
+
+def test_a_window_in_seconds_or_frames_limits_where_frames_come_from():
+    times = np.arange(100) / 10 + 0.5
+    for window in ("seconds:2-6", "frames:20-60"):
+        (plan,) = plan_window(times, Window.parse(window), SPEC)
+        assert (plan.indices[0], plan.indices[-1]) == (20, 60)
+        assert plan.key == f"uniform@{window}"
+        assert [plan.key] == plan_keys("uniform", 64, window)
+
+
+@pytest.mark.parametrize("text", ["2-6", "minutes:1-2", "seconds:4-2", "frames:a-b"])
+def test_a_window_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=r"window|convert"):
+        Window.parse(text)
+
+
+def test_a_window_beyond_the_video_is_said():
+    with pytest.raises(TooFewFrames, match="window frames:200-300"):
+        plan_window(np.arange(100) / 10, Window.parse("frames:200-300"), SPEC)

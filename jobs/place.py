@@ -1,0 +1,53 @@
+"""Where videos are to be found, as the command line says it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.errors import JobError
+
+if TYPE_CHECKING:
+    from pipeline.sources import Survey
+
+
+class BadColumn(JobError):
+    """A column map that maps nothing."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A location, how it is read, and what is true of videos that say nothing of it themselves."""
+
+    location: str
+    layout: str | None
+    columns: dict[str, str]
+    defaults: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, location: str, layout: str | None, columns: Sequence[str], defaults: Mapping[str, str | None]
+    ) -> "Place":
+        """From `ours=theirs` texts.
+
+        Raises:
+            BadColumn: a text without an equals sign.
+        """
+        pairs = [text.partition("=") for text in columns]
+        for text, (ours, _, theirs) in zip(columns, pairs, strict=True):
+            if not ours or not theirs:
+                raise BadColumn(
+                    f"--column {text!r} maps nothing; give our name and the manifest's, "
+                    "as in --column caption=prompt."
+                )
+        given = {name: value for name, value in defaults.items() if value}
+        return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given)
+
+    def survey(self) -> "Survey":
+        """What lies there.
+
+        Raises:
+            BadSource, BadManifest: nothing that can be used.
+        """
+        from pipeline.sources import survey
+
+        return survey(self.location, layout=self.layout, columns=self.columns or None, defaults=self.defaults)
