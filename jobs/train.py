@@ -21,6 +21,7 @@ from pipeline.pairs import PairPlan
 from pipeline.stream import PairStream, trainable_clips
 from pipeline.transcode import write_video
 from training.backbone import PARTS, Backbone
+from training.config import INCIDENTAL
 from training.devices import device_memory
 from training.held_out import EvaluateTransfer, SampleVideos
 from training.loop import train
@@ -34,8 +35,8 @@ from training.watch import read_rows
 def train_step(job: Job) -> Release:
     """Train on what the catalogue holds now, publish the model and record its lineage.
 
-    The run's folder is named by what decides the result: data, backbone, method and settings. The same
-    request again goes on with that run, or finds it finished.
+    The run's folder is named by what decides the result: data, backbone, method and the settings that are
+    not INCIDENTAL. The same request again goes on with that run, or finds it finished.
     """
     workspace, profile = job.workspace, job.workspace.profile
     with job.step("prepare training"):
@@ -168,7 +169,8 @@ def _open_run(
         "data": _digest(sorted(tuple(row.values()) for row in clips.to_pylist())),
         "pairs": profile.pairs.model_dump(mode="json"),
     }
-    run_id = f"train-{_digest([identity, profile.train.model_dump(mode='json')])[:10]}"
+    decisive = profile.train.model_dump(mode="json", exclude=INCIDENTAL)
+    run_id = f"train-{_digest([identity, decisive])[:10]}"
     path = workspace.folder("runs") / run_id
     stored = path / "snapshot.json"
     if not stored.exists():

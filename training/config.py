@@ -7,6 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(ge=1)]
 
 
+# Where a run trains, how its memory is spent and how it is shown: a run goes on when these change.
+INCIDENTAL = frozenset(
+    {
+        "activation_checkpointing",
+        "compile",
+        "device",
+        "max_failures",
+        "memory_gb",
+        "samples",
+        "trackers",
+        "worker_cpus",
+        "worker_threads",
+        "zero_stage",
+    }
+)
+
+
 class TrainSettings(BaseModel):
     """How the loop runs. The resolved value is stored with every checkpoint.
 

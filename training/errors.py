@@ -34,3 +34,7 @@ class StateMismatch(TrainingError):
 
 class NoBatch(TrainingError):
     """The stream cannot deliver what the loop asks for; only a person can put it right."""
+
+
+class TooLittleMemory(TrainingError):
+    """A run that does not fit its devices, found before it started or while it ran."""

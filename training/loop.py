@@ -22,7 +22,7 @@ from training.checkpoint import (
 )
 from training.config import TrainSettings
 from training.devices import peak_flops
-from training.errors import TrainingError
+from training.errors import TooLittleMemory, TrainingError
 from training.in_thread import in_thread
 from training.record import Record
 from training.run_folder import Diverged, RunFolder
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from training.batch import BatchStream
     from training.engine import Engine
 
+OUT_OF_MEMORY = (
+    "A worker ran out of its device's memory. Set `train.activation_checkpointing` and `train.zero_stage` to "
+    "auto with a smaller `train.memory_gb`, or set a smaller `train.batch_size`."
+)
 Progress = Callable[[int, int | None, dict], None]
 
 
@@ -142,8 +146,8 @@ def _work(config: dict) -> None:
     except Diverged as error:  # every worker comes to this conclusion in the same step
         if dist.get_rank() == 0:
             folder.stop(error)
-    except TrainingError as error:
-        folder.stop(error)
+    except (TrainingError, torch.OutOfMemoryError) as error:
+        folder.stop(error if isinstance(error, TrainingError) else TooLittleMemory(OUT_OF_MEMORY))
         if dist.get_world_size() > 1:
             raise  # the others wait for this one: Ray ends them
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from training.config import TrainSettings
-from training.errors import TrainingError
+from training.errors import TooLittleMemory
 from training.methods.video2lora import Video2LoRA
 
 # Tensors of tokens × width that autograd keeps of one block with frozen weights: the inputs of the two norms
@@ -18,10 +18,6 @@ WORKING_PER_BLOCK = 8
 RESERVE = 0.08
 STAGES = (0, 1, 2, 3)
 POLICIES: tuple[str | int, ...] = ("none", 4, 2, "full")
-
-
-class TooLittleMemory(TrainingError):
-    """No ZeRO stage and no checkpointing policy makes the run fit."""
 
 
 @dataclass(frozen=True)

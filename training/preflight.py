@@ -15,6 +15,7 @@ from training.cogvideox import meta_transformer
 from training.conditioning import require_image_to_video
 from training.config import TrainSettings
 from training.errors import TrainingError, WeightsUnreachable
+from training.flops import training_flops
 from training.memory import POLICIES, STAGES, MemoryPlan, choose_plan, gigabytes, plan_memory
 from training.methods.video2lora import Video2LoRA
 from training.release import BuildVideo2LoRA
@@ -29,13 +30,14 @@ class Preflight:
         chosen: the one that the settings name, or that fits where they say "auto".
         settings: with the chosen stage and policy in place of "auto".
         capacity: bytes of a worker's device, None where nothing is known about it.
+        flops_per_sample: model FLOPs of one sample's step, what MFU counts: without recomputation.
     """
 
     plans: tuple[MemoryPlan, ...]
     chosen: MemoryPlan
     settings: TrainSettings
     capacity: int | None
-    flops_per_sample: float | None = None
+    flops_per_sample: float
 
     def table(self) -> list[str]:
         """Memory per worker as lines of text: a row per policy, a column per ZeRO stage."""
@@ -107,11 +109,13 @@ def plan_run(
     plans = tuple(
         plan_memory(module, latent_shape, settings, stage, policy) for policy in rows for stage in STAGES
     )
+    config = module.transformer.config
+    flops = training_flops(config, latent_shape, config.max_text_seq_length, batch=1, checkpointing="none")
     resolved = {
         "zero_stage": chosen.zero_stage,
         "activation_checkpointing": chosen.activation_checkpointing,
     }
-    return Preflight(plans, chosen, settings.model_copy(update=resolved), capacity)
+    return Preflight(plans, chosen, settings.model_copy(update=resolved), capacity, flops)
 
 
 def meta_module(build: BuildVideo2LoRA, backbone: Backbone) -> Video2LoRA:

@@ -19,8 +19,7 @@ from tests.jobs.test_cli import video2lora
 from tests.training.test_checkpoint import forge
 from training.backbone import PARTS, Backbone
 from training.checkpoint import CheckpointError, newest_checkpoint, read_state
-from training.errors import WeightsUnreachable
-from training.memory import TooLittleMemory
+from training.errors import TooLittleMemory, WeightsUnreachable
 from training.settings import BackboneSettings
 from training.trackers import TrackerMissing
 from training.watch import read_rows
@@ -199,6 +198,15 @@ def test_the_whole_resolved_configuration_is_with_the_checkpoint_and_the_model(t
 def test_min_snr_weighs_the_loss_that_is_trained(trained):
     row = read_rows(trained / "metrics.jsonl")[0]
     assert row["loss"] != pytest.approx(row["v_loss"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_only_its_memory_or_its_trackers_are_changed(trained, workdir):
+    attempts = set((trained / "ray").iterdir())
+    changed = ("train.zero_stage=1", "train.memory_gb=50.0", "train.trackers=[]")
+    train_job(workspace(workdir, *RUN, *changed), None)
+    assert list((workdir / "runs").iterdir()) == [trained]
+    assert set((trained / "ray").iterdir()) == attempts  # finished before: no worker was asked for
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from tests.training.small import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
 from training.batch import Sample, collate
 from training.blocks import prepare_blocks
 from training.config import TrainSettings
-from training.memory import TooLittleMemory, choose_plan, plan_memory
+from training.errors import TooLittleMemory
+from training.memory import choose_plan, plan_memory
 from training.methods.video2lora import Video2LoRA, Video2LoRASettings
 
 FULL = (13, 16, 60, 90)

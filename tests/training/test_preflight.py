@@ -10,9 +10,8 @@ from tests.training.backbones import SMALL, load_backbone
 from training.backbone import Backbone
 from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.config import TrainSettings
-from training.devices import device_memory, host_memory, known_gpu
-from training.errors import TrainingError, WeightsUnreachable
-from training.memory import TooLittleMemory
+from training.devices import device_memory, host_memory, known_gpu, peak_flops
+from training.errors import TooLittleMemory, TrainingError, WeightsUnreachable
 from training.preflight import meta_module, plan_run, preflight
 from training.release import BuildVideo2LoRA
 from training.settings import BackboneSettings, Video2LoRASettings
@@ -73,6 +72,11 @@ def test_auto_without_any_knowledge_of_the_devices_says_which_setting_helps(full
     assert ask(full, None).chosen.zero_stage == 1
 
 
+def test_the_work_of_a_sample_is_that_of_the_model_whatever_is_recomputed(full):
+    plain, recomputed = (ask(full, 141 * GB, activation_checkpointing=p) for p in ("none", "full"))
+    assert 5e14 < plain.flops_per_sample == recomputed.flops_per_sample < 2e15
+
+
 def test_the_table_has_every_stage_and_policy_and_marks_what_is_taken_and_what_does_not_fit(full):
     table = ask(full, 80 * GB, workers=2, activation_checkpointing=3).table()
     assert [line.split()[0] for line in table[:-1]] == [
@@ -107,5 +111,6 @@ def test_workers_on_one_host_share_its_memory_and_gpus_are_known_by_name():
     assert known_gpu("NVIDIA A100-SXM4-80GB").memory == 80 * GB
     assert known_gpu("NVIDIA H200").bf16 == 989e12
     assert known_gpu("NVIDIA GeForce GTX 1080") is None
+    assert peak_flops(torch.device("cpu"), "bf16") is None
     if not torch.cuda.is_available():
         assert device_memory(1, on_gpu=True) is None
