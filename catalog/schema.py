@@ -33,7 +33,9 @@ KEYS: dict[str, tuple[str, ...]] = {
 BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
-JSON_COLUMNS = frozenset({"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo", "references"})
+JSON_COLUMNS = frozenset(
+    {"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo", "references"}
+)
 
 
 def _table(name: str, /, **columns: pa.DataType | None) -> pa.Schema:
