@@ -68,10 +68,10 @@ LicenceEvidence = Annotated[str | None, typer.Option(help="Where those terms are
 Generator = Annotated[str | None, typer.Option(help="The model that made the videos.")]
 
 
-def _place(source: str, layout: str | None, columns: list[str] | None, **defaults: str | None):
+def _place(location: str, layout: str | None, columns: list[str] | None, **defaults: str | None):
     from jobs.place import Place
 
-    return Place.of(source, layout, columns or [], defaults)
+    return Place.of(location, layout, columns or [], defaults)
 
 
 def _workspace(workdir: Path, profile: str | None, overrides: list[str] | None, catalog: str | None):
