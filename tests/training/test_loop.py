@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,21 @@ class FatalStream:
             if self.sample in numbers and not self.marker.exists():
                 self.marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            yield small_batch(numbers)
+
+
+@dataclass
+class WaitingStream:
+    """Delivers nothing from a sample on, once: time to be killed in."""
+
+    sample: int
+    marker: Path
+
+    def __call__(self, plan):
+        for numbers in plan:
+            if self.sample in numbers and not self.marker.exists():
+                self.marker.touch()
+                threading.Event().wait()
             yield small_batch(numbers)
 
 
@@ -159,10 +175,10 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     code = (
         "import ray, sys; from pathlib import Path\n"
         "ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)\n"
-        "from tests.training.small import SmallStream\n"
-        "from tests.training.test_loop import job\n"
+        "from tests.training.test_loop import WaitingStream, job\n"
         "from training.loop import train\n"
-        "print(train(job(Path(sys.argv[1])), SmallStream()).resumed_from)\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(train(job(folder), WaitingStream(4 * 4, folder / 'waited')).resumed_from)\n"
     )
     run = [sys.executable, "-c", code, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -175,7 +191,7 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     with (newest / "optimizer.safetensors").open("r+b") as file:
         file.truncate(100)
     again = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert int(again.stdout.split()[-1]) == checkpoint_step(before)
+    assert int(again.stdout.split()[-1]) == checkpoint_step(before) == 2
     assert_same_run(tmp_path, uninterrupted(1).metrics_path.parent)
 
 
