@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -51,7 +52,7 @@ def main() -> None:
     files = [source.uri for source in discover(Path(arguments.folder) / "effects", layout="folder")]
     files = files[:: max(1, -(-len(files) // arguments.originals))]
     copied = files[:: max(1, -(-len(files) // arguments.limit))]
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(arguments.workers) as pool:
+    with tempfile.TemporaryDirectory() as folder, _pool(arguments.workers) as pool:
         originals = list(pool.map(read, [(file, file, "original", None) for file in files]))
         jobs = [
             (file, str(Path(folder) / f"{number}-{at}.mp4"), kind, made[2])
@@ -61,6 +62,11 @@ def main() -> None:
         ]
         read_ = [made for made in (*originals, *pool.map(read, jobs)) if made]
     print(json.dumps(measure(read_)))
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # LanceDB's threads do not survive a fork.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 def read(job: tuple[str, str, str, float | None]) -> tuple[str, str, float, Signature] | None:
