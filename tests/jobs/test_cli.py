@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("sample", "run", "ingest", "dedup", "judge", "embed", "cluster", "encode", "train", "generate", "search")
+COMMANDS = (
+    "sample",
+    "run",
+    "ingest",
+    "dedup",
+    "judge",
+    "embed",
+    "cluster",
+    "encode",
+    "train",
+    "generate",
+    "search",
+)
 
 
 def video2lora(
