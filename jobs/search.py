@@ -5,13 +5,16 @@ from typing import Any
 
 from rich.table import Table
 
+from catalog.categories import CategoryNames
 from catalog.search import clip_filter, search_text, search_vector
 from catalog.store import Catalog
 from jobs.console import out
 from jobs.errors import NothingToDo
 from jobs.workspace import Workspace
 
-SHOWN = ("score", "clip_id", "category", "split", "motion", "caption", "source_uri")
+# The file's name ends a line, so that a narrow terminal folds the caption and not the clip_id.
+SHOWN = ("score", "clip_id", "category", "split", "motion", "caption", "file")
+WHOLE = {"score", "clip_id", "split", "motion"}
 
 
 def search_job(
@@ -27,8 +30,10 @@ def search_job(
         return
     table = Table(box=None, header_style="bold")
     for name in SHOWN:
-        table.add_column(name, overflow="fold", justify="right" if name in ("score", "motion") else "left")
+        right = name in ("score", "motion")
+        table.add_column(name, overflow="fold", no_wrap=name in WHOLE, justify="right" if right else "left")
     for row in rows:
+        row["file"] = row["source_uri"].rpartition("/")[2]
         table.add_row(*(_cell(row.get(name)) for name in SHOWN))
     out.print(table)
     out.print(f"{len(rows)} clips" if rows else "No clip matches.", markup=False)
@@ -51,8 +56,10 @@ def find(
     elif query is not None:
         rows = search_text(catalog, query, condition, limit)
     else:
-        found = catalog.scan("clips", ["clip_id"], condition).to_pylist()
+        names = CategoryNames.load(catalog)
+        found = catalog.scan("clips", ["clip_id", "category_id"], condition).to_pylist()
         rows = sorted(found, key=lambda row: row["clip_id"])[:limit]
+        rows = [{"clip_id": row["clip_id"], "category": names.name_of(row["category_id"])} for row in rows]
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
