@@ -190,7 +190,8 @@ def _cover(image: Image.Image, width: int, height: int) -> np.ndarray:
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.asarray(image.crop((left, top, left + width, top + height)))
+    # A copy: what Pillow hands out is read-only, which torch warns about.
+    return np.array(image.crop((left, top, left + width, top + height)))
 
 
 def _slug(name: str) -> str:

@@ -48,6 +48,7 @@ class Job:
         self.report["status"] = status
         self.report["peak_rss_mb"] = round(self.memory.peak_mb)
         self._record(status)
+        self.workspace.remember_profile(succeeded=error is None)
         self.report["versions"]["written"] = self.catalog.versions()
         write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
 

@@ -55,7 +55,7 @@ def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> Non
     if policy is not None:
         profile = workspace.profile
         ingest = profile.ingest.model_copy(update={"policy": load_policy(policy)})
-        workspace.profile = profile.model_copy(update={"ingest": ingest})
+        workspace.adopt(profile.model_copy(update={"ingest": ingest}))
     with Job("judge", workspace, ray=False) as job:
         if undo is not None:
             undo_step(job, undo)

@@ -36,16 +36,28 @@ class Workspace:
             raise BadProfile(f"--workdir {root} is a file; name a directory, it is made when missing.")
         self.root = root
         self._stored = root / "profile.json"
+        self._adopted = profile is not None
         source = profile or (str(self._stored) if self._stored.exists() else "tiny")
         self.profile: Profile = load_profile(source, overrides)
         self.catalog_uri = catalog_uri or str(root / "catalog")
 
-    def remember_profile(self) -> None:
-        """Store the resolved settings beside what they produced."""
+    def remember_profile(self, succeeded: bool = False) -> None:
+        """Store the resolved settings beside what they produce.
+
+        The first command's are stored when it begins; those of a profile that is named later when the command
+        has succeeded. What a later command overrides with `--set` holds for that command alone.
+        """
+        if self._stored.exists() and not (self._adopted and succeeded):
+            return
         self.root.mkdir(parents=True, exist_ok=True)
         partial = self._stored.with_suffix(".json.partial")
         partial.write_text(self.profile.model_dump_json(indent=2) + "\n", "utf-8")
         partial.replace(self._stored)
+
+    def adopt(self, profile: Profile) -> None:
+        """Take these settings for this command and, when it succeeds, for the ones after it."""
+        self.profile = profile
+        self._adopted = True
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -68,7 +68,7 @@ class Backbone:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise WeightsUnreachable(
                 f"The weights in {str(folder)!r} cannot be read ({_brief(error)}). Download them again, or"
-                " set the backbone's `model` to another folder."
+                " name another folder: `--set backbone.model=<folder>`."
             ) from error
         if settings.vae_tiling and "vae" in loaded:
             px.enable_tiling(loaded["vae"], geometry)

@@ -50,14 +50,14 @@ def resolve_weights(
     if folder.is_dir():
         if missing := _missing(folder, parts):
             raise WeightsUnreachable(
-                f"The folder {model!r} holds no complete backbone: {missing} is missing. Set the backbone's"
-                " `model` to a folder in diffusers' layout (`hf download <name> --local-dir <folder>`)."
+                f"The folder {model!r} holds no complete backbone: {missing} is missing. Fetch it"
+                " (`hf download <name> --local-dir <folder>`) and name it: `--set backbone.model=<folder>`."
             )
         return folder
     if not _HUB_NAME.fullmatch(model):
         raise WeightsUnreachable(
-            f"No weights at {model!r}: it is no folder. Set the backbone's `model` to a folder in diffusers'"
-            " layout, a hub name such as 'zai-org/CogVideoX-5b-I2V', or 'random:0'."
+            f"No weights at {model!r}: it is no folder. Name one in diffusers' layout with"
+            " `--set backbone.model=<folder>`, a hub name such as 'zai-org/CogVideoX-5b-I2V', or 'random:0'."
         )
     return _from_hub(model, parts, deadline)
 
@@ -105,8 +105,8 @@ def _hub_refuses(name: str, deadline: float) -> str | None:
 def _unreachable(name: str, why: str) -> WeightsUnreachable:
     return WeightsUnreachable(
         f"The weights {name!r} are not on this machine and the hub does not deliver them ({why})."
-        f" Where there is a network run `hf download {name} --local-dir <folder>`, then set the backbone's"
-        " `model` to that folder."
+        f" Where there is a network run `hf download {name} --local-dir <folder>`, then name that"
+        " folder: `--set backbone.model=<folder>`."
     )
 
 

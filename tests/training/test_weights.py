@@ -25,7 +25,7 @@ def test_a_hub_that_accepts_and_never_answers_is_one_sentence(tmp_path, monkeypa
         assert server.accept()
     said = str(caught.value)
     assert f"hf download {NOBODY} --local-dir" in said
-    assert "`model`" in said
+    assert "backbone.model=<folder>" in said
     assert "\n" not in said
 
 
