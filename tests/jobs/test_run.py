@@ -84,6 +84,7 @@ def test_the_report_shows_what_was_made(workdir):
     facts = report(workdir)
     assert [step["name"] for step in facts["steps"]] == [
         "ingest",
+        "dedup",
         "embed",
         "cluster",
         "encode",
