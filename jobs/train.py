@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import pyarrow as pa
 import torch
@@ -195,7 +195,8 @@ def _summary(result: TrainResult, release: Release, profile: Profile) -> dict:
         "resumed_from": result.resumed_from,
         "workers": profile.train.max_workers,
         "seconds": round(result.seconds, 1),
-        "step_seconds": fmean(row["step_seconds"] for row in later),
+        # The median: a step that is followed by an evaluation carries that one's time.
+        "step_seconds": median(row["step_seconds"] for row in later),
         "data_wait": fmean(row["data_wait"] for row in later),
         "loss_begin": fmean(row["loss"] for row in rows[:tenth]),
         "loss_end": fmean(row["loss"] for row in rows[-tenth:]),
