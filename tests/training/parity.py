@@ -77,14 +77,16 @@ def run(folder: Path) -> dict[tuple[str, int, int], dict[str, torch.Tensor]]:
     }
 
 
-def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], kind: str) -> tuple[str, float]:
+def worst(
+    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], kind: str, least: float = 1e-3
+) -> tuple[str, float]:
     """The tensor of a kind that differs most, and by how much of its norm.
 
-    A tensor whose norm is under a thousandth of all tensors' is measured by that thousandth: the queries and
+    A tensor whose norm is under the share `least` of all tensors' is measured by that share: the queries and
     keys of an attention over few tokens have gradients that cancel to rounding errors.
     """
     tensors = {name: tensor for name, tensor in expected.items() if name.startswith(f"{kind}/")}
-    floor = 1e-3 * torch.stack([tensor.norm() for tensor in tensors.values()]).norm()
+    floor = least * torch.stack([tensor.norm() for tensor in tensors.values()]).norm()
     differences = {
         name: float((found[name] - tensor).norm() / torch.maximum(tensor.norm(), floor))
         for name, tensor in tensors.items()

@@ -5,6 +5,8 @@ from tests.training.small import small_module
 
 # Rounding of the reduction's order in fp32; of 8 bits of mantissa in bf16.
 TOLERANCE = {"fp32": 2e-5, "bf16": 0.15}
+# What cancels to under this share of the whole gradient is rounding: 8 bits of mantissa leave a hundredth.
+LEAST = {"fp32": 1e-3, "bf16": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def results(tmp_path_factory):
 def test_two_workers_have_the_gradients_of_one_worker_with_twice_the_batch(results, precision, stage):
     one, two = results[precision, stage, 1], results[precision, stage, 2]
     for kind in ("gradient", "master", "ema"):
-        name, difference = worst(two, one, kind)
+        name, difference = worst(two, one, kind, LEAST[precision])
         assert difference < TOLERANCE[precision], name
 
 
@@ -29,7 +31,9 @@ def test_two_workers_have_the_gradients_of_one_worker_with_twice_the_batch(resul
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_zero_stage_has_the_gradients_of_no_sharding_at_all(results, precision, stage):
     for kind in ("gradient", "master", "ema"):
-        name, difference = worst(results[precision, stage, 2], results[precision, 0, 2], kind)
+        name, difference = worst(
+            results[precision, stage, 2], results[precision, 0, 2], kind, LEAST[precision]
+        )
         assert difference < TOLERANCE[precision], name
 
 
