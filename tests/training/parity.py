@@ -95,6 +95,13 @@ def worst(
     return name, differences[name]
 
 
+def whole(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], kind: str) -> float:
+    """Difference of all tensors of a kind together, by their norm: nothing small is left out."""
+    names = [name for name in expected if name.startswith(f"{kind}/")]
+    difference = torch.stack([(found[name] - expected[name]).norm() for name in names]).norm()
+    return float(difference / torch.stack([expected[name].norm() for name in names]).norm())
+
+
 def table(results: dict[tuple[str, int, int], dict[str, torch.Tensor]]) -> str:
     """Differences from one process under ZeRO-0 in the same precision, worst tensor each."""
     lines = ["precision  ZeRO  workers × batch   gradient   weights    EMA"]
