@@ -16,7 +16,7 @@ from jobs.errors import NothingToDo
 from jobs.job import Job, say
 from jobs.workspace import Workspace
 from pipeline.example import read_example
-from pipeline.transcode import encode_video, read_clip
+from pipeline.video.transcode import encode_video, read_clip
 from training.backbone import Backbone
 from training.batch import pad_reference
 from training.export import adapter_to_lora, save_lora

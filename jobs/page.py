@@ -11,7 +11,7 @@ from lancedb.expr import col
 
 from catalog.store import Catalog
 from jobs.pictures import MAX_ROWS, contact_sheet, loss_curve
-from pipeline.transcode import read_clip
+from pipeline.video.transcode import read_clip
 
 ASSETS = "report_files"
 MAX_SHEETS = 60

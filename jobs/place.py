@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.errors import JobError
 
 if TYPE_CHECKING:
-    from pipeline.sources import Survey
+    from pipeline.sources.survey import Survey
 
 
 class BadColumn(JobError):
@@ -48,6 +48,6 @@ class Place:
         Raises:
             BadSource, BadManifest: nothing that can be used.
         """
-        from pipeline.sources import survey
+        from pipeline.sources.survey import survey
 
         return survey(self.location, layout=self.layout, columns=self.columns or None, defaults=self.defaults)

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from catalog.clip_spec import ClipSpec
 from jobs.errors import BadProfile
-from pipeline.duplicates import DuplicateSettings
-from pipeline.embed_settings import EmbedSettings
-from pipeline.encode_settings import EncodeSettings
-from pipeline.ingest_settings import IngestSettings
-from pipeline.membership import ClusterSettings
+from pipeline.curation.duplicates import DuplicateSettings
+from pipeline.curation.membership import ClusterSettings
+from pipeline.embedding.settings import EmbedSettings
+from pipeline.features.settings import EncodeSettings
+from pipeline.intake.settings import IngestSettings
 from pipeline.pairs import PairSettings
 from training.config import TrainSettings
 from training.settings import BackboneSettings, GenerateSettings, Video2LoRASettings

@@ -10,7 +10,7 @@ _GROUPS_SHOWN = 20
 
 def dedup_step(job: Job) -> None:
     """Mark clips that a better clip shows too."""
-    from pipeline.dedup import deduplicate
+    from pipeline.curation.dedup import deduplicate
 
     with job.step("dedup") as progress:
         report = deduplicate(job.catalog, job.workspace.profile.dedup, getpass.getuser(), progress)
@@ -37,7 +37,7 @@ def dedup_job(workspace: Workspace, undo: str | None) -> None:
 
 def undo_step(job: Job, event: str) -> None:
     """Put the clips of an event back as they were."""
-    from pipeline.acts import undo
+    from pipeline.curation.acts import undo
 
     with job.step("undo") as progress:
         undoing, changed = undo(job.catalog, event, getpass.getuser())
@@ -49,7 +49,7 @@ def undo_step(job: Job, event: str) -> None:
 
 def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> None:
     """`video2lora judge`: the policy given becomes the workspace's own, so that later ingests judge alike."""
-    from pipeline.policy import load_policy
+    from pipeline.curation.policy import load_policy
 
     workspace.existing_catalog()
     if policy is not None:
@@ -65,7 +65,7 @@ def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> Non
 
 def judge_step(job: Job) -> None:
     """Judge every clip by its stored scores; copies of a clip that fell are looked at again."""
-    from pipeline.rejudge import rejudge
+    from pipeline.curation.rejudge import rejudge
 
     with job.step("judge") as progress:
         report = rejudge(job.catalog, job.workspace.profile.ingest.policy, getpass.getuser(), progress)

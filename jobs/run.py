@@ -15,7 +15,7 @@ from jobs.place import Place
 from jobs.review import dedup_step
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
-from pipeline.transcode import write_video
+from pipeline.video.transcode import write_video
 from training.release import Release
 
 EXAMPLES = 3

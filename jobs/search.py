@@ -72,7 +72,7 @@ def _example(workspace: Workspace, catalog: Catalog, like: str) -> list[float]:
     known = catalog.get("clips", [like]).to_pylist()
     if known and known[0].get("embedding") is not None:
         return known[0]["embedding"]
-    from pipeline.embedder import Embedder
+    from pipeline.embedding.embedder import Embedder
     from pipeline.example import read_example
 
     frames = read_example(like, catalog.spec)

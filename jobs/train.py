@@ -19,7 +19,7 @@ from jobs.workspace import Workspace, code_revision, write_json
 from pipeline.heldout import HeldOutStream
 from pipeline.pairs import PairPlan
 from pipeline.stream import PairStream, trainable_clips
-from pipeline.transcode import write_video
+from pipeline.video.transcode import write_video
 from training.backbone import PARTS, Backbone
 from training.config import INCIDENTAL
 from training.devices import device_memory

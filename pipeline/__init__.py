@@ -1,1 +1,7 @@
-"""From raw video files to the catalogue, and from the catalogue to a stream of training batches."""
+"""From raw video files to the catalogue, and from the catalogue to a stream of training batches.
+
+The stages, in the order of a video's way, are the files of this folder: `ingest`, `embed`, `cluster`,
+`latents`, `pairs`, `stream`. What they are made of lies below: `sources` says what there is, `video` reads
+one untrusted file, `intake` keeps the books of an ingestion, `curation` judges and takes back, `embedding`
+and `features` hold the models' side, `workers` the Ray side, and `samples` renders example data.
+"""

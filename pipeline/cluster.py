@@ -8,8 +8,7 @@ import numpy as np
 from lancedb.expr import col
 
 from catalog.store import Catalog
-from pipeline.labels import normalise_label
-from pipeline.membership import (
+from pipeline.curation.membership import (
     Clip,
     ClusterSettings,
     Names,
@@ -18,8 +17,9 @@ from pipeline.membership import (
     by_prototype,
     prototypes,
 )
+from pipeline.curation.splits import split_of
 from pipeline.progress import Progress
-from pipeline.splits import split_of
+from pipeline.sources.labels import normalise_label
 
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]
 

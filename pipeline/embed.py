@@ -9,10 +9,10 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from catalog.store import Catalog
-from pipeline.actors import gather, map_keys
-from pipeline.embed_settings import EmbedSettings
+from pipeline.embedding.settings import EmbedSettings
 from pipeline.progress import Progress
 from pipeline.stored import read_stored
+from pipeline.workers.actors import gather, map_keys
 
 __all__ = ["EmbedReport", "EmbedSettings", "embed"]
 
@@ -45,7 +45,7 @@ class EmbedClips:
 
     def __init__(self, catalog: Catalog, settings: EmbedSettings) -> None:
         # open_clip takes seconds to import: only where it is used.
-        from pipeline.embedder import Embedder
+        from pipeline.embedding.embedder import Embedder
 
         self.catalog = catalog
         self.embedder = Embedder(settings)
@@ -79,7 +79,7 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
         UnknownEmbedder, EmbedderUnreachable: the model of the settings cannot be had.
         VectorMismatch: the catalogue holds vectors of another embedder.
     """
-    from pipeline.clip_weights import find_clip
+    from pipeline.embedding.clip_weights import find_clip
 
     started = monotonic()
     files = find_clip(settings.model, settings.pretrained)

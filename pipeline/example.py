@@ -6,9 +6,9 @@ import numpy as np
 
 from catalog.clip_spec import ClipSpec
 from pipeline.errors import BadSource
-from pipeline.normalise import NormaliseSettings
-from pipeline.sandbox import Sandbox
-from pipeline.transcode import read_clip
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.sandbox import Sandbox
+from pipeline.video.transcode import read_clip
 
 
 def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 
 from catalog.store import Catalog
-from pipeline.fingerprint import hash_all, stat
-from pipeline.ingest_run import IngestReport, IngestRun
-from pipeline.ingest_settings import IngestSettings
-from pipeline.inputs import Input, group_by_content, settle
-from pipeline.normaliser import normalise_all
+from pipeline.intake.fingerprint import hash_all, stat
+from pipeline.intake.inputs import Input, group_by_content, settle
+from pipeline.intake.normaliser import normalise_all
+from pipeline.intake.run import IngestReport, IngestRun
+from pipeline.intake.settings import IngestSettings
 from pipeline.progress import Progress
-from pipeline.source import Source
+from pipeline.sources.source import Source
 
 # What a task occupies beside its processor: the measured peak of a worker and its sandbox, with room.
 TASK_MEMORY = 900 * 1024**2

@@ -11,11 +11,11 @@ from lancedb.expr import col
 
 from catalog.schema import SCHEMAS
 from catalog.store import Catalog
-from pipeline.actors import gather, map_keys
-from pipeline.encode_settings import EncodeSettings
+from pipeline.features.settings import EncodeSettings
+from pipeline.features.tensors import to_bytes
 from pipeline.progress import Progress
 from pipeline.stored import read_stored
-from pipeline.tensors import to_bytes
+from pipeline.workers.actors import gather, map_keys
 from training.backbone import Backbone
 from training.settings import BackboneSettings
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
-from pipeline.transcode import read_clip
+from pipeline.video.transcode import read_clip
 
 
 def read_stored(

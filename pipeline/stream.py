@@ -18,11 +18,11 @@ from ray.data import ExecutionResources, TaskPoolStrategy
 from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
-from pipeline.fetch import KEYS, FetchFeatures, FetchOrTell
+from pipeline.features.fetch import KEYS, FetchFeatures, FetchOrTell
+from pipeline.features.tensors import from_bytes
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import COLUMNS, Pair, PairPlan, PairSettings
-from pipeline.quiet import quiet
-from pipeline.tensors import from_bytes
+from pipeline.workers.quiet import quiet
 from training.batch import Sample, TrainingBatch, collate, pad_reference
 from training.errors import NoBatch
 from training.randomness import draw_posterior, happens, stream

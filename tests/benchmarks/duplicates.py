@@ -21,14 +21,14 @@ import imageio_ffmpeg
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
-from pipeline.decode import decode_clip
-from pipeline.duplicates import DuplicateSettings, Signature, distance, find_matches
-from pipeline.normalise import NormaliseSettings
-from pipeline.plan import TooFewFrames, plan_frames
-from pipeline.probe import probe
-from pipeline.quality import score
-from pipeline.rejection import Rejection
-from pipeline.sources import discover
+from pipeline.curation.duplicates import DuplicateSettings, Signature, distance, find_matches
+from pipeline.sources.survey import discover
+from pipeline.video.decode import decode_clip
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.plan import TooFewFrames, plan_frames
+from pipeline.video.probe import probe
+from pipeline.video.quality import score
+from pipeline.video.rejection import Rejection
 
 SPEC = ClipSpec()
 # What becomes of a copy, as ffmpeg arguments; {n} and {m} are fractions of its length.

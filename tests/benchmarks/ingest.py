@@ -17,15 +17,15 @@ import imageio_ffmpeg
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
-from pipeline.decode import decode_clip
-from pipeline.fingerprint import sha256_of
-from pipeline.normalise import NormaliseSettings
-from pipeline.plan import TooFewFrames, plan_frames
-from pipeline.probe import probe
-from pipeline.quality import score
-from pipeline.rejection import Rejection
-from pipeline.sources import discover
-from pipeline.transcode import PRESET, encode_poster, encode_video
+from pipeline.intake.fingerprint import sha256_of
+from pipeline.sources.survey import discover
+from pipeline.video.decode import decode_clip
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.plan import TooFewFrames, plan_frames
+from pipeline.video.probe import probe
+from pipeline.video.quality import score
+from pipeline.video.rejection import Rejection
+from pipeline.video.transcode import PRESET, encode_poster, encode_video
 
 SPEC = ClipSpec()
 STEPS = ("hash", "probe", "decode", "score", "poster", "encode")

@@ -20,7 +20,7 @@ import psutil
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.transcode import encode_video
+from pipeline.video.transcode import encode_video
 
 # Small pictures: what is measured is what grows with the number of clips, not what a clip costs.
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
@@ -83,7 +83,7 @@ def ingest_one(pattern: str, catalog: str, workers: str, height: int) -> dict:
     import ray
 
     from pipeline.ingest import ingest
-    from pipeline.sources import discover
+    from pipeline.sources.survey import discover
 
     ray.init(
         num_cpus=int(workers),

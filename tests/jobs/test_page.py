@@ -9,7 +9,7 @@ from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from jobs.page import write_page
 from jobs.pictures import COLUMNS, MAX_ROWS, THUMB, contact_sheet, loss_curve
-from pipeline.transcode import encode_video
+from pipeline.video.transcode import encode_video
 
 
 def test_a_contact_sheet_shows_clips_as_rows_and_time_as_columns():

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.place import BadColumn, Place
 from pipeline.errors import BadManifest, BadSource
-from tests.pipeline.test_sources import put
+from tests.pipeline.sources.test_survey import put
 
 
 def test_the_command_lines_words_hold_where_the_manifest_is_silent(tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from catalog.store import Catalog
 from pipeline.samples.write import write_samples
-from pipeline.transcode import read_clip
+from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

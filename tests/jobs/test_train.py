@@ -10,11 +10,11 @@ import torch
 from catalog.store import Catalog
 from jobs.train import train_job
 from jobs.workspace import Workspace
+from pipeline.features.tensors import to_bytes
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import NoPairs
 from pipeline.stream import NothingEncoded
-from pipeline.tensors import to_bytes
-from pipeline.transcode import read_clip
+from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 from tests.training.test_checkpoint import forge
 from training.backbone import PARTS, Backbone

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from catalog.store import Catalog
-from pipeline import records
-from pipeline.fingerprint import sha256_of, stat
-from pipeline.normalise import NormaliseSettings, normalise
-from pipeline.policy import QualityPolicy
-from pipeline.source import Source
+from pipeline.curation.policy import QualityPolicy
+from pipeline.intake import records
+from pipeline.intake.fingerprint import sha256_of, stat
+from pipeline.sources.source import Source
+from pipeline.video.normalise import NormaliseSettings, normalise
 
 
 def store(catalog: Catalog, sources: Sequence[Source], policy: QualityPolicy | None = None) -> None:

@@ -16,8 +16,8 @@ def main(folder: str, place: str) -> None:
     from catalog.clip_spec import ClipSpec
     from catalog.store import Catalog
     from pipeline.ingest import ingest
-    from pipeline.ingest_settings import IngestSettings
-    from pipeline.sources import discover
+    from pipeline.intake.settings import IngestSettings
+    from pipeline.sources.survey import discover
 
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=128 * 1024**2, log_to_driver=False)
     catalog = Catalog.create(place, ClipSpec(num_frames=49, fps=8, height=64, width=96))

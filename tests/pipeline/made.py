@@ -7,7 +7,7 @@ import numpy as np
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.transcode import encode_video
+from pipeline.video.transcode import encode_video
 
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
 LOOKS = {"melt": (200, 60, 20), "explode": (20, 180, 60), "freeze": (30, 60, 210), "glow": (230, 220, 120)}

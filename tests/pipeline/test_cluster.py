@@ -5,7 +5,7 @@ import pytest
 
 from catalog.store import Catalog
 from pipeline.cluster import ClusterSettings, cluster
-from pipeline.splits import split_of
+from pipeline.curation.splits import split_of
 from tests.pipeline.made import SPEC
 
 DIM = 8

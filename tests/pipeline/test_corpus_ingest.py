@@ -8,9 +8,9 @@ from lancedb.expr import col
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from pipeline.ingest import ingest
-from pipeline.ingest_run import OUTCOMES
-from pipeline.sources import discover
-from pipeline.transcode import read_clip
+from pipeline.intake.run import OUTCOMES
+from pipeline.sources.survey import discover
+from pipeline.video.transcode import read_clip
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 SPEC = ClipSpec(num_frames=49, fps=8, height=96, width=160)

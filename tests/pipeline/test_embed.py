@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from catalog.errors import VectorMismatch
-from pipeline.clip_weights import EmbedderUnreachable, UnknownEmbedder, find_clip
 from pipeline.embed import EmbedSettings, embed
-from pipeline.embedder import Embedder
-from pipeline.transcode import read_clip
+from pipeline.embedding.clip_weights import EmbedderUnreachable, UnknownEmbedder, find_clip
+from pipeline.embedding.embedder import Embedder
+from pipeline.video.transcode import read_clip
 from tests.pipeline.made import SPEC, frames, make_catalog
 
 TINY = EmbedSettings(model="tiny", pretrained="random:0", batch_size=2)

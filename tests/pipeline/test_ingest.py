@@ -8,15 +8,15 @@ from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
+from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.ingest import ingest
-from pipeline.ingest_run import OUTCOMES
-from pipeline.ingest_settings import IngestSettings
-from pipeline.limits import DecodeLimits
-from pipeline.normalise import NormaliseSettings
-from pipeline.policy import Bounds, QualityPolicy
-from pipeline.sources import discover
-from pipeline.transcode import read_clip
-from tests.pipeline.video_files import ffmpeg, moving, write
+from pipeline.intake.run import OUTCOMES
+from pipeline.intake.settings import IngestSettings
+from pipeline.sources.survey import discover
+from pipeline.video.limits import DecodeLimits
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.transcode import read_clip
+from tests.pipeline.video.video_files import ffmpeg, moving, write
 
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
 pytestmark = pytest.mark.usefixtures("ray_cluster")

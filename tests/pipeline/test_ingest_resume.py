@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from catalog.store import Catalog
-from tests.pipeline.video_files import moving, write
+from tests.pipeline.video.video_files import moving, write
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "tests.pipeline.ingest_process"]
@@ -93,7 +93,7 @@ def test_a_run_whose_machine_dies_is_continued_by_the_next(videos, tmp_path, qui
 def test_a_killed_worker_and_a_killed_decoder_leave_no_partial_clip_and_lose_none(videos, tmp_path, quiet):
     run = start(videos, tmp_path / "catalog")
     wait_until_working(run, 1)
-    decoders = [p for p in family(run) if "pipeline.sandbox_child" in " ".join(p.cmdline())]
+    decoders = [p for p in family(run) if "pipeline.video.sandbox_child" in " ".join(p.cmdline())]
     assert decoders
     workers = [decoder.parent() for decoder in decoders]
     end(workers[:1])

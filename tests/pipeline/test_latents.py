@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from pipeline.features.tensors import TornTensor, from_bytes, to_bytes
 from pipeline.latents import EMPTY_CAPTION, EncodeSettings, encode, encoder_of
 from pipeline.stored import read_stored
-from pipeline.tensors import TornTensor, from_bytes, to_bytes
 from tests.pipeline.made import make_catalog
 from training.backbone import Backbone
 from training.errors import WeightsUnreachable

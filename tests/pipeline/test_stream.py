@@ -10,10 +10,10 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from catalog.store import Catalog
+from pipeline.features.tensors import to_bytes
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import NoPairs, PairSettings
 from pipeline.stream import NothingEncoded, PairStream
-from pipeline.tensors import to_bytes
 from tests.pipeline.made import SPEC
 from training.batch import TrainingBatch
 from training.errors import NoBatch

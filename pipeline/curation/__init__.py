@@ -1,0 +1,1 @@
+"""Verdicts that can be taken back: thresholds, near-duplicates, membership of categories, splits."""

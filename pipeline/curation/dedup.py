@@ -1,0 +1,116 @@
+"""Near-duplicates of a whole catalogue: found on stored hashes, the best kept, the others marked."""
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from lancedb.expr import col
+
+from catalog.store import Catalog
+from pipeline.curation import acts
+from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
+from pipeline.progress import Progress
+
+_FACTS = ("clip_id", "source_uri", "sha256", "source_width", "source_height", "window_start", "window_end")
+_COLUMNS = (*_FACTS, "source_duration", "created_at", "phash", *acts.UNDONE)
+
+
+@dataclass
+class DedupReport:
+    """What looking for duplicates found.
+
+    Attributes:
+        counts: `compared` clips, `matches` between two, `groups`, `duplicates` marked now and before,
+            `changed` rows.
+        groups: for every group, the clips kept and their copies.
+        event: what `undo` takes; None where nothing changed.
+    """
+
+    counts: dict[str, int]
+    items: int
+    seconds: float
+    groups: list[dict] = field(default_factory=list)
+    event: str | None = None
+
+
+def deduplicate(
+    catalog: Catalog,
+    settings: DuplicateSettings | None = None,
+    actor: str = "",
+    progress: Progress | None = None,
+) -> DedupReport:
+    """Mark every clip that a better clip shows too; a second run on the same clips changes nothing.
+
+    A marked clip has the status `duplicate`, so that nothing trains on it, and names the clip that is kept.
+    Of copies the one with most pixels is kept, then the longest, the highest bit rate, the earliest. What a
+    person has undone is not marked again.
+    """
+    began = monotonic()
+    settings = settings or DuplicateSettings()
+    where = col("status").isin(["accepted", "duplicate"])
+    rows = catalog.scan("clips", list(_COLUMNS), where).sort_by("clip_id").to_pylist()
+    signatures = [
+        Signature.of(
+            row["phash"] or (), row["window_start"] or 0.0, row["window_end"] or 0.0, row["sha256"] or ""
+        )
+        for row in rows
+    ]
+    if progress:
+        progress(0, len(rows), {})
+    matches = find_matches(signatures, settings)
+    apart = _kept_apart(catalog)
+    ids = [row["clip_id"] for row in rows]
+    matches = [m for m in matches if frozenset((ids[m.one], ids[m.other])) not in apart]
+    groups = groups_of(len(rows), matches)
+    rank = _ranks(catalog, [rows[number] for group in groups for number in group])
+    copies: dict[int, int] = {}
+    group_of: dict[int, str] = {}
+    for group in groups:
+        copies |= kept_for(group, matches, {number: rank[ids[number]] for number in group})
+        group_of |= dict.fromkeys(group, ids[group[0]])
+    changes = [
+        _decided(row, ids[copies[n]] if n in copies else None, group_of.get(n)) for n, row in enumerate(rows)
+    ]
+    marked = sorted((ids[copy], ids[kept]) for copy, kept in copies.items())
+    payload = {"settings": settings.model_dump(), "marked": marked}
+    event, changed = acts.apply(catalog, "dedup", changes, payload, actor)
+    if progress:
+        progress(len(rows), len(rows), {"duplicates": len(copies)})
+    counts = {"compared": len(rows), "matches": len(matches), "groups": len(groups)}
+    counts |= {"duplicates": len(copies), "changed": changed}
+    told = [
+        {
+            "kept": [ids[number] for number in group if number not in copies],
+            "copies": [ids[number] for number in group if number in copies],
+        }
+        for group in groups
+    ]
+    return DedupReport(counts, len(rows), monotonic() - began, told, event)
+
+
+def _decided(row: dict, kept: str | None, group: str | None) -> dict:
+    decided = {"clip_id": row["clip_id"], "duplicate_of": kept, "duplicate_group": group}
+    if kept is None:
+        return decided | {"status": "accepted", "reason": None, "reason_code": None}
+    reason = f"It shows the same as clip {kept}."
+    return decided | {"status": "duplicate", "reason": reason, "reason_code": "near_duplicate"}
+
+
+def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
+    """By clip id, what sorts the better copy first."""
+    columns = ["source_uri", "size"]
+    uris = [row["source_uri"] for row in rows if row["source_uri"]]
+    sizes = {row["source_uri"]: row["size"] for row in catalog.get("sources", uris, columns).to_pylist()}
+    ranks = {}
+    for row in rows:
+        pixels = (row["source_width"] or 0) * (row["source_height"] or 0)
+        lasts = (row["window_end"] or 0.0) - (row["window_start"] or 0.0)
+        rate = (sizes.get(row["source_uri"]) or 0) / max(row["source_duration"] or 0.0, 1e-3)
+        since = row["created_at"].timestamp() if row["created_at"] else 0.0
+        ranks[row["clip_id"]] = (-pixels, -round(lasts, 1), -rate, since, row["clip_id"])
+    return ranks
+
+
+def _kept_apart(catalog: Catalog) -> set[frozenset]:
+    """Pairs of clips that an act marked and a person took back."""
+    acted = acts.in_force(catalog, "dedup")
+    return {frozenset(pair) for payload, stands in acted if not stands for pair in payload["marked"]}

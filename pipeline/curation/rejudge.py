@@ -1,0 +1,59 @@
+"""A changed policy, held against the scores that are stored: no clip is decoded again."""
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from catalog.store import Catalog
+from pipeline.curation import acts
+from pipeline.curation.policy import QualityPolicy, judge
+from pipeline.progress import Progress
+from pipeline.video.quality import SCORES
+
+
+@dataclass
+class JudgeReport:
+    """What judging changed.
+
+    Attributes:
+        counts: clips `accepted`, `duplicate` and `rejected` after it, `changed` rows.
+        reasons: rejected clips per reason code.
+        event: what `undo` takes; None where nothing changed.
+    """
+
+    counts: dict[str, int]
+    items: int
+    seconds: float
+    reasons: dict[str, int] = field(default_factory=dict)
+    event: str | None = None
+
+
+def rejudge(
+    catalog: Catalog, policy: QualityPolicy, actor: str = "", progress: Progress | None = None
+) -> JudgeReport:
+    """Give every clip the status that the policy means for its scores and its category, both ways.
+
+    A near-duplicate that passes stays one; one that fails is rejected, and is found again by `deduplicate`
+    when a later policy lets it pass.
+    """
+    began = monotonic()
+    columns = ["clip_id", "category_id", *SCORES, *acts.UNDONE]
+    rows = catalog.scan("clips", columns).sort_by("clip_id").to_pylist()
+    counts = dict.fromkeys(("accepted", "duplicate", "rejected"), 0)
+    reasons: dict[str, int] = {}
+    changes = []
+    for row in rows:
+        verdict = judge(row, row["category_id"], policy)
+        decided = {name: row[name] for name in ("clip_id", *acts.UNDONE)}
+        if verdict.status == "rejected":
+            decided |= {"status": "rejected", "reason": verdict.reason, "reason_code": verdict.code}
+            decided |= {"duplicate_of": None, "duplicate_group": None}
+            reasons[verdict.code] = reasons.get(verdict.code, 0) + 1
+        elif row["status"] == "rejected":
+            decided |= {"status": "accepted", "reason": None, "reason_code": None}
+        counts[decided["status"]] += 1
+        changes.append(decided)
+    payload = {"policy": policy.model_dump(mode="json")}
+    event, changed = acts.apply(catalog, "judge", changes, payload, actor)
+    if progress:
+        progress(len(rows), len(rows), counts)
+    return JudgeReport(counts | {"changed": changed}, len(rows), monotonic() - began, reasons, event)

@@ -1,0 +1,64 @@
+"""An open_clip model as the pipeline uses it: vectors of clips and of words in one space."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+
+from pipeline.embedding.clip_weights import find_clip
+from pipeline.embedding.settings import EmbedSettings
+
+
+class Embedder:
+    """A loaded open_clip model.
+
+    Attributes:
+        embedder_id: fingerprint of weights, configuration and frames per clip.
+        dim: length of a vector.
+    """
+
+    def __init__(self, settings: EmbedSettings, device: str | None = None) -> None:
+        files = find_clip(settings.model, settings.pretrained)
+        self.embedder_id = files.embedder_id(settings.frames)
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.frames = settings.frames
+        # open_clip announces every file it reads on the root logger, and warns about random towers.
+        logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+        weights = None if files.name.startswith("local-dir:") else str(files.weights)
+        model, _, self.preprocess = open_clip.create_model_and_transforms(
+            files.name, pretrained=weights, device=self.device, **files.options
+        )
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = open_clip.get_tokenizer(files.name)
+        self.dim = int(files.config["embed_dim"])
+
+    def choose(self, frames: np.ndarray) -> np.ndarray:
+        """The frames of a clip [n, H, W, 3] that its vector is made of, spread evenly over it."""
+        return frames[np.linspace(0, len(frames) - 1, min(self.frames, len(frames))).round().astype(int)]
+
+    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
+        """The clip's vector, float32 [dim], length 1, of uint8 frames [n, H, W, 3] (n at least 1)."""
+        return self.embed_clips([frames])[0]
+
+    @torch.inference_mode()
+    def embed_clips(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """Vectors float32 [n, dim], each of length 1, of clips uint8 [frames, H, W, 3]."""
+        chosen = [self.choose(clip) for clip in clips]
+        pixels = torch.stack([self.preprocess(Image.fromarray(frame)) for clip in chosen for frame in clip])
+        vectors = self.model.encode_image(pixels.to(self.device), normalize=True).float().cpu().numpy()
+        bounds = np.cumsum([len(clip) for clip in chosen])[:-1]
+        return _unit(np.stack([part.mean(axis=0) for part in np.split(vectors, bounds)]))
+
+    @torch.inference_mode()
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors float32 [n, dim], each of length 1, in the space of the clips' vectors."""
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        return _unit(self.model.encode_text(tokens, normalize=True).float().cpu().numpy())
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)

@@ -1,0 +1,93 @@
+"""The Ray side of decoding: a task opens files and has its worker's sandbox normalise them."""
+
+import atexit
+import json
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import ray.data
+
+from catalog.clip_spec import ClipSpec
+from pipeline.sources.source import Source
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.sandbox import Answer, Sandbox
+from pipeline.workers.actors import MAX_BLOCKS
+
+BYTES = pa.list_(pa.large_binary())
+_INPUT = pa.schema(
+    [("uri", pa.string()), ("size", pa.int64()), ("mtime", pa.float64()), ("window", pa.string())]
+)
+# What crosses the object store per input: its address, numbers as JSON, compressed videos and posters.
+SCHEMA = pa.schema([("uri", pa.string()), ("answer", pa.string()), ("videos", BYTES), ("posters", BYTES)])
+
+
+@cache
+def _sandbox(spec: str, settings: str) -> Sandbox:
+    """One warm decoder per Ray worker process, for as long as that lives."""
+    sandbox = Sandbox(ClipSpec.from_json(spec), NormaliseSettings.model_validate_json(settings))
+    atexit.register(sandbox.close)
+    return sandbox
+
+
+def _normalise_batch(batch: pa.Table, spec: str, settings: str) -> pa.Table:
+    """[uri, size, mtime, window] to `SCHEMA`, one row for each."""
+    sandbox = _sandbox(spec, settings)
+    made = [_normalise_one(sandbox, **row) for row in batch.to_pylist()]
+    return pa.Table.from_pylist(made, schema=SCHEMA)
+
+
+def _normalise_one(sandbox: Sandbox, uri: str, size: int, mtime: float, window: str | None) -> dict:
+    try:
+        with Path(uri).open("rb") as file:
+            answer = sandbox.normalise(file, window)
+            now = os.fstat(file.fileno())
+    except OSError as error:
+        answer = Answer("rejected", "unreadable", f"The file cannot be read: {error.strerror}.")
+    else:
+        if (now.st_size, now.st_mtime) != (size, mtime):
+            answer = Answer("quarantined", "changed", "The file changed while it was read; run again.")
+    numbers = {name: getattr(answer, name) for name in ("outcome", "code", "reason", "facts")}
+    numbers |= {name: getattr(answer, name) for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
+    clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in answer.clips]
+    return {
+        "uri": uri,
+        "answer": json.dumps(numbers | {"clips": clips}),
+        "videos": [clip.video for clip in answer.clips],
+        "posters": [clip.poster for clip in answer.clips],
+    }
+
+
+def normalise_all(
+    sources: Sequence[tuple[Source, int, float]],
+    spec: ClipSpec,
+    settings: NormaliseSettings,
+    batch_files: int,
+    memory: int,
+) -> Iterator[pa.Table]:
+    """Tables of `SCHEMA` as Ray tasks finish, a few inputs each, in no promised order.
+
+    Args:
+        sources: input, size and modification time that its content was hashed under.
+        memory: bytes that a task occupies, its sandbox included.
+    """
+    if not sources:
+        return
+    size = max(batch_files, -(-len(sources) // MAX_BLOCKS))
+    lines = [
+        {"uri": source.uri, "size": bytes_, "mtime": mtime, "window": source.window}
+        for source, bytes_, mtime in sources
+    ]
+    parts = [pa.Table.from_pylist(lines[at : at + size], schema=_INPUT) for at in range(0, len(lines), size)]
+    made = ray.data.from_arrow(parts).map_batches(
+        _normalise_batch,
+        fn_kwargs={"spec": spec.to_json(), "settings": settings.model_dump_json()},
+        batch_format="pyarrow",
+        batch_size=batch_files,
+        num_cpus=1,
+        memory=memory,
+    )
+    made.context.enable_progress_bars = False
+    yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)

@@ -1,0 +1,60 @@
+"""What a data set says of a video may change while the video does not: rows follow, nothing is decoded."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from catalog.store import Catalog
+from pipeline.sources.labels import normalise_label
+from pipeline.sources.source import Source
+
+# Said of a video by its data set; the last five are kept with its clips too.
+SAID = ("label", "references", "caption", "source", "generator", "licence", "licence_evidence")
+_OF_CLIPS = SAID[2:]
+
+
+def differences(row: dict, source: Source) -> dict:
+    """What `source` says otherwise than its row of `sources`, as columns to write.
+
+    Silence changes nothing: a file that a manifest described keeps its caption in a bare folder.
+    """
+    said = {name: getattr(source, name) for name in SAID}
+    said["references"] = [list(pair) for pair in source.references]
+    known = row | {"references": json.loads(row["references"] or "[]")}
+    return {name: value for name, value in said.items() if value and value != known[name]}
+
+
+def refresh(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> int:
+    """Write changes to sources and to the clips made from them; returns how many clips changed.
+
+    A category that a label gave follows the label; one that a person gave stays.
+
+    Args:
+        changes: row of `sources` (with `clip_ids`), and its `differences`.
+    """
+    if not changes:
+        return 0
+    catalog.update("sources", [{"source_uri": row["source_uri"], **said} for row, said in _alike(changes)])
+    by_clip = {key: (row["source_uri"], said) for row, said in changes for key in row["clip_ids"] or ()}
+    columns = ["clip_id", "source_uri", "category_id", "category_source", "category_confidence", *_OF_CLIPS]
+    now = datetime.now(UTC)
+    changed = []
+    for clip in catalog.get("clips", list(by_clip), columns).to_pylist():
+        uri, said = by_clip[clip["clip_id"]]
+        if clip["source_uri"] != uri:
+            continue  # a copy's words are not the original's
+        after = clip | {name: value for name, value in said.items() if name in _OF_CLIPS}
+        if "label" in said and clip["category_source"] in (None, "label"):
+            after |= {"category_id": normalise_label(said["label"]), "category_source": "label"}
+            after["category_confidence"] = 1.0
+        if after != clip:
+            changed.append(after | {"updated_at": now})
+    catalog.update("clips", changed)
+    return len(changed)
+
+
+def _alike(changes: Sequence[tuple[dict, dict]]) -> list[tuple[dict, dict]]:
+    """The changes with all columns that any of them has: rows of one update have the same columns."""
+    names = sorted({name for _, said in changes for name in said})
+    kept = [(row | {"references": json.loads(row["references"] or "null")}, said) for row, said in changes]
+    return [(row, {name: said.get(name, row[name]) for name in names}) for row, said in kept]

@@ -1,0 +1,90 @@
+"""Pairs that a data set names itself (VAP-Data): read from its manifest, kept with sources, found again."""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lancedb.expr import col
+
+from catalog.store import Catalog
+from pipeline.errors import BadManifest
+from pipeline.pairs import GivenPair
+from pipeline.sources import manifests
+from pipeline.sources.manifests import Row
+from pipeline.sources.source import Source
+
+
+def with_references(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Mapping[str, str] | None,
+    root: Path | None,
+    sources: list[Source],
+    left_out: Collection[object] = (),
+) -> list[Source]:
+    """Sources with the references that their rows name; a reference listed nowhere else is a source too.
+
+    Args:
+        left_out: files, as the manifest names them, that are no references.
+
+    Raises:
+        BadManifest: a reference that is no file below the root, or a list or score that is none.
+    """
+    names = manifests.resolve_columns(path, rows, columns) if rows else {}
+    if "references" not in names:
+        return sources
+    top = root or path.parent
+    by_uri = {source.uri: source for source in sources}
+    pairs: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for row in rows:
+        target = manifests.locate(path, row.line, top, row.values.get(names["path"])).as_posix()
+        score = _score(path, row, names)
+        for named in _listed(path, row, row.values.get(names["references"])):
+            if named in left_out:
+                continue
+            reference = manifests.locate(path, row.line, top, named).as_posix()
+            pairs[target].setdefault(reference, score)
+            # Pairs share their effect, so a reference has its target's label.
+            by_uri.setdefault(reference, Source(uri=reference, label=by_uri[target].label))
+    return [replace(s, references=tuple(pairs.get(s.uri, {}).items())) for s in by_uri.values()]
+
+
+def _listed(path: Path, row: Row, value: object) -> list:
+    if value is None or value == "":
+        return []
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise BadManifest(f"{path}, line {row.line}: {value!r} is no JSON list of references.") from error
+    return value if isinstance(value, list) else [value]
+
+
+def _score(path: Path, row: Row, names: Mapping[str, str]) -> float | None:
+    value = row.values.get(names.get("score", ""))
+    try:
+        return None if value in (None, "") else float(value)
+    except (TypeError, ValueError) as error:
+        raise BadManifest(f"{path}, line {row.line}: {value!r} is no alignment score.") from error
+
+
+def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:
+    """The pairs that data sets gave for clips of the catalogue, in a stable order.
+
+    Addresses are resolved to clips now and not when they were read, so that a video that was redone, or that
+    a better copy stands for, is found. Of a video in several windows the first clip counts.
+    """
+    rows = catalog.scan("sources", ["source_uri", "clip_ids", "references"]).to_pylist()
+    first = {row["source_uri"]: row["clip_ids"][0] for row in rows if row["clip_ids"]}
+    marked = catalog.scan("clips", ["clip_id", "duplicate_of"], col("status") == "duplicate").to_pylist()
+    kept = {row["clip_id"]: row["duplicate_of"] for row in marked}
+    found: dict[tuple[str, str], float | None] = {}
+    for row in sorted(rows, key=lambda row: row["source_uri"]):
+        for uri, score in json.loads(row["references"] or "[]"):
+            target, reference = first.get(row["source_uri"]), first.get(uri)
+            target, reference = kept.get(target, target), kept.get(reference, reference)
+            if target and reference and target != reference:
+                found.setdefault((target, reference), score)
+    return tuple(GivenPair(target=t, reference=r, score=score) for (t, r), score in sorted(found.items()))

@@ -1,0 +1,1 @@
+"""One untrusted video file, read safely: identified, probed, planned, decoded, scored and encoded."""

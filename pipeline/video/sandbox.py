@@ -1,0 +1,166 @@
+"""A killable process round the decoder: what a file does to it becomes an answer, never the caller's end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from catalog.clip_spec import ClipSpec
+from pipeline.video import wire
+from pipeline.video.normalise import NormalisedClip, NormaliseSettings
+
+# A fresh process now and then gives back what decoders leak.
+_FILES_PER_CHILD = 500
+_START_SECONDS = 60.0
+
+
+class SandboxBroken(RuntimeError):
+    """The child does not even start: a fault of the installation, not of a file."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one file.
+
+    `outcome` is `normalised`, `rejected` (the file is at fault) or `quarantined` (it broke or overran its
+    decoder); `code` and `reason` say why for the last two.
+    """
+
+    outcome: str
+    code: str | None = None
+    reason: str | None = None
+    facts: dict = field(default_factory=dict)
+    clips: list[NormalisedClip] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_rss_mb: float = 0.0
+
+
+class Sandbox:
+    """Normalises files one after the other in a child process, replaced when it dies or overruns.
+
+    Use as a context manager, or `close` it; the child also ends by itself when this process does.
+    """
+
+    def __init__(self, spec: ClipSpec, settings: NormaliseSettings):
+        self.spec = spec
+        self.settings = settings
+        self._child: subprocess.Popen | None = None
+        self._channel: socket.socket | None = None
+        self._errors: BinaryIO | None = None
+        self._served = 0
+        self.confined = False
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def normalise(self, file: BinaryIO, window: str | None = None) -> Answer:
+        """Make the clips of one open file, or of a window of it; always answers within the limits."""
+        if self._child is None or self._child.poll() is not None or self._served >= _FILES_PER_CHILD:
+            self.close()
+            self._start()
+        self._served += 1
+        began = time.monotonic()
+        limit = self.settings.limits.decode_seconds
+        try:
+            self._channel.settimeout(limit)
+            socket.send_fds(self._channel, [(window or "").encode() + b"\n"], [file.fileno()])
+            message, body = wire.receive(self._channel)
+        except TimeoutError:
+            self.close()
+            return Answer(
+                "quarantined", "timed_out", f"Decoding it took longer than {limit:g} s.", seconds=limit
+            )
+        except (wire.WireClosed, OSError):
+            code, reason = self._death()
+            self.close()
+            return Answer("quarantined", code, reason, seconds=time.monotonic() - began)
+        return _understood(message, memoryview(body))
+
+    def close(self) -> None:
+        """End the child at once."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+        for resource in (self._channel, self._errors):
+            if resource is not None:
+                resource.close()
+        self._child = self._channel = self._errors = None
+        self._served = 0
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",
+        }
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.video.sandbox_child", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env=environment,
+                cwd=Path("/"),
+            )
+        self._channel = ours
+        ours.settimeout(_START_SECONDS)
+        try:
+            hello = {"spec": asdict(self.spec), "settings": self.settings.model_dump()}
+            wire.send(ours, hello)
+            ready, _ = wire.receive(ours)
+        except (wire.WireClosed, TimeoutError, OSError) as error:
+            said = self._last_words()
+            self.close()
+            raise SandboxBroken(f"The decoder process does not start: {said or error}") from error
+        self.confined = ready["confined"]
+
+    def _death(self) -> tuple[str, str]:
+        try:
+            status = self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "crashed", "The decoder broke off."
+        if status == -signal.SIGXCPU:
+            return "timed_out", "Decoding it took more processor time than is allowed."
+        if status < 0:
+            return "crashed", f"The decoder crashed on it ({signal.Signals(-status).name})."
+        said = self._last_words()
+        if "MemoryError" in said or "bad_alloc" in said:
+            return "too_much_memory", "Decoding it needs more memory than is allowed."
+        return "crashed", f"The decoder gave up on it ({said or f'exit status {status}'})."
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:200] if lines else ""
+
+
+def _understood(message: dict, body: memoryview) -> Answer:
+    for outcome in ("rejected", "quarantined"):
+        if outcome in message:
+            return Answer(outcome, message[outcome], message["reason"])
+    clips, at = [], 0
+    for clip in message["clips"]:
+        video, poster = clip.pop("video_bytes"), clip.pop("poster_bytes")
+        clips.append(
+            NormalisedClip(
+                **clip,
+                video=bytes(body[at : at + video]),
+                poster=bytes(body[at + video : at + video + poster]),
+            )
+        )
+        at += video + poster
+    numbers = {name: message[name] for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
+    return Answer("normalised", facts=message["facts"], clips=clips, **numbers)

@@ -1,0 +1,95 @@
+import pytest
+from lancedb.expr import col
+
+from catalog.clip_spec import ClipSpec
+from catalog.store import Catalog
+from pipeline.curation.acts import UnknownEvent, undo
+from pipeline.curation.dedup import deduplicate
+from pipeline.ingest import ingest
+from pipeline.intake.run import OUTCOMES
+from pipeline.sources.survey import discover
+from tests.pipeline.in_process import store
+from tests.pipeline.video.video_files import ffmpeg, moving, write
+
+SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
+COPIES = {
+    "smaller.mp4": ["-vf", "scale=80:60", "-crf", "30"],
+    "trimmed.mp4": ["-ss", "0.5", "-t", "3.5"],
+    "mirrored.mp4": ["-vf", "hflip", "-crf", "24"],
+}
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    """One video, three copies of it, and another one; ingested, nothing marked."""
+    videos = tmp_path / "videos"
+    original = write(videos / "original.mp4", moving(60, 144, 192, seed=1))
+    for name, how in COPIES.items():
+        ffmpeg("-i", str(original), *how, str(videos / name))
+    write(videos / "another.mp4", moving(60, 144, 192, seed=17)[:, ::-1].copy())
+    catalog = Catalog.create(tmp_path / "catalog", SPEC)
+    store(catalog, discover(videos))
+    return catalog
+
+
+def by_name(catalog):
+    columns = ["source_uri", "clip_id", "status", "duplicate_of", "duplicate_group"]
+    return {row["source_uri"].rsplit("/", 1)[1]: row for row in catalog.scan("clips", columns).to_pylist()}
+
+
+def test_copies_are_marked_and_the_best_is_kept(catalog):
+    report = deduplicate(catalog)
+    rows = by_name(catalog)
+    kept = rows["original.mp4"]["clip_id"]
+    assert {name for name, row in rows.items() if row["status"] == "duplicate"} == set(COPIES)
+    assert {rows[name]["duplicate_of"] for name in COPIES} == {kept}
+    assert len({row["duplicate_group"] for name, row in rows.items() if name != "another.mp4"}) == 1
+    assert rows["another.mp4"]["duplicate_group"] is None
+    assert report.counts["duplicates"] == 3
+
+
+def test_the_sources_of_marked_clips_count_as_duplicates_and_every_input_is_counted_once(catalog, tmp_path):
+    deduplicate(catalog)
+    again = ingest(discover(tmp_path / "videos"), catalog)
+    assert again.counts["decoded"] == 0
+    assert (again.counts["accepted"], again.counts["duplicate"]) == (2, 3)
+    assert sum(again.counts[name] for name in OUTCOMES) == again.counts["found"] == 5
+    assert again.reasons == {"near_duplicate": 3}
+
+
+def test_looking_again_changes_nothing(catalog):
+    deduplicate(catalog)
+    before = catalog.versions()
+    report = deduplicate(catalog)
+    assert (report.event, report.counts["changed"]) == (None, 0)
+    assert catalog.versions() == before
+
+
+def test_what_was_undone_is_as_before_and_stays_so(catalog):
+    before = by_name(catalog)
+    event = deduplicate(catalog).event
+    undoing, changed = undo(catalog, event, "somebody")
+    assert changed == 4
+    assert by_name(catalog) == before
+    assert catalog.count("sources", where=col("outcome") == "accepted") == 5
+    deduplicate(catalog)
+    # The copies are no longer copies of the original; of each other they were never said not to be.
+    assert by_name(catalog)["original.mp4"]["status"] == "accepted"
+    undo(catalog, undoing, "somebody")
+    deduplicate(catalog)
+    assert {n for n, r in by_name(catalog).items() if r["status"] == "duplicate"} == set(COPIES)
+
+
+def test_an_event_that_is_not_there_is_said(catalog):
+    with pytest.raises(UnknownEvent, match="no event 'nothing'"):
+        undo(catalog, "nothing", "somebody")
+
+
+def test_when_the_kept_clip_is_rejected_another_copy_takes_its_place(catalog):
+    deduplicate(catalog)
+    original = by_name(catalog)["original.mp4"]["clip_id"]
+    catalog.update("clips", [{"clip_id": original, "status": "rejected"}])
+    deduplicate(catalog)
+    rows = by_name(catalog)
+    accepted = {name for name in COPIES if rows[name]["status"] == "accepted"}
+    assert len(accepted) == 1

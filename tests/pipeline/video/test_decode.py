@@ -1,0 +1,202 @@
+"""Decoded clips against what the ffmpeg command makes of the same frames."""
+
+import numpy as np
+import pytest
+
+from catalog.clip_spec import ClipSpec
+from pipeline.video import avread, fastread
+from pipeline.video.decode import decode_clip
+from pipeline.video.limits import DecodeLimits
+from pipeline.video.plan import plan_fit, plan_frames
+from pipeline.video.probe import probe
+from pipeline.video.rejection import Rejection
+from tests.pipeline.video.video_files import ffmpeg, moving, numbered, psnr, write
+
+SPEC = ClipSpec(num_frames=9, fps=8, height=80, width=128)
+H264 = ("-c:v", "libx264", "-crf", "10", "-preset", "ultrafast")
+TAGS_709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+
+# What is encoded: name of the file, then ffmpeg's arguments.
+FILES = {
+    "plain": ("a.mp4", *H264, "-pix_fmt", "yuv420p"),
+    "bt709": ("a.mp4", "-vf", "scale=out_color_matrix=bt709", *H264, "-pix_fmt", "yuv420p", *TAGS_709),
+    "full range": ("a.mp4", "-vf", "scale=out_range=pc", *H264, "-pix_fmt", "yuvj420p"),
+    "10 bit": ("a.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le"),
+    "4:4:4": ("a.mp4", *H264, "-pix_fmt", "yuv444p"),
+    "odd size": ("a.mkv", "-vf", "scale=101:75", "-c:v", "ffv1", "-pix_fmt", "yuv420p"),
+    "portrait": ("a.mp4", "-vf", "scale=90:160", *H264, "-pix_fmt", "yuv420p"),
+    "wide pixels": ("a.mp4", "-vf", "setsar=16/9", *H264, "-pix_fmt", "yuv420p"),
+    "interlaced": ("a.mp4", "-vf", "interlace", *H264, "-flags", "+ilme+ildct", "-pix_fmt", "yuv420p"),
+    "palette": ("a.gif",),
+    "motion jpeg": ("a.avi", "-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"),
+    "vp9": ("a.webm", "-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0", "-pix_fmt", "yuv420p"),
+    "b frames": ("a.mp4", "-c:v", "libx264", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p"),
+    "open groups": (
+        "a.mp4",
+        "-c:v",
+        "libx264",
+        "-bf",
+        "3",
+        "-g",
+        "8",
+        "-x264-params",
+        "open-gop=1:scenecut=0",
+    ),
+    "mpeg program": ("a.mpg", "-r", "25", "-c:v", "mpeg2video", "-q:v", "2"),
+    "transport": ("a.ts", "-c:v", "libx264", "-bf", "2", "-pix_fmt", "yuv420p"),
+    "raw stream": ("a.h264", *H264, "-pix_fmt", "yuv420p"),
+}
+RAW = ("-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+DISPLAY = {
+    "turned left": ("-display_rotation", "90"),
+    "turned right": ("-display_rotation", "-90"),
+    "upside down": ("-display_rotation", "180"),
+    "mirrored": ("-display_hflip",),
+    "turned and mirrored": ("-display_rotation", "90", "-display_hflip"),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Every file of `FILES` and `DISPLAY` by name."""
+    folder = tmp_path_factory.mktemp("formats")
+    made = {}
+    for name, (file, *arguments) in FILES.items():
+        made[name] = folder / f"{name.replace(' ', '_').replace(':', '')}-{file}"
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x120:r=24:d=1.5", *arguments, str(made[name]))
+    for name, arguments in DISPLAY.items():
+        made[name] = folder / f"{name}.mp4"
+        ffmpeg(*arguments, "-i", str(made["plain"]), "-c", "copy", str(made[name]))
+    return made
+
+
+def by_ffmpeg(path, indices, plan, before="") -> np.ndarray:
+    """Frames of a file by the ffmpeg command, upright and scaled, uint8 [n, height, width, 3]."""
+    chosen = "+".join(rf"eq(n\,{index})" for index in indices)
+    filters = f"{before}select={chosen},scale={plan.width}:{plan.height}"
+    data = ffmpeg(
+        "-i",
+        str(path),
+        "-vf",
+        filters,
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    )
+    return np.frombuffer(data, np.uint8).reshape(len(indices), plan.height, plan.width, 3)
+
+
+@pytest.mark.parametrize("name", [*FILES, *DISPLAY])
+def test_frames_come_out_as_from_the_ffmpeg_command(made, name):
+    with made[name].open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        (plan,) = plan_frames(facts.timestamps, SPEC)
+        clip = decode_clip(file, facts, plan.indices, SPEC, "crop")
+    fit = plan_fit(*facts.upright_size, facts.upright_aspect, SPEC, "crop")
+    before = "bwdif=mode=send_frame:deint=interlaced," if name == "interlaced" else ""
+    reference = by_ffmpeg(made[name], plan.indices, fit, before)
+    reference = reference[:, fit.top : fit.top + SPEC.height, fit.left : fit.left + SPEC.width]
+    assert clip.shape == (9, 80, 128, 3)
+    assert min(psnr(ours, theirs) for ours, theirs in zip(clip, reference, strict=True)) > 40
+
+
+@pytest.mark.parametrize("name", ["plain", "bt709", "wide pixels", "vp9", "b frames"])
+def test_both_readers_give_the_same_frames_of_an_ordinary_file(made, name):
+    with made[name].open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        assert fastread.is_ordinary(facts)
+        plan = plan_fit(*facts.upright_size, facts.upright_aspect, SPEC, "crop")
+        wanted = np.array([0, 5, 17, 35])
+        fast, sure = (reader.read_frames(file, facts, wanted, plan) for reader in (fastread, avread))
+    assert min(psnr(fast[index], sure[index]) for index in wanted) > 45
+
+
+@pytest.mark.parametrize(
+    "name", ["interlaced", "10 bit", "full range", "mirrored", "open groups", "raw stream"]
+)
+def test_what_decord_gets_wrong_is_not_given_to_it(made, name):
+    with made[name].open("rb") as file:
+        assert not fastread.is_ordinary(probe(file, DecodeLimits()))
+
+
+def test_frames_of_a_variable_rate_are_chosen_by_their_time(tmp_path):
+    times = np.concatenate([np.arange(10) * 0.02, 0.2 + np.arange(30) * 0.1])
+    path = write(tmp_path / "vfr.mp4", numbered(40), times=times)
+    with path.open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        assert facts.timestamps == pytest.approx(times, abs=2e-3)
+        (plan,) = plan_frames(facts.timestamps, SPEC)
+        clip = decode_clip(file, facts, plan.indices, SPEC, "stretch")
+    shown = np.searchsorted(times, np.linspace(0, times[-1], 9) + 1e-3, side="right") - 1
+    assert clip.mean(axis=(1, 2, 3)) == pytest.approx(4.0 * shown, abs=2)
+
+
+def test_a_long_clip_is_read_by_jumping_to_key_frames(tmp_path):
+    frames = numbered(60, 32, 48)
+    path = write(tmp_path / "slow.mkv", frames, fps=1, options={"crf": "8", "g": "5", "bf": "0"})
+    with path.open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        plan = plan_fit(*facts.upright_size, 1.0, SPEC, "stretch")
+        wanted = np.array([20, 21, 47])
+        found = avread.read_frames(file, facts, wanted, plan)
+    assert [found[index].mean() for index in wanted.tolist()] == pytest.approx([80, 84, 188], abs=2)
+
+
+def test_transparent_pixels_become_black(tmp_path):
+    path = tmp_path / "a.webm"
+    alpha = r"format=yuva420p,geq=lum=200:cb=128:cr=128:a=if(gt(X\,79)\,255\,0)"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=24:d=1")
+    ffmpeg(*source, "-vf", alpha, "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", str(path))
+    with path.open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        clip = decode_clip(file, facts, [0, 5], SPEC, "stretch")
+    assert clip[:, :, :60].max() < 20
+    assert clip[:, :, 68:].min() > 180
+
+
+def test_padding_is_black_and_the_picture_keeps_its_shape(tmp_path):
+    path = write(tmp_path / "tall.mp4", np.full((12, 128, 64, 3), 200, np.uint8))
+    with path.open("rb") as file:
+        clip = decode_clip(file, probe(file, DecodeLimits()), [0], SPEC, "pad")
+    assert clip[0, :, :43].max() == 0
+    assert clip[0, :, 46:82].min() > 190
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"max_pixels": 96 * 72 - 1}, "too_many_pixels"),
+        ({"max_frames": 29}, "too_long"),
+        ({"max_seconds": 2.0}, "too_long"),
+        ({"max_bytes": 100}, "too_large"),
+    ],
+)
+def test_a_file_over_a_limit_is_refused_before_it_is_decoded(tmp_path, limits, code):
+    path = write(tmp_path / "a.mp4", moving(30))
+    with path.open("rb") as file, pytest.raises(Rejection) as refused:
+        probe(file, DecodeLimits(**limits))
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "front.mp4", "a.mkv", "a.webm"])
+def test_a_truncated_video_says_so_or_that_it_is_unreadable(tmp_path, name):
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    path = write(tmp_path / name, moving(60), codec=codec)
+    if name == "front.mp4":
+        ffmpeg("-i", str(path), "-c", "copy", "-movflags", "+faststart", str(tmp_path / "f.mp4"))
+        path = tmp_path / "f.mp4"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with path.open("rb") as file, pytest.raises(Rejection) as refused:
+        probe(file, DecodeLimits())
+    assert refused.value.code in {"truncated", "unreadable"}
+
+
+def test_a_file_with_sound_only_has_no_video(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac", str(tmp_path / "a.mp4"))
+    with (tmp_path / "a.mp4").open("rb") as file, pytest.raises(Rejection, match="no video stream"):
+        probe(file, DecodeLimits())

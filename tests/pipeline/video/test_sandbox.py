@@ -1,0 +1,197 @@
+"""What untrusted files can do to the decoder, and what they cannot do to anything else."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.clip_spec import ClipSpec
+from pipeline.video.limits import DecodeLimits
+from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.sandbox import Sandbox
+from pipeline.video.transcode import read_clip
+from tests.pipeline.video.test_container import SCRIPTS, movie_with_reference
+from tests.pipeline.video.video_files import moving, write
+
+SPEC = ClipSpec(num_frames=9, fps=8, height=64, width=96)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(SPEC, NormaliseSettings()) as sandbox:
+        yield sandbox
+
+
+def answer(sandbox, path):
+    with path.open("rb") as file:
+        return sandbox.normalise(file)
+
+
+def test_a_video_comes_back_as_a_clip_with_scores_and_facts(sandbox, tmp_path):
+    found = answer(sandbox, write(tmp_path / "a.mp4", moving(30)))
+    assert found.outcome == "normalised"
+    assert found.facts["source_frames"] == 30
+    (clip,) = found.clips
+    assert read_clip(clip.video).shape == (9, 64, 96, 3)
+    assert clip.poster.startswith(b"\xff\xd8")
+    assert 0 < clip.scores["motion"] < 1
+    assert len(clip.scores["phash"]) == 25
+
+
+def test_one_child_serves_many_files(sandbox, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    answer(sandbox, path)
+    child = sandbox._child.pid
+    answer(sandbox, path)
+    assert sandbox._child.pid == child
+
+
+def later(*signals: int, to: int) -> threading.Timer:
+    """Send signals to a stopped process when a file has been handed to it."""
+    timer = threading.Timer(0.3, lambda: [os.kill(to, each) for each in signals])
+    os.kill(to, signal.SIGSTOP)
+    timer.start()
+    return timer
+
+
+def test_a_crash_is_an_answer_and_the_next_file_is_served(sandbox, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    answer(sandbox, path)
+    killer = later(signal.SIGSEGV, signal.SIGCONT, to=sandbox._child.pid)
+    died = answer(sandbox, path)
+    killer.join()
+    assert (died.outcome, died.code) == ("quarantined", "crashed")
+    assert "SIGSEGV" in died.reason
+    assert answer(sandbox, path).outcome == "normalised"
+
+
+def test_a_decoder_that_hangs_is_killed_when_its_time_is_up(tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    with Sandbox(SPEC, NormaliseSettings(limits=DecodeLimits(decode_seconds=3))) as sandbox:
+        answer(sandbox, path)
+        child = sandbox._child
+        os.kill(child.pid, signal.SIGSTOP)
+        found = answer(sandbox, path)
+        assert (found.outcome, found.code) == ("quarantined", "timed_out")
+        assert "longer than 3 s" in found.reason
+        assert child.poll() is not None
+        assert answer(sandbox, path).outcome == "normalised"
+
+
+def test_a_file_that_needs_too_much_memory_is_an_answer_and_the_next_file_is_served(tmp_path):
+    settings = NormaliseSettings(limits=DecodeLimits(memory_mb=300))
+    with Sandbox(ClipSpec(num_frames=49, fps=8, height=1600, width=2400), settings) as sandbox:
+        found = answer(sandbox, write(tmp_path / "a.mp4", moving(12)))
+        assert (found.outcome, found.code) == ("quarantined", "too_much_memory")
+        (tmp_path / "text.mp4").write_text("no video")
+        assert answer(sandbox, tmp_path / "text.mp4").code == "not_a_video"
+
+
+@pytest.fixture
+def listener():
+    """A socket on this machine that notices any connection: (port, list of peers)."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.1)
+    peers, stop = [], threading.Event()
+
+    def listen():
+        while not stop.is_set():
+            try:
+                peers.append(server.accept()[1])
+            except TimeoutError:
+                continue
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    yield server.getsockname()[1], peers
+    time.sleep(0.2)
+    stop.set()
+    thread.join()
+    server.close()
+
+
+def test_crafted_files_reach_neither_another_file_nor_a_socket(sandbox, tmp_path, listener):
+    port, peers = listener
+    secret = write(tmp_path / "secret.mp4", np.full((12, 64, 96, 3), 255, np.uint8))
+    address = f"http://127.0.0.1:{port}/x.ts".encode()
+    crafted = {
+        "playlist of a file": f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n".encode(),
+        "playlist of an address": b"#EXTM3U\n#EXTINF:1,\n" + address + b"\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile '{secret}'\n".encode(),
+        "reference": movie_with_reference(b"url ", 0, str(secret).encode() + b"\0"),
+        "alias": movie_with_reference(b"alis", 0, str(secret).encode() + b"\0"),
+        "remote": movie_with_reference(b"url ", 0, address + b"\0"),
+        **SCRIPTS,
+    }
+    for name, content in crafted.items():
+        path = tmp_path / "crafted.mp4"
+        path.write_bytes(content)
+        found = answer(sandbox, path)
+        assert (found.outcome, found.code, found.clips) == ("rejected", "refers_elsewhere", []), name
+    assert peers == []
+
+
+LOCKED = """
+import socket, subprocess, sys
+from pipeline.video import lockdown
+if not lockdown.confine():
+    print("unconfined"); sys.exit()
+for name, act in {
+    "open": lambda: open(sys.argv[1]),
+    "write": lambda: open(sys.argv[1] + ".new", "w"),
+    "socket": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[2]))),
+    "program": lambda: subprocess.run(["true"]),
+}.items():
+    try:
+        act(); print(name, "allowed")
+    except OSError as error:
+        print(name, type(error).__name__)
+"""
+
+
+def test_a_confined_process_can_open_no_file_no_socket_and_no_program(tmp_path, listener):
+    port, peers = listener
+    (tmp_path / "secret").write_text("x")
+    command = [sys.executable, "-c", LOCKED, str(tmp_path / "secret"), str(port)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.splitlines()
+    if said == ["unconfined"]:
+        pytest.skip("this kernel has no system call filter")
+    assert said == [f"{name} PermissionError" for name in ("open", "write", "socket", "program")]
+    assert peers == []
+
+
+def test_the_decoder_runs_confined_where_the_kernel_can(sandbox, tmp_path):
+    answer(sandbox, write(tmp_path / "a.mp4", moving(12)))
+    assert sandbox.confined == (sys.platform == "linux" and os.uname().machine in {"x86_64", "aarch64"})
+
+
+def test_the_child_ends_with_its_parent(tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    script = (
+        "import os, sys\n"
+        "from catalog.clip_spec import ClipSpec\n"
+        "from pipeline.video.sandbox import Sandbox\n"
+        "from pipeline.video.normalise import NormaliseSettings\n"
+        "sandbox = Sandbox(ClipSpec(9, 8, 64, 96), NormaliseSettings())\n"
+        "sandbox.normalise(open(sys.argv[1], 'rb'))\n"
+        "print(sandbox._child.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    child = int(subprocess.run(command, capture_output=True, text=True, timeout=120).stdout)
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if "State:\tZ" in Path(f"/proc/{child}/status").read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail("the child outlived its parent")
