@@ -202,27 +202,32 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         clock.step()
 
         if settings.evaluate_every and done % settings.evaluate_every == 0:
-            row |= _look(job, engine, folder, done)
+            row |= _look(job, engine, folder, done, clock)
             log = True
         if log and record is not None:
             record.log.write(row | clock.columns() | {"workers": world_size})
         if done % settings.checkpoint_every == 0 or done == settings.steps:
-            state = engine.state(keep=rank == 0)
-            if record is not None:
-                record.save(state, samples)
+            with clock.apart("checkpoint"):
+                state = engine.state(keep=rank == 0)
+                if record is not None:
+                    record.save(state, samples)
     if record is not None:
         record.close()
 
 
-def _look(job: TrainJob, engine: "Engine", folder: RunFolder, step: int) -> dict[str, float]:
+def _look(
+    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock
+) -> dict[str, float]:
     """Evaluate and sample with the averaged weights; every worker has to call it."""
     row: dict[str, float] = {}
     with torch.no_grad(), engine.ema_weights():
         if job.evaluate is not None:
-            row = {f"eval/{name}": value for name, value in job.evaluate(engine.module, step).items()}
+            with clock.apart("evaluation"):
+                row = {f"eval/{name}": value for name, value in job.evaluate(engine.module, step).items()}
         first = dist.get_rank() == 0
         if job.sample is not None and (first or job.settings.zero_stage == 3):
-            job.sample(engine.module, step, folder.samples(step) if first else None)
+            with clock.apart("sampling"):
+                job.sample(engine.module, step, folder.samples(step) if first else None)
     return row
 
 

@@ -17,7 +17,18 @@ from training.trackers import Tracker
 
 # What differs between two runs of the same steps; every other column is a function of the run alone.
 TIMING_COLUMNS = frozenset(
-    {"time", "step_seconds", "samples_per_second", "data_wait", "memory_mb", "mfu", "workers"}
+    {
+        "time",
+        "step_seconds",
+        "samples_per_second",
+        "data_wait",
+        "evaluation_seconds",
+        "sampling_seconds",
+        "checkpoint_seconds",
+        "memory_mb",
+        "mfu",
+        "workers",
+    }
 )
 
 
@@ -87,7 +98,7 @@ def last_row(path: Path) -> dict[str, float] | None:
 
 
 class StepClock:
-    """Seconds of the steps since the last row, and the part of them that waited for data.
+    """Seconds of the steps since the last row, the part that waited for data, and what was done between.
 
     Args:
         samples_per_step: over all workers.
@@ -96,8 +107,12 @@ class StepClock:
 
     def __init__(self, samples_per_step: int, useful: float | None = None):
         self._samples_per_step, self._useful = samples_per_step, useful
+        self._start()
+
+    def _start(self) -> None:
         self._begin = time.perf_counter()
         self._waited, self._steps = 0.0, 0
+        self._apart: dict[str, float] = {}
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -106,12 +121,19 @@ class StepClock:
         yield
         self._waited += time.perf_counter() - begin
 
+    @contextmanager
+    def apart(self, name: str) -> Iterator[None]:
+        """Time inside belongs to no step; the row tells its sum as `<name>_seconds`."""
+        begin = time.perf_counter()
+        yield
+        self._apart[name] = self._apart.get(name, 0.0) + time.perf_counter() - begin
+
     def step(self) -> None:
         self._steps += 1
 
     def columns(self) -> dict[str, float]:
         """The timing columns of a row; starts anew."""
-        elapsed = max(time.perf_counter() - self._begin, 1e-9)
+        elapsed = max(time.perf_counter() - self._begin - sum(self._apart.values()), 1e-9)
         columns = {
             "time": time.time(),
             "step_seconds": elapsed / self._steps,
@@ -121,7 +143,8 @@ class StepClock:
         }
         if self._useful is not None:
             columns["mfu"] = self._useful * self._steps / elapsed
-        self._begin, self._waited, self._steps = time.perf_counter(), 0.0, 0
+        columns |= {f"{name}_seconds": seconds for name, seconds in self._apart.items()}
+        self._start()
         return columns
 
 

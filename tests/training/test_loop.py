@@ -144,7 +144,13 @@ def test_a_run_ends_with_its_last_step_saved_and_every_step_logged(uninterrupted
         result.metrics.keys()
     )
     assert [path.name[-2:] for path in list_checkpoints(result.checkpoint.parent)] == ["02", "04", "06"]
-    assert [row["step"] for row in read_rows(result.metrics_path) if "eval/loss" in row] == [3, 6]
+    rows = read_rows(result.metrics_path)
+    for column, steps in (
+        ("eval/loss", [3, 6]),
+        ("evaluation_seconds", [3, 6]),
+        ("checkpoint_seconds", [3, 5]),
+    ):
+        assert [row["step"] for row in rows if column in row] == steps, column
     trained = read_checkpoint(result.checkpoint).optimizer.masters
     for name, start in small_module().trainable_state().items():
         assert not torch.equal(trained[name], start), name

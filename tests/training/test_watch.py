@@ -1,6 +1,7 @@
 import json
 import math
 import threading
+import time
 
 import pytest
 
@@ -88,6 +89,25 @@ def test_the_share_of_waiting_is_a_share_of_the_time_since_the_last_row():
     assert 0.5 < first["data_wait"] <= 1
     assert second["data_wait"] == 0
     assert first["samples_per_second"] == pytest.approx(4 / first["step_seconds"])
+
+
+def test_what_is_done_between_steps_is_told_by_itself_and_stretches_no_step():
+    pause = threading.Event()
+    begin = time.perf_counter()
+    clock = StepClock(samples_per_step=4)
+    with clock.waiting():
+        pause.wait(0.05)
+    clock.step()
+    for name, seconds in (("evaluation", 0.2), ("sampling", 0.05), ("evaluation", 0.1)):
+        with clock.apart(name):
+            pause.wait(seconds)
+    columns = clock.columns()
+    wall = time.perf_counter() - begin
+    parts = [columns[f"{name}_seconds"] for name in ("step", "evaluation", "sampling")]
+    assert parts[0] >= 0.05 and parts[1] >= 0.3 and parts[2] >= 0.05
+    assert sum(parts) <= wall  # what is counted twice would not fit
+    clock.step()
+    assert {"evaluation_seconds", "sampling_seconds"}.isdisjoint(clock.columns())
 
 
 def test_a_worker_that_was_replaced_may_not_write_any_more(folder):
