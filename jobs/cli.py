@@ -99,7 +99,8 @@ def sample(
 )
 def run(
     source: Annotated[
-        str, typer.Argument(help="A folder, glob, video file or manifest (CSV, JSON, JSONL, Parquet).")
+        str,
+        typer.Argument(help="A folder, glob, video, manifest (CSV, JSON, JSONL, Parquet) or s3:// prefix."),
     ],
     workdir: Workdir = Path("work"),
     profile: ProfileOption = None,
@@ -133,7 +134,8 @@ def run(
 )
 def ingest(
     source: Annotated[
-        str, typer.Argument(help="A folder, glob, video file or manifest (CSV, JSON, JSONL, Parquet).")
+        str,
+        typer.Argument(help="A folder, glob, video, manifest (CSV, JSON, JSONL, Parquet) or s3:// prefix."),
     ],
     workdir: Workdir = Path("work"),
     profile: ProfileOption = None,

@@ -11,7 +11,7 @@ def ingest_step(job: Job, place: Place) -> None:
     """Normalise what a place holds; every input ends as a row of `sources`."""
     from pipeline.ingest import ingest
 
-    found = place.survey()
+    found = place.survey(job.workspace.profile.ingest.s3_endpoint)
     sources = found.sources
     say(f"  {len(sources)} inputs at {place.location}, read as {found.layout}")
     if found.unlisted:
@@ -67,7 +67,9 @@ def encode_step(job: Job) -> None:
 
 def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
     """`video2lora ingest`."""
-    place.survey()  # a bad source is said before a catalogue is made for it
+    place.survey(
+        workspace.profile.ingest.s3_endpoint
+    )  # a bad source is said before a catalogue is made for it
     with Job("ingest", workspace, address) as job:
         ingest_step(job, place)
 

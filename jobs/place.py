@@ -42,12 +42,18 @@ class Place:
         given = {name: value for name, value in defaults.items() if value}
         return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given)
 
-    def survey(self) -> "Survey":
-        """What lies there.
+    def survey(self, endpoint: str | None = None) -> "Survey":
+        """What lies there; `endpoint` is the store of S3 addresses, where it is not AWS's.
 
         Raises:
             BadSource, BadManifest: nothing that can be used.
         """
         from pipeline.sources.survey import survey
 
-        return survey(self.location, layout=self.layout, columns=self.columns or None, defaults=self.defaults)
+        return survey(
+            self.location,
+            layout=self.layout,
+            columns=self.columns or None,
+            defaults=self.defaults,
+            endpoint=endpoint,
+        )

@@ -23,7 +23,7 @@ EXAMPLES = 3
 
 def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
     """Do every step; write report.html and report.json into the workspace's folder."""
-    place.survey()  # a bad source is said before anything is made for it
+    place.survey(workspace.profile.ingest.s3_endpoint)  # a bad source is said before anything is made for it
     with Job("run", workspace, address) as job:
         ingest_step(job, place)
         dedup_step(job)

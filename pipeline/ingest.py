@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from catalog.store import Catalog
-from pipeline.intake.fingerprint import hash_all, stat
+from pipeline.intake.fingerprint import hash_all, stat_all
 from pipeline.intake.inputs import Input, group_by_content, settle
 from pipeline.intake.normaliser import normalise_all
 from pipeline.intake.run import IngestReport, IngestRun
@@ -44,16 +44,20 @@ def ingest(
     sources = list({source.uri: source for source in sources}.values())
     began = time.monotonic()
     run = IngestRun(catalog, settings, run_id, progress, len(sources))
-    inputs = run.skip_known([Input(source, stat(source.uri)) for source in sources])
+    stats = stat_all([source.uri for source in sources], settings.s3_endpoint)
+    inputs = run.skip_known([Input(source, stat) for source, stat in zip(sources, stats, strict=True)])
+    inputs = run.skip_too_large(inputs)
     with run.step("hash", inputs):
-        groups = run.skip_copies(group_by_content(inputs, hash_all([item.source for item in inputs])))
+        hashes = hash_all([item.source for item in inputs], settings.s3_endpoint)
+        groups = run.skip_copies(group_by_content(inputs, hashes))
     with run.step("normalise", groups):
         made = normalise_all(
-            [(group[0].source, group[0].stat.size, group[0].stat.mtime) for group in groups],
+            [(group[0].source, group[0].stat) for group in groups],
             catalog.spec,
             settings.normalise,
             settings.batch_files,
             TASK_MEMORY,
+            settings.s3_endpoint,
         )
         by_uri = {group[0].source.uri: group for group in groups}
         for table in made:

@@ -1,6 +1,10 @@
 """Fixtures that every room shares: a local Ray, a catalogue, the corpus where it exists."""
 
 import os
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,10 @@ os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What a local stand-in for S3 takes for credentials; set before Ray starts, whose workers inherit them.
+os.environ.setdefault("AWS_ACCESS_KEY_ID", "tests")
+os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "tests")
+os.environ.setdefault("AWS_REGION", "us-east-1")
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +45,28 @@ def corpus() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("VIDEO2LORA_CORPUS names no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory):
+    """The address of a local server that speaks S3 and forgets everything at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Path(sys.executable).with_name("moto_server")
+    with (tmp_path_factory.mktemp("s3") / "log.txt").open("wb") as log:
+        running = subprocess.Popen(
+            [str(server), "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            for _ in range(600):
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                except OSError:
+                    assert running.poll() is None, "moto_server does not start"
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            running.kill()
+            running.wait()

@@ -2,15 +2,17 @@
 
 import atexit
 import json
-import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 
 import pyarrow as pa
 import ray.data
 
 from catalog.clip_spec import ClipSpec
+from pipeline.intake.fingerprint import Stat
+from pipeline.intake.reading import InputChanged, reading
+from pipeline.sources.objects import ObjectError
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.sandbox import Answer, Sandbox
@@ -18,7 +20,13 @@ from pipeline.workers.actors import MAX_BLOCKS
 
 BYTES = pa.list_(pa.large_binary())
 _INPUT = pa.schema(
-    [("uri", pa.string()), ("size", pa.int64()), ("mtime", pa.float64()), ("window", pa.string())]
+    {
+        "uri": pa.string(),
+        "size": pa.int64(),
+        "mtime": pa.float64(),
+        "etag": pa.string(),
+        "window": pa.string(),
+    }.items()
 )
 # What crosses the object store per input: its address, numbers as JSON, compressed videos and posters.
 SCHEMA = pa.schema([("uri", pa.string()), ("answer", pa.string()), ("videos", BYTES), ("posters", BYTES)])
@@ -32,23 +40,24 @@ def _sandbox(spec: str, settings: str) -> Sandbox:
     return sandbox
 
 
-def _normalise_batch(batch: pa.Table, spec: str, settings: str) -> pa.Table:
-    """[uri, size, mtime, window] to `SCHEMA`, one row for each."""
+def _normalise_batch(batch: pa.Table, spec: str, settings: str, endpoint: str | None) -> pa.Table:
+    """[uri, size, mtime, etag, window] to `SCHEMA`, one row for each."""
     sandbox = _sandbox(spec, settings)
-    made = [_normalise_one(sandbox, **row) for row in batch.to_pylist()]
+    made = [_normalise_one(sandbox, endpoint, **row) for row in batch.to_pylist()]
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
-def _normalise_one(sandbox: Sandbox, uri: str, size: int, mtime: float, window: str | None) -> dict:
+def _normalise_one(sandbox: Sandbox, endpoint: str | None, uri: str, window: str | None, **known) -> dict:
     try:
-        with Path(uri).open("rb") as file:
+        with reading(uri, Stat(**known), endpoint) as file:
             answer = sandbox.normalise(file, window)
-            now = os.fstat(file.fileno())
+    except InputChanged:
+        answer = Answer("quarantined", "changed", "The file changed while it was read; run again.")
+    except ObjectError as error:
+        outcome, code = ("rejected", "unreadable") if error.lasting else ("quarantined", "unreachable")
+        answer = Answer(outcome, code, str(error))
     except OSError as error:
         answer = Answer("rejected", "unreadable", f"The file cannot be read: {error.strerror}.")
-    else:
-        if (now.st_size, now.st_mtime) != (size, mtime):
-            answer = Answer("quarantined", "changed", "The file changed while it was read; run again.")
     numbers = {name: getattr(answer, name) for name in ("outcome", "code", "reason", "facts")}
     numbers |= {name: getattr(answer, name) for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
     clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in answer.clips]
@@ -61,29 +70,28 @@ def _normalise_one(sandbox: Sandbox, uri: str, size: int, mtime: float, window: 
 
 
 def normalise_all(
-    sources: Sequence[tuple[Source, int, float]],
+    sources: Sequence[tuple[Source, Stat]],
     spec: ClipSpec,
     settings: NormaliseSettings,
     batch_files: int,
     memory: int,
+    endpoint: str | None = None,
 ) -> Iterator[pa.Table]:
     """Tables of `SCHEMA` as Ray tasks finish, a few inputs each, in no promised order.
 
     Args:
-        sources: input, size and modification time that its content was hashed under.
+        sources: input, and what it was when its content was hashed.
         memory: bytes that a task occupies, its sandbox included.
+        endpoint: the store of inputs in S3.
     """
     if not sources:
         return
     size = max(batch_files, -(-len(sources) // MAX_BLOCKS))
-    lines = [
-        {"uri": source.uri, "size": bytes_, "mtime": mtime, "window": source.window}
-        for source, bytes_, mtime in sources
-    ]
+    lines = [{"uri": source.uri, "window": source.window, **asdict(known)} for source, known in sources]
     parts = [pa.Table.from_pylist(lines[at : at + size], schema=_INPUT) for at in range(0, len(lines), size)]
     made = ray.data.from_arrow(parts).map_batches(
         _normalise_batch,
-        fn_kwargs={"spec": spec.to_json(), "settings": settings.model_dump_json()},
+        fn_kwargs={"spec": spec.to_json(), "settings": settings.model_dump_json(), "endpoint": endpoint},
         batch_format="pyarrow",
         batch_size=batch_files,
         num_cpus=1,

@@ -13,6 +13,7 @@ from lancedb.expr import col
 
 from catalog.store import Catalog
 from pipeline.intake import records
+from pipeline.intake.fingerprint import Stat
 from pipeline.intake.inputs import Input
 from pipeline.intake.records import Fate
 from pipeline.intake.refresh import SAID, differences, refresh
@@ -22,6 +23,8 @@ from pipeline.video.plan import plan_keys
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
 COMMIT_SECONDS = 30.0
+# Reasons that lie with the moment and not with the input.
+_ONCE_MORE = ("changed", "unreachable")
 OUTCOMES = ("accepted", "duplicate", "rejected", "quarantined")
 
 
@@ -100,16 +103,26 @@ class IngestRun:
         """
         if self.settings.force:
             return inputs
-        columns = ["source_uri", "size", "mtime", "outcome", "reason_code", "clip_ids", "window", *SAID]
+        columns = [
+            "source_uri",
+            "size",
+            "mtime",
+            "etag",
+            "outcome",
+            "reason_code",
+            "clip_ids",
+            "window",
+            *SAID,
+        ]
         uris = [item.source.uri for item in inputs]
         known = {row["source_uri"]: row for row in self.catalog.get("sources", uris, columns).to_pylist()}
         left, told = [], []
         for item in inputs:
             row = known.get(item.source.uri)
-            same = row is not None and (row["size"], row["mtime"]) == (item.stat.size, item.stat.mtime)
+            same = row is not None and Stat(row["size"], row["mtime"], row["etag"]) == item.stat
             same = same and item.source.window in (None, row["window"])
             retry = same and row["outcome"] == "quarantined" and self.settings.retry_quarantined
-            if same and not retry and row["reason_code"] != "changed":
+            if same and not retry and row["reason_code"] not in _ONCE_MORE:
                 self.facts["unchanged"] += 1
                 self.count(row["outcome"], row["reason_code"])
                 if said := differences(row, item.source):
@@ -119,6 +132,13 @@ class IngestRun:
         refresh(self.catalog, told)
         self.facts["refreshed"] += len(told)
         return left
+
+    def skip_too_large(self, inputs: list[Input]) -> list[Input]:
+        """The inputs of a size that is worth reading; writes the others' rows, unread."""
+        limits = self.settings.normalise.limits
+        large = [item for item in inputs if (item.stat.size or 0) > limits.max_bytes]
+        self._write_fates([(item, Fate("rejected", *limits.too_large(item.stat.size))) for item in large])
+        return [item for item in inputs if (item.stat.size or 0) <= limits.max_bytes]
 
     def skip_copies(self, groups: list[list[Input]]) -> list[list[Input]]:
         """The groups whose content the catalogue does not have; writes the others' rows.
@@ -136,11 +156,17 @@ class IngestRun:
                 rows += self._rows_of_group(group, *found[key])
             else:
                 left.append(group)
+        self._write(rows)
+        return left
+
+    def _write_fates(self, fates: list[tuple[Input, Fate]]) -> None:
+        self._write([self._source_row(item, fate) for item, fate in fates])
+
+    def _write(self, rows: list[dict]) -> None:
         for row in rows:
             self.count(row["outcome"], row["reason_code"])
         if rows:
             self.catalog.upsert("sources", rows)
-        return left
 
     def _clips_by_content(self, groups: list[list[Input]]) -> dict[tuple, tuple[str, Fate]]:
         """Of every (hash, window) that has clips of this spec and time policy: address and fate."""

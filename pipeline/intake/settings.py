@@ -16,6 +16,7 @@ class IngestSettings(BaseModel):
         force: do every input again, changed or not.
         batch_files: inputs per Ray task.
         commit_rows: inputs whose results are written together.
+        s3_endpoint: where `s3://` sources are, other than at AWS; None takes AWS_ENDPOINT_URL, if it is set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,3 +27,4 @@ class IngestSettings(BaseModel):
     force: bool = False
     batch_files: int = Field(4, ge=1)
     commit_rows: int = Field(64, ge=1)
+    s3_endpoint: str | None = None

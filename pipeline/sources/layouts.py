@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.errors import BadManifest
 from pipeline.sources import manifests
@@ -33,7 +33,7 @@ def _vap_data(path: Path, columns: Columns, root: Path | None) -> list[Source]:
 
 def _labelled_by_folder(path: Path, columns: Columns, root: Path | None) -> list[Source]:
     sources = _generic(path, columns, root)
-    return [replace(s, label=s.label or Path(s.uri).parent.name) for s in sources]
+    return [replace(s, label=s.label or PurePosixPath(s.uri).parent.name) for s in sources]
 
 
 def _open_vfx(path: Path, columns: Columns, root: Path | None) -> list[Source]:
@@ -46,7 +46,7 @@ def _open_vfx(path: Path, columns: Columns, root: Path | None) -> list[Source]:
     for file in lists:
         rows = [row for row in manifests.read_rows(file) if not _absent_mask(row, root or file.parent)]
         for source in manifests.to_sources(file, rows, columns, root, again=True, unit="frames"):
-            stem = re.sub(r"[-_]\d+$", "", Path(source.uri).stem)
+            stem = re.sub(r"[-_]\d+$", "", PurePosixPath(source.uri).stem)
             sources.setdefault(source.uri, replace(source, label=source.label or stem))
     return list(sources.values())
 
@@ -100,7 +100,7 @@ _VIDEOX_KEYS = ({"file_path", "text", "type"}, {"video_path", "video_caption", "
 
 
 def read_manifest(
-    path: Path, layout: str | None, columns: Columns, root: str | Path | None
+    path: Path, layout: str | None, columns: Columns, root: Path | None
 ) -> tuple[str, list[Source]]:
     """Read one manifest file, as the layout named, or as the one that its name and keys speak for."""
     if layout is None:
@@ -109,7 +109,7 @@ def read_manifest(
         if layout in (None, "vfxmaster", "videox-fun") and columns is None:
             layout = _by_keys(path) or layout
     layout = layout or "manifest"
-    return layout, LAYOUTS[layout][1](path, columns, None if root is None else Path(root))
+    return layout, LAYOUTS[layout][1](path, columns, root)
 
 
 def _by_keys(path: Path) -> str | None:
@@ -119,7 +119,7 @@ def _by_keys(path: Path) -> str | None:
 
 
 def read_folder(
-    folder: Path, layout: str | None, columns: Columns, root: str | Path | None
+    folder: Path, layout: str | None, columns: Columns, root: Path | None
 ) -> tuple[str, list[Source]] | None:
     """Read a folder by the manifest in it; None where there is none and no layout was named.
 

@@ -157,7 +157,7 @@ def _entry(path: Path, line: int, entry: object) -> dict:
 
 def _parquet(path: Path) -> Iterator[Row]:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except (pa.ArrowException, OSError) as error:
         raise BadManifest(f"The manifest {str(path)!r} is not Parquet: {error}.") from error
     for number, values in enumerate(table.to_pylist(), start=1):

@@ -23,3 +23,7 @@ class DecodeLimits(BaseModel):
     max_pixels: int = Field(8192 * 4320, ge=1)
     max_seconds: float = Field(1800.0, gt=0)
     max_frames: int = Field(120_000, ge=1)
+
+    def too_large(self, size: int) -> tuple[str, str]:
+        """Code and reason of a file of more bytes than these."""
+        return "too_large", f"The file has {size / 1e9:.1f} GB; at most {self.max_bytes / 1e9:.1f} GB."

@@ -40,9 +40,7 @@ def probe(file: BinaryIO, limits: DecodeLimits) -> VideoFacts:
     """
     size = file.seek(0, 2)
     if size > limits.max_bytes:
-        raise Rejection(
-            "too_large", f"The file has {size / 1e9:.1f} GB; at most {limits.max_bytes / 1e9:.1f} GB."
-        )
+        raise Rejection(*limits.too_large(size))
     name = identify(file)
     try:
         with open_container(file, name) as container:

@@ -1,0 +1,41 @@
+"""An input's bytes as an open local file, wherever it lies: what decoders are handed."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.intake.fingerprint import Stat, stat
+from pipeline.sources import objects
+
+
+@contextmanager
+def reading(uri: str, expected: Stat, endpoint: str | None = None) -> Iterator[BinaryIO]:
+    """Open an input; an object of S3 is copied to a temporary file that has no name and ends with its use.
+
+    Raises:
+        InputChanged: it is not, or not any more, what `expected` says; OSError: it cannot be read.
+    """
+    if not objects.is_object(uri):
+        with Path(uri).open("rb") as file:
+            yield file
+            now = os.fstat(file.fileno())
+        if (now.st_size, now.st_mtime) != (expected.size, expected.mtime):
+            raise InputChanged(uri)
+        return
+    with tempfile.TemporaryFile(prefix="video2lora-") as copy:
+        before = Stat(*_apart(objects.download(uri, copy, endpoint)))
+        if before != expected or stat(uri, endpoint) != expected:
+            raise InputChanged(uri)
+        yield copy
+
+
+def _apart(told: tuple[int, str | None]) -> tuple[int, None, str | None]:
+    size, etag = told
+    return size, None, etag
+
+
+class InputChanged(RuntimeError):
+    """An input is another one than when it was hashed."""
