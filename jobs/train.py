@@ -18,6 +18,7 @@ from jobs.profile import Profile
 from jobs.workspace import Workspace, code_revision, write_json
 from pipeline.heldout import HeldOutStream
 from pipeline.pairs import PairPlan
+from pipeline.sources.given import wanted_pairs
 from pipeline.stream import PairStream, trainable_clips
 from pipeline.video.transcode import write_video
 from training.backbone import PARTS, Backbone
@@ -43,15 +44,18 @@ def train_step(job: Job) -> Release:
         require_trackers(profile.train.trackers)
         backbone = Backbone.locate(profile.backbone, PARTS)
         clips = trainable_clips(job.catalog, backbone.encoder_id)
-        plan = PairPlan.build(clips, profile.pairs)
+        given = wanted_pairs(job.catalog, profile.pairs)
+        plan = PairPlan.build(clips, profile.pairs, given)
         planned = plan_training(profile, backbone)
-        run = _open_run(workspace, profile, job.catalog, clips, backbone)
+        run = _open_run(workspace, profile, job.catalog, _digest([_rows(clips), given]), backbone)
         stream = PairStream.open(job.catalog.at(run.snapshot), backbone.encoder_id, profile.pairs)
         task = _task(run, profile, planned, stream, job.catalog.spec.fps)
     say(
         f"  {plan.counts['targets']} clips of {plan.counts['categories']} categories can be paired; "
         f"run {run.run_id}, {profile.train.steps} steps"
     )
+    if given:
+        say(f"  {plan.counts['given']} of the {len(given)} pairs that the data set gives are used")
     for category in plan.lonely_categories:
         say(f"    left out: {category} has one usable clip, and a pair needs two")
     for line in planned.table():
@@ -159,14 +163,12 @@ class Run:
     identity: dict
 
 
-def _open_run(
-    workspace: Workspace, profile: Profile, catalog: Catalog, clips: pa.Table, backbone: Backbone
-) -> Run:
+def _open_run(workspace: Workspace, profile: Profile, catalog: Catalog, data: str, backbone: Backbone) -> Run:
     identity = {
         "method": profile.method.model_dump(mode="json"),
         "transformer": backbone.transformer_id,
         "encoder": backbone.encoder_id,
-        "data": _digest(sorted(tuple(row.values()) for row in clips.to_pylist())),
+        "data": data,
         "pairs": profile.pairs.model_dump(mode="json"),
     }
     decisive = profile.train.model_dump(mode="json", exclude=INCIDENTAL)
@@ -177,6 +179,10 @@ def _open_run(
         # Written before the first step: a run that goes on reads the rows it began with.
         write_json(stored, json.loads(catalog.snapshot().to_json()))
     return Run(run_id, path, Snapshot.from_json(stored.read_text("utf-8")), identity)
+
+
+def _rows(clips: pa.Table) -> list[tuple]:
+    return sorted(tuple(row.values()) for row in clips.to_pylist())
 
 
 def _digest(value: object) -> str:
@@ -195,7 +201,6 @@ def _summary(result: TrainResult, release: Release, profile: Profile) -> dict:
         "resumed_from": result.resumed_from,
         "workers": profile.train.max_workers,
         "seconds": round(result.seconds, 1),
-        # The median: a step that is followed by an evaluation carries that one's time.
         "step_seconds": median(row["step_seconds"] for row in later),
         "data_wait": fmean(row["data_wait"] for row in later),
         "loss_begin": fmean(row["loss"] for row in rows[:tenth]),

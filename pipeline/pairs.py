@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +23,13 @@ class NoPairs(PipelineError):
     """No two clips may be paired under the settings."""
 
 
-class GivenPair(BaseModel):
-    """A pair that a data set names itself (VAP-Data), scored 0-100 by how well the two effects agree."""
+class NoGivenPairs(NoPairs):
+    """Given pairs are asked for, and no data set gave one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+@dataclass(frozen=True)
+class GivenPair:
+    """A pair that a data set names itself (VAP-Data), scored 0-100 by how well the two effects agree."""
 
     target: str
     reference: str
@@ -38,10 +42,13 @@ class PairSettings(BaseModel):
     Attributes:
         temperature: a category of n clips is drawn in proportion to n ** temperature (1 by size, 0 uniform).
         licences: only clips of these licences; None takes all, an unstated licence is named "unknown".
-        min_alignment: given pairs need at least this score; a pair without a score passes.
+        use_given: what becomes of pairs that a data set names itself. `off`: nothing, every pair is random.
+            `only`: they are the only ones. `join`: a clip that is paired by its data set is drawn with those
+            references alone, any other clip with a random one of its category.
+        min_alignment: given pairs need at least this score; a pair without a score passes. A clip whose
+            given pairs all score less is no target, not of a random reference either.
         held_out_categories: category ids that never enter a plan (kept for zero-shot evaluation).
         splits: the clips' splits that may be used.
-        given: when not None, only these pairs are drawn.
         caption_dropout: probability that a sample trains with the empty caption.
     """
 
@@ -49,10 +56,10 @@ class PairSettings(BaseModel):
 
     temperature: float = Field(1.0, ge=0.0, le=4.0)
     licences: tuple[str, ...] | None = None
+    use_given: Literal["off", "only", "join"] = "off"
     min_alignment: float | None = None
     held_out_categories: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train",)
-    given: tuple[GivenPair, ...] | None = None
     seed: int = Field(0, ge=0)
     caption_dropout: float = Field(0.1, ge=0.0, le=1.0)
 
@@ -83,7 +90,8 @@ class PairPlan:
         targets: indices into clip_ids of the clips that can be a target, [t].
         groups: category number of each target, [t].
         references: indices into clip_ids; those possible for target t are references[first[t]:last[t]].
-        counts: `clips`, `targets`, `categories`, and how many clips or given pairs each reason left out.
+        counts: `clips`, `targets`, `categories`, `given` (usable given pairs), and how many clips or given
+            pairs each reason left out.
         lonely_categories: categories of a single usable clip, which cannot pair.
     """
 
@@ -98,10 +106,16 @@ class PairPlan:
     lonely_categories: tuple[str, ...] = field(compare=False, default=())
 
     @classmethod
-    def build(cls, clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) -> "PairPlan":
+    def build(
+        cls, clips: pa.Table | Mapping[str, Sequence], settings: PairSettings, given: Sequence[GivenPair] = ()
+    ) -> "PairPlan":
         """Plan pairs over a table of clips (clip_id, category_id, licence, split), its rows in any order.
 
+        Args:
+            given: pairs that data sets name; not looked at where `settings.use_given` is off.
+
         Raises:
+            NoGivenPairs: given pairs are asked for and there are none.
             NoPairs: nothing is left to pair; the message counts what was left out and why.
         """
         columns = {name: _strings(clips[name]) for name in COLUMNS}
@@ -110,20 +124,18 @@ class PairPlan:
         clip_ids = columns["clip_id"][keep][order]
         names, category = np.unique(columns["category_id"][keep][order], return_inverse=True)
         sizes = np.bincount(category, minlength=len(names))
-        lonely = tuple(str(name) for name in names[sizes == 1])
-        if settings.given is None:
-            targets, references, first, last = _same_category(category, sizes)
+        candidates = _same_category(category, sizes)
+        if settings.use_given != "only":
             counts["lonely"] = int((sizes == 1).sum())
-        else:
-            targets, references, first, last = _given(clip_ids, category, settings, counts)
+        if settings.use_given != "off":
+            pairs, refused = _given(clip_ids, category, settings, given, counts)
+            candidates = _joined(pairs, refused, candidates if settings.use_given == "join" else None)
+        targets, references, first, last = candidates
         if not len(targets):
-            left_out = ", ".join(f"{reason.replace('_', ' ')}: {n}" for reason, n in counts.items() if n)
-            raise NoPairs(
-                f"No two clips can be paired ({left_out or 'no clips'}). A category needs two usable clips. "
-                "Add clips, run `video2lora cluster`, or relax the pair settings."
-            )
+            raise NoPairs(_nothing_left(counts, settings))
         groups = np.unique(category[targets], return_inverse=True)[1]
         counts |= {"targets": len(targets), "categories": int(groups.max()) + 1}
+        lonely = tuple(str(name) for name in names[sizes == 1])
         return cls(clip_ids, targets, groups, references, first, last, settings, counts, lonely)
 
     @property
@@ -200,29 +212,67 @@ def _same_category(category: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray,
 
 
 def _given(
-    clip_ids: np.ndarray, category: np.ndarray, settings: PairSettings, counts: dict[str, int]
-) -> tuple[np.ndarray, ...]:
-    """Targets of the given pairs and their references: (targets, references, first, last)."""
+    clip_ids: np.ndarray,
+    category: np.ndarray,
+    settings: PairSettings,
+    given: Sequence[GivenPair],
+    counts: dict[str, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Usable given pairs as sorted indices (target, reference) [p, 2], and targets of low scores only [r]."""
+    if not given:
+        raise NoGivenPairs(
+            f"`pairs.use_given` is {settings.use_given!r}, and no data set gave pairs of this catalogue. "
+            "Ingest one that does (VAP-Data), or set `pairs.use_given=off`."
+        )
     index = {str(clip): i for i, clip in enumerate(clip_ids)}
     floor = -np.inf if settings.min_alignment is None else settings.min_alignment
-    pairs = set()
+    pairs, low = set(), set()
     for reason in ("given_missing", "given_low_score", "given_same_clip", "given_other_category"):
         counts[reason] = 0
-    for given in settings.given or ():
-        target, reference = index.get(given.target), index.get(given.reference)
+    for pair in given:
+        target, reference = index.get(pair.target), index.get(pair.reference)
         if target is None or reference is None:
             counts["given_missing"] += 1
-        elif given.score is not None and given.score < floor:
+        elif pair.score is not None and pair.score < floor:
             counts["given_low_score"] += 1
+            low.add(target)
         elif target == reference:
             counts["given_same_clip"] += 1
         elif category[target] != category[reference]:
             counts["given_other_category"] += 1
         else:
             pairs.add((target, reference))
-    flat = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-    targets, first, size = np.unique(flat[:, 0], return_index=True, return_counts=True)
-    return targets, flat[:, 1], first, first + size
+    counts["given"] = len(pairs)
+    refused = sorted(low - {target for target, _ in pairs})
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2), np.array(refused, dtype=np.int64)
+
+
+def _joined(
+    pairs: np.ndarray, refused: np.ndarray, others: tuple[np.ndarray, ...] | None
+) -> tuple[np.ndarray, ...]:
+    """Targets of the given pairs and their references, (targets, references, first, last), and those of
+    `others` for targets that are neither given a reference nor refused."""
+    targets, first, size = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    given = (targets, pairs[:, 1], first, first + size)
+    if others is None:
+        return given
+    free = ~np.isin(others[0], np.concatenate([targets, refused]))
+    kept = (others[0][free], others[1], others[2][free] + len(pairs), others[3][free] + len(pairs))
+    return tuple(np.concatenate(both) for both in zip(given, kept, strict=True))
+
+
+def _nothing_left(counts: dict[str, int], settings: PairSettings) -> str:
+    reasons = [f"{reason.replace('_', ' ')}: {n}" for reason, n in counts.items() if n]
+    told = f"No two clips can be paired ({', '.join(reasons) or 'no clips'})."
+    if settings.use_given == "only":
+        return (
+            f"{told} A given pair needs two usable clips of one category and a score not below "
+            "`pairs.min_alignment`; `pairs.use_given=join` pairs the other clips at random."
+        )
+    return (
+        f"{told} A category needs two usable clips. "
+        "Add clips, run `video2lora cluster`, or relax the pair settings."
+    )
 
 
 def _draw_targets(groups: np.ndarray, temperature: float, rng: np.random.Generator) -> np.ndarray:

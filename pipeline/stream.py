@@ -22,6 +22,7 @@ from pipeline.features.fetch import KEYS, FetchFeatures, FetchOrTell
 from pipeline.features.tensors import from_bytes
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import COLUMNS, Pair, PairPlan, PairSettings
+from pipeline.sources.given import wanted_pairs
 from pipeline.workers.quiet import quiet
 from training.batch import Sample, TrainingBatch, collate, pad_reference
 from training.errors import NoBatch
@@ -75,7 +76,7 @@ class PairStream:
 
         Raises:
             NothingEncoded: no clip has features of this encoder.
-            NoPairs: no two clips may be paired.
+            NoPairs: no two clips may be paired, or given pairs are asked for and there are none.
         """
         pinned = catalog if catalog.pinned is not None else catalog.at(catalog.snapshot())
         opened = cls(pinned, encoder_id, settings, **options)
@@ -89,7 +90,8 @@ class PairStream:
     @cached_property
     def plan(self) -> PairPlan:
         """The pairs of every sample number."""
-        return PairPlan.build(trainable_clips(self.catalog, self.encoder_id), self.settings)
+        clips = trainable_clips(self.catalog, self.encoder_id)
+        return PairPlan.build(clips, self.settings, wanted_pairs(self.catalog, self.settings))
 
     @cached_property
     def empty_caption(self) -> torch.Tensor:

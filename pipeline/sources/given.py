@@ -10,7 +10,7 @@ from lancedb.expr import col
 
 from catalog.store import Catalog
 from pipeline.errors import BadManifest
-from pipeline.pairs import GivenPair
+from pipeline.pairs import GivenPair, PairSettings
 from pipeline.sources import manifests
 from pipeline.sources.manifests import Row
 from pipeline.sources.source import Source
@@ -88,3 +88,8 @@ def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:
             if target and reference and target != reference:
                 found.setdefault((target, reference), score)
     return tuple(GivenPair(target=t, reference=r, score=score) for (t, r), score in sorted(found.items()))
+
+
+def wanted_pairs(catalog: Catalog, settings: PairSettings) -> tuple[GivenPair, ...]:
+    """The given pairs that a plan under these settings reads: none where they do not ask for them."""
+    return () if settings.use_given == "off" else given_pairs(catalog)

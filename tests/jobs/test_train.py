@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def fill(folder: Path, clips: dict[str, tuple[str, str]], encoder_id: str) -> No
             for clip, (category, split) in clips.items()
         ],
     )
+    add_features(catalog, clips, encoder_id)
+
+
+def add_features(catalog: Catalog, clips: Iterable[str], encoder_id: str) -> None:
+    """Random features of the tiny backbone's shapes for these clips, and the empty caption's."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> bytes:
