@@ -32,7 +32,7 @@ def test_the_exported_file_merged_into_plain_weights_equals_the_live_network(liv
         frozen = predict_velocity(plain, *arguments)
         plain.load_state_dict(merge_lora(plain.state_dict(), load_lora(tmp_path / "lora.safetensors")))
         merged = predict_velocity(plain, *arguments)
-    assert torch.allclose(merged, expected, atol=1e-5)
+    assert torch.allclose(merged, expected, atol=5e-5)
     assert (frozen - expected).abs().max() > 1e-2
     with safe_open(tmp_path / "lora.safetensors", "pt") as file:
         assert json.loads(file.metadata()["video2lora"]) == {"model_id": "m1"}
@@ -51,15 +51,20 @@ def test_the_file_has_the_names_shapes_and_layout_that_diffusers_reads(live, tin
         assert read[f"{name}.lora_B.weight"].shape == (module.out_features, 1)
 
 
-def test_the_exported_file_loads_with_peft_and_equals_the_live_network(live, tiny_folder, tmp_path):
-    pytest.importorskip("peft")
+def test_the_exported_file_loads_into_diffusers_pipeline_and_equals_the_live_network(
+    live, tiny_folder, tmp_path
+):
     method, theta, arguments, expected = live
-    save_lora(tmp_path / "pytorch_lora_weights.safetensors", adapter_to_lora(method, theta))
+    save_lora(tmp_path / "effect.safetensors", adapter_to_lora(method, theta))
     pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder)
-    pipeline.load_lora_weights(tmp_path)
+    pipeline.load_lora_weights(tmp_path / "effect.safetensors", adapter_name="effect")
     with torch.no_grad():
         found = predict_velocity(pipeline.transformer, *arguments)
-    assert torch.allclose(found, expected, atol=1e-5)
+        pipeline.disable_lora()
+        frozen = predict_velocity(pipeline.transformer, *arguments)
+    assert pipeline.get_active_adapters() == ["effect"]
+    assert torch.allclose(found, expected, atol=5e-5)
+    assert (frozen - expected).abs().max() > 1e-2
 
 
 def test_several_adapters_in_one_file_are_refused(live):
