@@ -1,4 +1,4 @@
-"""Reading by PyAV: slower than decord, and right about everything that FFmpeg is right about."""
+"""Reading by PyAV: right about everything that FFmpeg is right about, and without a way through RGB."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -6,6 +6,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 
+from catalog.clip_spec import ClipSpec
 from pipeline.video.container import open_container
 from pipeline.video.convert import Converter
 from pipeline.video.facts import VideoFacts
@@ -54,18 +55,18 @@ def decoded(
 
 
 def read_frames(
-    file: BinaryIO, facts: VideoFacts, wanted: np.ndarray, plan: FitPlan
+    file: BinaryIO, facts: VideoFacts, wanted: np.ndarray, plan: FitPlan, spec: ClipSpec
 ) -> dict[int, np.ndarray]:
-    """Frames by number, upright, scaled to the plan: {index: uint8 [plan.height, plan.width, 3]}.
+    """Frames by number, upright, in the clip's window, as `planes`: {index: uint8 [height * 3 / 2, width]}.
 
     Raises:
         Rejection: chosen frames are missing and no neighbour within a tenth of the clip stands in.
     """
-    convert = Converter(facts, plan)
+    convert = Converter(facts, plan, spec)
     found = _by_time(file, facts, wanted, convert) if facts.timestamps_stated else {}
     if len(found) < len(wanted):
         # The decoder's times are not the packets' (old AVI), or there are none: go by number, once more.
-        counted = _by_number(file, facts, wanted, Converter(facts, plan))
+        counted = _by_number(file, facts, wanted, Converter(facts, plan, spec))
         found = max(found, counted, key=len)
     return _stand_in(found, wanted)
 

@@ -1,30 +1,32 @@
-"""Decoded frames to upright RGB pictures of the size that a plan asks for, by FFmpeg's own filters."""
+"""Decoded frames to upright pictures in a clip's window, by FFmpeg's own filters."""
 
 from collections.abc import Iterator
 
 import av
 import numpy as np
 
+from catalog.clip_spec import ClipSpec
+from pipeline.video import planes
 from pipeline.video.facts import VideoFacts
-from pipeline.video.plan import FitPlan
+from pipeline.video.plan import FitPlan, place, window_filters
 
 # Transparent pixels show this: what a player's empty screen shows.
 _BEHIND = 0
 
 
 class Converter:
-    """Turns decoded frames into upright RGB pictures of the plan's size; deinterlaces where needed.
+    """Turns decoded frames into upright `planes` of the clip's geometry; deinterlaces where needed.
 
     Scaling and colour go through the `scale` filter, and not through PyAV's `reformat`: only the filter knows
     where a format's chroma samples lie, and on saturated edges that is 20 dB.
     """
 
-    def __init__(self, facts: VideoFacts, plan: FitPlan):
+    def __init__(self, facts: VideoFacts, plan: FitPlan, spec: ClipSpec):
         self.interlaced = facts.interlaced
         self.turns = upright(facts.matrix)
-        self.size = f"{plan.width}:{plan.height}"
-        self._scaler: av.filter.Graph | None = None
-        self._scales: tuple | None = None
+        self.plan, self.spec = plan, spec
+        self.window = window_filters(plan, spec)
+        self._graphs: dict[str, tuple[av.filter.Graph, tuple]] = {}
 
     def prepared(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """The frames, with interlaced ones made whole by bwdif at the same times."""
@@ -42,19 +44,36 @@ class Converter:
             yield from _drain(graph)
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """One frame as uint8 [plan.height, plan.width, 3]; what is transparent is black."""
-        alpha = has_alpha(frame)
+        """One frame as planes uint8 [spec.height * 3 / 2, spec.width]; what is transparent is black."""
+        if has_alpha(frame):
+            size = f"{self.plan.width}:{self.plan.height}"
+            seen = self._filtered("alpha", frame, [*self.turns, ("scale", size), ("format", "pix_fmts=rgba")])
+            if seen[..., 3].min() < 255:
+                return self._on_black(seen)
+        return self._filtered("plain", frame, [*self.turns, *_to_planes(self.plan), *self.window])
+
+    def _filtered(self, name: str, frame: av.VideoFrame, filters: list[tuple[str, str | None]]) -> np.ndarray:
+        """A frame through the graph of that name, which is made anew when frames change their form."""
         kind = (frame.width, frame.height, frame.format.name)
-        if self._scales != kind:
-            colours = ("format", "pix_fmts=rgba" if alpha else "pix_fmts=rgb24")
-            self._scaler, self._scales = _graph(frame, [*self.turns, ("scale", self.size), colours]), kind
-        self._scaler.push(frame)
-        picture = self._scaler.pull().to_ndarray()
-        if alpha:
-            opacity = picture[..., 3:].astype(np.uint16)
-            blended = picture[..., :3] * opacity + _BEHIND * (255 - opacity)
-            picture = ((blended + 127) // 255).astype(np.uint8)
-        return picture
+        graph, known = self._graphs.get(name, (None, None))
+        if kind != known:
+            graph = _graph(frame, filters)
+            self._graphs[name] = graph, kind
+        graph.push(frame)
+        return graph.pull().to_ndarray()
+
+    def _on_black(self, picture: np.ndarray) -> np.ndarray:
+        opacity = picture[..., 3:].astype(np.uint16)
+        blended = picture[..., :3] * opacity + _BEHIND * (255 - opacity)
+        shown = place(((blended + 127) // 255).astype(np.uint8), self.plan, self.spec)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
+        return self._filtered("blended", frame, _to_planes(self.spec))
+
+
+def _to_planes(size: FitPlan | ClipSpec) -> list[tuple[str, str]]:
+    """The filters that bring any picture to `planes` of a size."""
+    scale = ("scale", f"{size.width}:{size.height}:out_color_matrix=bt601:out_range=tv")
+    return [scale, ("format", f"pix_fmts={planes.FORMAT}")]
 
 
 def has_alpha(frame: av.VideoFrame) -> bool:

@@ -1,4 +1,4 @@
-"""Reading by decord: the fast reader, for files it is known to get right."""
+"""Reading by decord, for files it is known to get right; it gives RGB and nothing else."""
 
 import importlib
 import io

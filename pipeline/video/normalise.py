@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.clip_spec import ClipSpec
-from pipeline.video.decode import decode_clip
+from pipeline.video.decode import Reader, decode_clip
 from pipeline.video.facts import VideoFacts
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.plan import (
@@ -20,10 +20,11 @@ from pipeline.video.plan import (
     plan_frames,
     plan_window,
 )
+from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
 from pipeline.video.quality import score, steady_bars, thumbnails
 from pipeline.video.rejection import Rejection
-from pipeline.video.transcode import CRF, encode_poster, encode_video
+from pipeline.video.transcode import CRF, encode_planes, encode_poster
 
 # Where letterbox bars are looked for.
 _WHOLE_PICTURE = ClipSpec(num_frames=1, height=288, width=432)
@@ -40,6 +41,7 @@ class NormaliseSettings(BaseModel):
         min_frames: the fewest distinct frames worth a clip.
         max_windows: the most clips one video makes under `realtime`.
         crf: constant rate factor of the stored clip.
+        reader: what reads ordinary files; see `decode`.
         limits: what one file may cost.
     """
 
@@ -51,6 +53,7 @@ class NormaliseSettings(BaseModel):
     min_frames: int = Field(8, ge=2)
     max_windows: int = Field(64, ge=1)
     crf: int = Field(CRF, ge=0, le=51)
+    reader: Reader = "pyav"
     limits: DecodeLimits = DecodeLimits()
 
 
@@ -86,15 +89,16 @@ def normalise(
     clips = []
     for plan in _plans(facts.timestamps, spec, settings, window):
         bars = _bars(file, facts, plan) if settings.letterbox == "crop" else None
-        frames = decode_clip(file, facts, plan.indices, spec, settings.fit, bars)
+        frames = decode_clip(file, facts, plan.indices, spec, settings.fit, bars, settings.reader)
+        distinct = np.unique(plan.indices, return_index=True)[1]
         clips.append(
             NormalisedClip(
                 key=plan.key,
                 start=plan.start,
                 end=plan.end,
-                scores=score(frames[np.unique(plan.indices, return_index=True)[1]]).columns(),
-                video=encode_video(frames, spec.fps, settings.crf),
-                poster=encode_poster(frames[len(frames) // 2]),
+                scores=score(luma(frames)[distinct]).columns(),
+                video=encode_planes(frames, spec.fps, settings.crf),
+                poster=encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))),
             )
         )
     return Normalised(facts.describe(), clips)
@@ -104,8 +108,7 @@ def _bars(file: BinaryIO, facts: VideoFacts, plan: FramePlan) -> Bars:
     """The letterbox bars of a clip, looked for in some of its frames at the whole picture."""
     looked_at = plan.indices[np.linspace(0, len(plan.indices) - 1, _LOOKED_AT).round().astype(int)]
     small = decode_clip(file, facts, looked_at, _WHOLE_PICTURE, "stretch")
-    luma = thumbnails(small, _WHOLE_PICTURE.width, _WHOLE_PICTURE.height)
-    return steady_bars(luma.astype(np.float32) / 255)
+    return steady_bars(thumbnails(luma(small), _WHOLE_PICTURE.width, _WHOLE_PICTURE.height))
 
 
 def _plans(timestamps: np.ndarray, spec: ClipSpec, settings: NormaliseSettings, window: str | None):

@@ -153,7 +153,8 @@ class FitPlan:
     """How an upright picture fills the clip's geometry.
 
     It is scaled to `width` × `height`; `left`, `top` is the offset of the clip's window in the scaled picture
-    (crop) or of the scaled picture in the clip's window (pad).
+    (crop) or of the scaled picture in the clip's window (pad). Offsets are even, and so is a padded picture's
+    size, because colour has half the resolution.
     """
 
     width: int
@@ -196,10 +197,20 @@ def plan_fit(
         # Rounding must never leave the window uncovered.
         scaled_w = max(spec.width, round(shown * scale))
         scaled_h = max(spec.height, round(height * scale))
-        return FitPlan(scaled_w, scaled_h, (scaled_w - spec.width) // 2, (scaled_h - spec.height) // 2, fit)
-    scaled_w = min(spec.width, max(1, round(shown * scale)))
-    scaled_h = min(spec.height, max(1, round(height * scale)))
-    return FitPlan(scaled_w, scaled_h, (spec.width - scaled_w) // 2, (spec.height - scaled_h) // 2, fit)
+        left, top = (scaled_w - spec.width) // 2, (scaled_h - spec.height) // 2
+        return FitPlan(scaled_w, scaled_h, _even(left), _even(top), fit)
+    scaled_w = min(spec.width, max(2, _nearest_even(shown * scale)))
+    scaled_h = min(spec.height, max(2, _nearest_even(height * scale)))
+    left, top = (spec.width - scaled_w) // 2, (spec.height - scaled_h) // 2
+    return FitPlan(scaled_w, scaled_h, _even(left), _even(top), fit)
+
+
+def _even(offset: int) -> int:
+    return offset - offset % 2
+
+
+def _nearest_even(size: float) -> int:
+    return 2 * round(size / 2)
 
 
 def _fit_inside(shown: float, height: float, spec: ClipSpec, fit: Fit, bars: Bars) -> FitPlan:
@@ -208,15 +219,27 @@ def _fit_inside(shown: float, height: float, spec: ClipSpec, fit: Fit, bars: Bar
     down = spec.height / (height * (1 - bars.top - bars.bottom))
     if fit != "stretch":
         across = down = max(across, down) if fit == "crop" else min(across, down)
-    scaled_w, scaled_h = round(shown * across), round(height * down)
+    scaled_w, scaled_h = _nearest_even(shown * across), _nearest_even(height * down)
     # The middle of the picture within the bars comes to the middle of the window.
     left = round(scaled_w * (1 + bars.left - bars.right) / 2 - spec.width / 2)
     top = round(scaled_h * (1 + bars.top - bars.bottom) / 2 - spec.height / 2)
     if fit == "pad":
-        return FitPlan(scaled_w, scaled_h, -left, -top, fit)
+        return FitPlan(scaled_w, scaled_h, _even(-left), _even(-top), fit)
     scaled_w, scaled_h = max(scaled_w, spec.width), max(scaled_h, spec.height)
     left, top = min(max(left, 0), scaled_w - spec.width), min(max(top, 0), scaled_h - spec.height)
-    return FitPlan(scaled_w, scaled_h, left, top, fit)
+    return FitPlan(scaled_w, scaled_h, _even(left), _even(top), fit)
+
+
+def window_filters(plan: FitPlan, spec: ClipSpec) -> list[tuple[str, str]]:
+    """FFmpeg's filters that do with a scaled picture what `place` does."""
+    if plan.fit != "pad":
+        whole = (plan.width, plan.height) == (spec.width, spec.height)
+        return [] if whole else [("crop", f"{spec.width}:{spec.height}:{plan.left}:{plan.top}")]
+    left, top = max(plan.left, 0), max(plan.top, 0)
+    width = min(plan.width + min(plan.left, 0), spec.width - left)
+    height = min(plan.height + min(plan.top, 0), spec.height - top)
+    visible = ("crop", f"{width}:{height}:{left - plan.left}:{top - plan.top}")
+    return [visible, ("pad", f"{spec.width}:{spec.height}:{left}:{top}:black")]
 
 
 def place(picture: np.ndarray, plan: FitPlan, spec: ClipSpec) -> np.ndarray:

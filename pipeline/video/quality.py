@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from pipeline.video.plan import Bars
+from pipeline.video.planes import BLACK, WHITE
 
 # Rows and columns of the luma thumbnails that all but blur are measured on.
 _ROWS, _COLUMNS = 96, 144
@@ -48,58 +49,48 @@ class Scores:
 SCORES = ("motion", "brightness", "blur", "letterbox", "flicker", "cut")
 
 
-def score(frames: np.ndarray) -> Scores:
-    """Score one clip, RGB uint8 [n, height, width, 3] at its stored geometry, every source frame once.
+def score(luma: np.ndarray) -> Scores:
+    """Score one clip by its luma, uint8 [n, height, width] of limited range, every source frame once.
 
     Frames that a plan repeats are to be left out: between two of the same nothing moves, and the next looks
     like a cut.
     """
-    luma = thumbnails(frames, _COLUMNS, _ROWS).astype(np.float32) / 255
-    change = np.abs(np.diff(luma, axis=0)).mean(axis=(1, 2)) if len(luma) > 1 else np.zeros(1)
-    level = luma.mean(axis=(1, 2))
-    picked = np.linspace(0, len(frames) - 1, 8).round().astype(int)
-    hashed = np.linspace(0, len(frames) - 1, _HASHES).round().astype(int)
+    small = thumbnails(luma, _COLUMNS, _ROWS)
+    change = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2)) if len(small) > 1 else np.zeros(1)
+    level = small.mean(axis=(1, 2))
+    picked = np.linspace(0, len(luma) - 1, 8).round().astype(int)
+    hashed = np.linspace(0, len(luma) - 1, _HASHES).round().astype(int)
     return Scores(
         motion=_rounded(change.mean()),
         brightness=_rounded(level.mean()),
-        blur=_rounded(_blur(frames[picked[::2]])),
-        letterbox=_rounded(_letterbox(luma)),
+        blur=_rounded(_blur(luma[picked[::2]])),
+        letterbox=_rounded(_letterbox(small)),
         flicker=_rounded(_flicker(level)),
-        cut=_rounded(_cut(luma, change)),
-        phash=perceptual_hashes(luma[hashed]),
+        cut=_rounded(_cut(small, change)),
+        phash=perceptual_hashes(small[hashed]),
     )
 
 
-def thumbnails(frames: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Luma of RGB frames, averaged down: uint8 [n, height, width], full range."""
+def thumbnails(luma: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Luma uint8 [n, rows, columns] of limited range, averaged down: float32 [n, height, width], 0 to 1."""
     scaler = VideoReformatter()
-    small = np.empty((len(frames), height, width), dtype=np.uint8)
-    for number, picture in enumerate(frames):
-        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
-        frame = scaler.reformat(
-            frame,
-            width,
-            height,
-            format="gray",
-            interpolation="AREA",
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
-        small[number] = frame.to_ndarray()
-    return small
+    small = np.empty((len(luma), height, width), dtype=np.uint8)
+    for number, picture in enumerate(luma):
+        frame = av.VideoFrame.from_ndarray(picture, format="gray")
+        small[number] = scaler.reformat(frame, width, height, interpolation="AREA", threads=1).to_ndarray()
+    return np.clip((small.astype(np.float32) - BLACK) / (WHITE - BLACK), 0, 1)
 
 
 def _rounded(value: float) -> float:
     return round(float(np.clip(value, 0, 1)), 5)
 
 
-def _blur(frames: np.ndarray) -> float:
+def _blur(luma: np.ndarray) -> float:
     """From the Laplacian's variance in the sharpest frame: an effect may blur on purpose, for a while."""
-    height, width = frames.shape[1:3]
-    luma = thumbnails(frames, width // 2, height // 2).astype(np.float32)
-    centre = luma[:, 1:-1, 1:-1]
-    laplacian = luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:] - 4 * centre
+    height, width = luma.shape[1:]
+    half = thumbnails(luma, width // 2, height // 2) * 255
+    centre = half[:, 1:-1, 1:-1]
+    laplacian = half[:, :-2, 1:-1] + half[:, 2:, 1:-1] + half[:, 1:-1, :-2] + half[:, 1:-1, 2:] - 4 * centre
     return 1 / (1 + float(laplacian.var(axis=(1, 2)).max()) / 20)
 
 

@@ -5,7 +5,7 @@ standard for small pictures agree about them.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from PIL import Image
 
 from pipeline.errors import PipelineError
+from pipeline.video import planes
 
 CRF = 19
 PRESET = "veryfast"
@@ -24,48 +25,47 @@ POSTER_QUALITY = 85
 
 
 def encode_video(frames: np.ndarray | Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF) -> bytes:
-    """One MP4 of RGB frames.
+    """One MP4 of RGB frames uint8 [n, height, width, 3], or an iterable of such; see `encode_planes`."""
+    frames, scaler = list(frames), VideoReformatter()
+    _check_size(*frames[0].shape[:2])
+    return encode_planes([planes.from_rgb(picture, scaler) for picture in frames], fps, crf)
+
+
+def encode_planes(pictures: Sequence[np.ndarray], fps: int | Fraction, crf: int = CRF) -> bytes:
+    """One MP4 of `planes`.
 
     Args:
-        frames: uint8 [n, height, width, 3], or an iterable of [height, width, 3]; even sizes.
+        pictures: uint8 [n, height * 3 / 2, width]; even sizes.
         fps: frames per second, every frame shown for 1/fps.
         crf: constant rate factor of x264, lower is better and larger.
 
     Returns:
         The file's bytes; the same frames always give the same bytes.
     """
-    frames = list(frames)
     buffer = io.BytesIO()
     # The header is written last into room kept free at the front: players start at once, no second pass.
     options = {
         "movflags": "+negative_cts_offsets",
-        "moov_size": str(4096 + 48 * len(frames)),
+        "moov_size": str(4096 + 48 * len(pictures)),
         "fflags": "bitexact",
     }
     with av.open(buffer, "w", format="mp4", container_options=options) as container:
-        stream = _add_stream(container, frames[0].shape, fps, crf)
-        scaler = VideoReformatter()
-        for number, picture in enumerate(frames):
-            frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
-            frame = scaler.reformat(
-                frame,
-                format="yuv420p",
-                interpolation="BICUBIC",
-                dst_colorspace=Colorspace.ITU601,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                threads=1,
-            )
+        rows, width = pictures[0].shape
+        stream = _add_stream(container, rows * 2 // 3, width, fps, crf)
+        for number, picture in enumerate(pictures):
+            frame = planes.frame_of(picture)
             frame.pts, frame.time_base = number, stream.codec_context.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return buffer.getvalue()
 
 
-def _add_stream(container, shape: tuple[int, ...], fps: int | Fraction, crf: int):
-    height, width = shape[:2]
+def _check_size(height: int, width: int) -> None:
     if height % 2 or width % 2:
         raise PipelineError(f"A video of {width}x{height} cannot be H.264 4:2:0; both must be even.")
+
+
+def _add_stream(container, height: int, width: int, fps: int | Fraction, crf: int):
     stream = container.add_stream("libx264", rate=Fraction(fps))
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context
@@ -103,16 +103,5 @@ def read_clip(video: bytes) -> np.ndarray:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         scaler = VideoReformatter()
-        pictures = [
-            scaler.reformat(
-                frame,
-                format="rgb24",
-                interpolation="BICUBIC",
-                src_colorspace=Colorspace.ITU601,
-                src_color_range=ColorRange.MPEG,
-                dst_color_range=ColorRange.JPEG,
-                threads=1,
-            ).to_ndarray()
-            for frame in container.decode(stream)
-        ]
+        pictures = [planes.to_rgb(frame, scaler) for frame in container.decode(stream)]
     return np.stack(pictures)

@@ -26,6 +26,7 @@ from pipeline.sources.survey import discover
 from pipeline.video.decode import decode_clip
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.plan import TooFewFrames, plan_frames
+from pipeline.video.planes import luma
 from pipeline.video.probe import probe
 from pipeline.video.quality import score
 from pipeline.video.rejection import Rejection
@@ -82,7 +83,7 @@ def read(job: tuple[str, str, str, float | None]) -> tuple[str, str, float, Sign
             frames = decode_clip(file, facts, plan.indices, SPEC, "crop")
     except (Rejection, TooFewFrames):
         return None
-    scores = score(frames[np.unique(plan.indices, return_index=True)[1]])
+    scores = score(luma(frames)[np.unique(plan.indices, return_index=True)[1]])
     return original, kind, facts.duration, Signature.of(scores.phash, plan.start, plan.end, path)
 
 

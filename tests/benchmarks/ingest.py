@@ -22,10 +22,11 @@ from pipeline.sources.survey import discover
 from pipeline.video.decode import decode_clip
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.plan import TooFewFrames, plan_frames
+from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
 from pipeline.video.quality import score
 from pipeline.video.rejection import Rejection
-from pipeline.video.transcode import PRESET, encode_poster, encode_video
+from pipeline.video.transcode import PRESET, encode_planes, encode_poster
 
 SPEC = ClipSpec()
 STEPS = ("hash", "probe", "decode", "score", "poster", "encode")
@@ -81,9 +82,9 @@ def ours(file: Path) -> dict | None:
         except (Rejection, TooFewFrames):
             return None
     distinct = np.unique(plan.indices, return_index=True)[1]
-    timed("score", score, frames[distinct])
-    timed("poster", encode_poster, frames[len(frames) // 2])
-    timed("encode", encode_video, frames, SPEC.fps, settings.crf)
+    timed("score", score, luma(frames)[distinct])
+    timed("poster", lambda: encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))))
+    timed("encode", encode_planes, frames, SPEC.fps, settings.crf)
     return {"steps": steps, "frames": len(facts.timestamps), "last": float(plan.end)}
 
 

@@ -31,7 +31,8 @@ def test_bars_are_cut_and_what_is_within_fills_the_clip_as_without_them(tmp_path
     plain = write(tmp_path / "plain.mp4", frames)
     bars = write(tmp_path / "bars.mp4", barred(frames, up, side))
     cut = made(bars, letterbox="crop", fit=fit)
-    assert psnr(cut, made(plain, fit=fit)) > 24
+    # With `pad` the picture may lie a pixel beside the middle: colour has half the resolution.
+    assert psnr(cut, made(plain, fit=fit)) > (21 if fit == "pad" else 24)
     assert psnr(made(bars, fit=fit), made(plain, fit=fit)) < 20
     # No row or column of the bars is left.
     assert cut.max(axis=(0, 3))[0].max() > 40

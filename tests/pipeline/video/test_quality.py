@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from pipeline.curation.policy import BadPolicy, QualityPolicy, judge, load_policy
-from pipeline.video.quality import mirrored_hash, perceptual_hashes, score, thumbnails
+from pipeline.video.planes import from_rgb, luma
+from pipeline.video.quality import Scores, mirrored_hash, perceptual_hashes, thumbnails
+from pipeline.video.quality import score as score_luma
 from tests.pipeline.video.video_files import moving
 
 H, W = 96, 144
@@ -20,8 +22,16 @@ def texture(seed: int = 0) -> np.ndarray:
     return (top * (1 - fr) + bottom * fr).astype(np.uint8)
 
 
+def luma_of(frames: np.ndarray) -> np.ndarray:
+    return np.stack([luma(from_rgb(picture)) for picture in frames])
+
+
+def score(frames: np.ndarray) -> Scores:
+    return score_luma(luma_of(frames))
+
+
 def hashes(frames: np.ndarray) -> list[int]:
-    return perceptual_hashes(thumbnails(frames, 144, 96).astype(np.float32) / 255)
+    return perceptual_hashes(thumbnails(luma_of(frames), 144, 96))
 
 
 def distance(one: list[int], other: list[int]) -> float:
