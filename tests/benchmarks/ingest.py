@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.ingest FOLDER`. Both decode the same files, pick 49 frames over the whole clip,
 scale, crop and encode them with the same x264 settings on one thread; ingestion also hashes, probes, scores
-and makes a poster. Prints one JSON object as its last line.
+and makes a poster. Some of them also go through the whole stage on Ray and through `ray.data.read_videos`
+with the same encoder. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import os
 import resource
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from catalog.clip_spec import ClipSpec
 from pipeline.intake.fingerprint import sha256_of
 from pipeline.sources.survey import discover
 from pipeline.video.decode import decode_clip
+from pipeline.video.fastread import is_ordinary
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.plan import TooFewFrames, plan_frames
 from pipeline.video.planes import frame_of, luma, to_rgb
@@ -38,10 +41,11 @@ def main() -> None:
         "folder", help="videos to convert", nargs="?", default=os.environ.get("VIDEO2LORA_CORPUS")
     )
     parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--on-ray", type=int, default=12, help="files for the comparison with read_videos")
     arguments = parser.parse_args()
     sources = discover(arguments.folder, layout="folder")
     files = [Path(source.uri) for source in sources[:: max(1, len(sources) // arguments.limit)]]
-    steps, theirs, clips = dict.fromkeys(STEPS, 0.0), 0.0, 0
+    steps, theirs, clips, ordinary = dict.fromkeys(STEPS, 0.0), 0.0, 0, []
     for file in files:
         spent = ours(file)
         if spent is None:
@@ -50,6 +54,8 @@ def main() -> None:
             steps[name] += seconds
         theirs += bare(file, spent["frames"], spent["last"])
         clips += 1
+        if spent["ordinary"]:
+            ordinary.append(file)
     total = sum(steps.values())
     report = {
         "clips": clips,
@@ -59,6 +65,13 @@ def main() -> None:
         "steps": {name: round(seconds / clips, 4) for name, seconds in steps.items()},
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
+    if arguments.on_ray:
+        from tests.benchmarks.ray_peer import beside_ray_data
+
+        with tempfile.TemporaryDirectory() as folder:
+            # Of other files `read_videos` makes an error that ends the run.
+            few = ordinary[:: max(1, len(ordinary) // (arguments.on_ray + 1))][: arguments.on_ray + 1]
+            report["ray_data"] = beside_ray_data(few, SPEC, Path(folder))
     print(json.dumps(report))
 
 
@@ -85,7 +98,8 @@ def ours(file: Path) -> dict | None:
     timed("score", score, luma(frames)[distinct])
     timed("poster", lambda: encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))))
     timed("encode", encode_planes, frames, SPEC.fps, settings.crf)
-    return {"steps": steps, "frames": len(facts.timestamps), "last": float(plan.end)}
+    ordinary = file.suffix == ".mp4" and is_ordinary(facts)
+    return {"steps": steps, "ordinary": ordinary, "frames": len(facts.timestamps), "last": float(plan.end)}
 
 
 def bare(file: Path, frames: int, last: float) -> float:
