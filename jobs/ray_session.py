@@ -19,9 +19,10 @@ OBJECT_STORE_BYTES = 1024**3
 
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
-    """Start a local Ray (or join the cluster at `address`), quiet, and shut down what was started.
+    """Start a local Ray (or join the cluster at `address` or RAY_ADDRESS), quiet; shut down what was started.
 
-    A Ray that the caller already runs in this process is used and left running.
+    A Ray that the caller already runs in this process is used and left running. One that somebody else
+    started on this machine (`ray start`) is joined only when it is named.
     """
     import ray
     from ray.data import DataContext
@@ -33,10 +34,12 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     # Ray announces its token authentication at every start; leaving that on is what we want.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     mine = not ray.is_initialized()
+    address = address or os.environ.get("RAY_ADDRESS")
     if mine and address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     elif mine:
         ray.init(
+            address="local",
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,

@@ -27,6 +27,7 @@ def ray_cluster(tmp_path_factory):
     import ray
 
     ray.init(
+        address="local",
         num_cpus=4,
         include_dashboard=False,
         object_store_memory=512 * 1024**2,
