@@ -30,7 +30,7 @@ from training.preflight import Preflight, preflight
 from training.release import BuildVideo2LoRA, Release, publish
 from training.trackers import require_trackers
 from training.train_job import TrainJob, TrainResult
-from training.watch import read_rows
+from training.watch import read_rows, shrunk
 
 
 def train_step(job: Job) -> Release:
@@ -200,6 +200,7 @@ def _summary(result: TrainResult, release: Release, profile: Profile) -> dict:
         "steps": result.step,
         "resumed_from": result.resumed_from,
         "workers": profile.train.max_workers,
+        "fewer_workers": shrunk(rows, profile.train.max_workers),
         "seconds": round(result.seconds, 1),
         "step_seconds": median(row["step_seconds"] for row in later),
         "data_wait": fmean(row["data_wait"] for row in later),
@@ -252,6 +253,8 @@ def _say_result(training: dict, result: TrainResult) -> None:
         f"  loss {training['loss_begin']:.4f} → {training['loss_end']:.4f} in {training['steps']} steps, "
         f"{training['step_seconds']:.2f} s a step, {100 * training['data_wait']:.1f} % of it waiting for data"
     )
+    if training["fewer_workers"]:
+        say(f"  {training['fewer_workers']}")
     for group in ("seen", "unseen"):
         if (gap := training["evaluation"].get(f"gap_{group}")) is not None:
             low, high = (100 * training["evaluation"][f"gap_{group}_{end}"] for end in ("low", "high"))

@@ -172,6 +172,16 @@ def diverged(step: int, why: str, last_good: Path | None) -> Diverged:
     return Diverged(f"Training stopped at step {step}: {why}. {good}; go on with a lower `lr`.")
 
 
+def shrunk(rows: Sequence[dict], workers: int) -> str | None:
+    """The sentence that tells of steps taken with fewer than `workers`, or None where there were none."""
+    fewer = [row for row in rows if row["workers"] < workers]
+    if not fewer:
+        return None
+    least = min(row["workers"] for row in fewer)
+    steps = f"From step {fewer[0]['step']} to step {fewer[-1]['step']}"
+    return f"{steps} only {least} of {workers} workers could be had."
+
+
 class Follow:
     """Tells `progress` about new rows of a metrics file while the block runs.
 

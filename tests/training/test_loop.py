@@ -26,7 +26,7 @@ from training.config import TrainSettings
 from training.errors import NoBatch, TooLittleMemory, TrainingError
 from training.loop import TrainJob, TrainResult, train
 from training.run_folder import Diverged
-from training.watch import TIMING_COLUMNS, read_rows
+from training.watch import TIMING_COLUMNS, read_rows, shrunk
 
 STEPS = 6
 ROOT = Path(__file__).parents[2]
@@ -199,6 +199,32 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     again = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert int(again.stdout.split()[-1]) == checkpoint_step(before) == 2
     assert_same_run(tmp_path, uninterrupted(1).metrics_path.parent)
+
+
+def lose_a_node(folder: Path, then: str) -> None:
+    """Run a job on a cluster of its own (lost_node.py) that loses one of two nodes in the third step."""
+    run = [sys.executable, "-m", "tests.training.lost_node", str(folder), then]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"nodes lost; the run ended at step {STEPS}" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_one_of_whose_nodes_is_killed_and_replaced_equals_an_uninterrupted_one(uninterrupted, tmp_path):
+    lose_a_node(tmp_path, "back")
+    assert_same_run(tmp_path, uninterrupted(2).metrics_path.parent)
+
+
+@pytest.mark.slow
+def test_an_elastic_run_one_of_whose_nodes_is_killed_goes_on_with_one_worker_and_says_so(
+    uninterrupted, tmp_path
+):
+    lose_a_node(tmp_path, "gone")
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["workers"] for row in rows] == [2, 2, 1, 1, 1, 1]
+    expected = [row["loss"] for row in read_rows(uninterrupted(2).metrics_path)]
+    assert [row["loss"] for row in rows] == pytest.approx(expected, rel=1e-4)
+    assert shrunk(rows, 2) == "From step 3 to step 6 only 1 of 2 workers could be had."
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from training.run_folder import Diverged, LostRun, RunFolder
 from training.trackers import open_trackers
-from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row, read_rows
+from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row, read_rows, shrunk
 
 
 @pytest.fixture
@@ -136,3 +136,9 @@ def test_the_share_of_the_peak_is_told_only_where_the_peak_is_known():
     assert "mfu" not in unknown.columns()
     columns = known.columns()
     assert columns["mfu"] == pytest.approx(0.2 / columns["step_seconds"])
+
+
+def test_steps_with_fewer_workers_are_told_and_others_are_not():
+    rows = [{"step": step, "workers": 4 if step < 3 else 2 if step < 5 else 3} for step in range(1, 7)]
+    assert shrunk(rows, 4) == "From step 3 to step 6 only 2 of 4 workers could be had."
+    assert shrunk(rows[:2], 4) is None
