@@ -2,6 +2,7 @@
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from training.devices import peak_flops
 from training.errors import TooLittleMemory, TrainingError
 from training.in_thread import in_thread
 from training.record import Record
-from training.run_folder import Diverged, RunFolder
+from training.run_folder import Broken, Diverged, RunFolder
 from training.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
 from training.trackers import require_trackers
 from training.train_job import TrainJob, TrainResult
@@ -38,6 +39,18 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = (
     "A worker ran out of its device's memory. Set `train.activation_checkpointing` and `train.zero_stage` to "
     "auto with a smaller `train.memory_gb`, or set a smaller `train.batch_size`."
+)
+# What only a bug raises: the loop is deterministic, so a restart would end in the same place. Anything else
+# (a lost peer, a full disk, an unreachable store) may be better the next time.
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
 )
 Progress = Callable[[int, int | None, dict], None]
 
@@ -57,6 +70,7 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
         CheckpointError: the folder holds another model's run.
         TrackerMissing: a tracker's package is not installed.
         Diverged: the loss or the gradient norm is not finite, or the norm exploded.
+        Broken: a bug in a worker, told with its traceback.
         TrainingError: a worker cannot be set up as asked.
     """
     begin = time.monotonic()
@@ -137,7 +151,10 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
 
 
 def _work(config: dict) -> None:
-    """One worker. What a person has to put right is recorded, so that no restart tries it again."""
+    """One worker. What a person has to put right is recorded, so that no restart tries it again; so is a bug.
+
+    Ray restarts workers after whatever exception, and does not let its kind decide.
+    """
     job, stream, folder = config["job"], config["stream"], config["folder"]
     if folder.stopped() is not None:
         return
@@ -146,10 +163,19 @@ def _work(config: dict) -> None:
     except Diverged as error:  # every worker comes to this conclusion in the same step
         if dist.get_rank() == 0:
             folder.stop(error)
-    except (TrainingError, torch.OutOfMemoryError) as error:
-        folder.stop(error if isinstance(error, TrainingError) else TooLittleMemory(OUT_OF_MEMORY))
+    except (TrainingError, torch.OutOfMemoryError, *BUGS) as error:
+        folder.stop(_final(error))
         if dist.get_world_size() > 1:
             raise  # the others wait for this one: Ray ends them
+
+
+def _final(error: Exception) -> TrainingError | Broken:
+    """How the run is told to have ended with an error that no restart helps against."""
+    if isinstance(error, TrainingError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError):
+        return TooLittleMemory(OUT_OF_MEMORY)
+    return Broken("A worker failed:\n" + "".join(traceback.format_exception(error)))
 
 
 def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:

@@ -27,6 +27,10 @@ class Diverged(TrainingError):
     """The loss or a gradient is not finite, or the gradient norm exploded."""
 
 
+class Broken(RuntimeError):
+    """A worker met a bug: what it raised, with its traceback. The same steps would meet it again."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Args:
@@ -64,7 +68,7 @@ class RunFolder:
         if (self.path / "owner").read_text() != token:
             raise LostRun(f"{self.path} is written by a newer worker group; this one stops.")
 
-    def stop(self, error: TrainingError) -> None:
+    def stop(self, error: TrainingError | Broken) -> None:
         """Record that the run cannot go on, so that a restarted worker group does not try again."""
         outcome = {
             "attempt": self.attempt,
@@ -73,7 +77,7 @@ class RunFolder:
         }
         write_atomically(self.path / "outcome.json", json.dumps(outcome))
 
-    def stopped(self) -> TrainingError | None:
+    def stopped(self) -> TrainingError | Broken | None:
         """What stopped this attempt for good."""
         try:
             outcome = json.loads((self.path / "outcome.json").read_text())
@@ -81,7 +85,8 @@ class RunFolder:
             return None
         if outcome["attempt"] != self.attempt:
             return None
-        kind = next((kind for kind in _kinds(TrainingError) if _name(kind) == outcome["kind"]), TrainingError)
+        kinds = [Broken, *_kinds(TrainingError)]
+        kind = next((kind for kind in kinds if _name(kind) == outcome["kind"]), TrainingError)
         return kind(outcome["message"])
 
 

@@ -25,7 +25,7 @@ from training.checkpoint import (
 from training.config import TrainSettings
 from training.errors import NoBatch, TooLittleMemory, TrainingError
 from training.loop import TrainJob, TrainResult, train
-from training.run_folder import Diverged
+from training.run_folder import Broken, Diverged
 from training.watch import TIMING_COLUMNS, read_rows, shrunk
 
 STEPS = 6
@@ -88,12 +88,19 @@ class WaitingStream:
 
 @dataclass
 class BrokenStream:
-    """Delivers something else from a sample on: values that are not finite, or an error."""
+    """Delivers something else from a sample on: values that are not finite, or an error.
+
+    Each worker that reads from it adds a line to the file `tries`.
+    """
 
     sample: int
     error: Exception | None = None
+    tries: Path | None = None
 
     def __call__(self, plan):
+        if self.tries is not None:
+            with self.tries.open("a") as file:
+                file.write("once\n")
         for numbers in plan:
             batch = small_batch(numbers)
             if self.sample in numbers:
@@ -255,15 +262,17 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoi
     [
         (NoBatch("There is no such clip."), NoBatch, "no such clip"),
         (torch.OutOfMemoryError("CUDA out of memory"), TooLittleMemory, "smaller `train.memory_gb`"),
+        (KeyError("latents"), Broken, r"(?s)Traceback.*raise self.error.*KeyError: 'latents'"),
     ],
-    ids=["stream", "memory"],
+    ids=["stream", "memory", "bug"],
 )
-def test_what_a_person_has_to_put_right_is_told_at_once_and_not_tried_again(
+def test_what_a_restart_does_not_help_against_is_told_at_once_and_not_tried_again(
     ray_cluster, tmp_path, error, kind, says
 ):
+    tries = tmp_path / "tries"
     with pytest.raises(kind, match=says):
-        train(job(tmp_path), BrokenStream(sample=4, error=error))
-    assert len(list((tmp_path / "ray").iterdir())) == 1
+        train(job(tmp_path / "run", max_failures=5), BrokenStream(sample=4, error=error, tries=tries))
+    assert tries.read_text() == "once\n"
 
 
 @pytest.mark.slow
