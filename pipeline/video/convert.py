@@ -8,6 +8,7 @@ import numpy as np
 from catalog.clip_spec import ClipSpec
 from pipeline.video import planes
 from pipeline.video.facts import VideoFacts
+from pipeline.video.hdr import is_hdr, to_standard
 from pipeline.video.plan import FitPlan, place, window_filters
 
 # Transparent pixels show this: what a player's empty screen shows.
@@ -15,7 +16,8 @@ _BEHIND = 0
 
 
 class Converter:
-    """Turns decoded frames into upright `planes` of the clip's geometry; deinterlaces where needed.
+    """Turns decoded frames into upright `planes` of the clip's geometry; deinterlaces where needed, and
+    brings a high dynamic range to the standard one.
 
     Scaling and colour go through the `scale` filter, and not through PyAV's `reformat`: only the filter knows
     where a format's chroma samples lie, and on saturated edges that is 20 dB.
@@ -45,11 +47,14 @@ class Converter:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """One frame as planes uint8 [spec.height * 3 / 2, spec.width]; what is transparent is black."""
+        size = f"{self.plan.width}:{self.plan.height}"
+        if is_hdr(frame):
+            deep = [*self.turns, ("scale", size), ("format", "pix_fmts=rgb48le")]
+            return self._planes_of(to_standard(self._filtered("hdr", frame, deep), frame.color_trc))
         if has_alpha(frame):
-            size = f"{self.plan.width}:{self.plan.height}"
             seen = self._filtered("alpha", frame, [*self.turns, ("scale", size), ("format", "pix_fmts=rgba")])
             if seen[..., 3].min() < 255:
-                return self._on_black(seen)
+                return self._planes_of(_on_black(seen))
         return self._filtered("plain", frame, [*self.turns, *_to_planes(self.plan), *self.window])
 
     def _filtered(self, name: str, frame: av.VideoFrame, filters: list[tuple[str, str | None]]) -> np.ndarray:
@@ -62,12 +67,18 @@ class Converter:
         graph.push(frame)
         return graph.pull().to_ndarray()
 
-    def _on_black(self, picture: np.ndarray) -> np.ndarray:
-        opacity = picture[..., 3:].astype(np.uint16)
-        blended = picture[..., :3] * opacity + _BEHIND * (255 - opacity)
-        shown = place(((blended + 127) // 255).astype(np.uint8), self.plan, self.spec)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
-        return self._filtered("blended", frame, _to_planes(self.spec))
+    def _planes_of(self, picture: np.ndarray) -> np.ndarray:
+        """Of an RGB picture uint8 [plan.height, plan.width, 3]."""
+        shown = np.ascontiguousarray(place(picture, self.plan, self.spec))
+        frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
+        return self._filtered("rgb", frame, _to_planes(self.spec))
+
+
+def _on_black(picture: np.ndarray) -> np.ndarray:
+    """RGBA on what is seen where nothing is."""
+    opacity = picture[..., 3:].astype(np.uint16)
+    blended = picture[..., :3] * opacity + _BEHIND * (255 - opacity)
+    return ((blended + 127) // 255).astype(np.uint8)
 
 
 def _to_planes(size: FitPlan | ClipSpec) -> list[tuple[str, str]]:

@@ -178,6 +178,32 @@ def test_transparent_pixels_become_black(tmp_path):
     assert clip[:, :, 68:].min() > 180
 
 
+def ramp(path, transfer: str):
+    """A 10-bit video of 256 columns, dark to bright, that says its values are `transfer`'s."""
+    said = f"setparams=range=tv:color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
+    picture = f"geq=lum='64+X*876/255':cb=512:cr=512,{said}"
+    tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc")
+    source = ("-f", "lavfi", "-i", "nullsrc=s=256x64:r=8:d=1,format=yuv420p10le")
+    ffmpeg(*source, "-vf", picture, "-c:v", "libx265", "-x265-params", "log-level=error", *tags, str(path))
+    spec = ClipSpec(num_frames=5, fps=8, height=64, width=256)
+    with path.open("rb") as file:
+        facts = probe(file, DecodeLimits())
+        return luma(decode_clip(file, facts, [0], spec, "stretch"))[0].mean(axis=0)
+
+
+@pytest.mark.parametrize(("transfer", "white"), [("smpte2084", 0.58), ("arib-std-b67", 0.75)])
+def test_a_high_dynamic_range_is_bent_into_the_standard_one(tmp_path, transfer, white):
+    levels = ramp(tmp_path / "hdr.mp4", transfer)
+    assert levels[0] == pytest.approx(16, abs=1)
+    assert np.diff(levels).min() > -1.5
+    # Reference white (203 cd/m²) is bright and leaves room for what is brighter.
+    assert 205 < levels[round(255 * white)] < 228
+    assert levels[-1] <= 236
+    # The same values without that label are shown as they are.
+    plain = ramp(tmp_path / "sdr.mp4", "bt709")
+    assert plain[round(255 * white)] == pytest.approx(16 + 219 * white, abs=3)
+
+
 def test_padding_is_black_and_the_picture_keeps_its_shape(tmp_path):
     path = write(tmp_path / "tall.mp4", np.full((12, 128, 64, 3), 200, np.uint8))
     with path.open("rb") as file:
