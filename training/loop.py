@@ -228,7 +228,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         clock.step()
 
         if settings.evaluate_every and done % settings.evaluate_every == 0:
-            row |= _look(job, engine, folder, done, clock)
+            row |= _look(job, engine, folder, done, clock, record)
             log = True
         if log and record is not None:
             record.log.write(row | clock.columns() | {"workers": world_size})
@@ -242,7 +242,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
 
 
 def _look(
-    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock
+    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock, record: Record | None
 ) -> dict[str, float]:
     """Evaluate and sample with the averaged weights; every worker has to call it."""
     row: dict[str, float] = {}
@@ -254,6 +254,8 @@ def _look(
         if job.sample is not None and (first or job.settings.zero_stage == 3):
             with clock.apart("sampling"):
                 job.sample(engine.module, step, folder.samples(step) if first else None)
+                if record is not None:
+                    record.log.show(sorted(folder.samples(step).glob("*.mp4")), step)
     return row
 
 

@@ -1,11 +1,13 @@
 """Where the rows of a run go besides metrics.jsonl: TensorBoard, Weights & Biases, MLflow."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 from training.errors import TrainingError
+from training.gif import gif
 from training.run_folder import RunFolder
 
 LOGGER = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ class Tracker(Protocol):
     def write(self, values: dict[str, float], step: int) -> None:
         """Numbers by name, after `step` optimizer steps."""
 
+    def show(self, videos: Sequence[Path], step: int) -> None:
+        """Video files, each shown as samples/<its name>."""
+
     def close(self) -> None:
         """Everything written is delivered when this returns."""
 
@@ -42,6 +47,15 @@ class TensorBoard:
     def write(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+
+    def show(self, videos: Sequence[Path], step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for video in videos:
+            moving, width, height = gif(video)
+            image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=moving)
+            value = Summary.Value(tag=f"samples/{video.stem}", image=image)
+            self._board.file_writer.add_summary(Summary(value=[value]), step)
 
     def close(self) -> None:
         self._board.close()
@@ -72,6 +86,11 @@ class WandB:
     def write(self, values: dict[str, float], step: int) -> None:
         self._run.log(values, step=step)
 
+    def show(self, videos: Sequence[Path], step: int) -> None:
+        from wandb import Video
+
+        self._run.log({f"samples/{video.stem}": Video(str(video)) for video in videos}, step=step)
+
     def close(self) -> None:
         self._run.finish()
 
@@ -100,6 +119,10 @@ class MLflow:
 
     def write(self, values: dict[str, float], step: int) -> None:
         self._try(self._mlflow.log_metrics, values, step=step)
+
+    def show(self, videos: Sequence[Path], step: int) -> None:
+        for video in videos:
+            self._try(self._mlflow.log_artifact, str(video), f"samples/step-{step:08d}")
 
     def close(self) -> None:
         self._try(self._mlflow.end_run)

@@ -32,6 +32,16 @@ TIMING_COLUMNS = frozenset(
 )
 
 
+# Under which heading a tracker shows a column that names none itself; what is not here is about learning.
+HEADINGS = {
+    "grad_norm": "grad_norm/all",
+    "adapter_norm": "adapter/norm",
+    "adapter_up_norm": "adapter/up_norm",
+    "adapter_down_norm": "adapter/down_norm",
+    **{name: f"speed/{name}" for name in TIMING_COLUMNS},
+}
+
+
 class RunLog:
     """Writes the rows of one run; rows after `step` are removed, for the run goes on from there.
 
@@ -60,12 +70,18 @@ class RunLog:
         self._allowed()
         self._file.write(json.dumps(row) + "\n")
         values = {
-            name if "/" in name else f"train/{name}": value
+            name if "/" in name else HEADINGS.get(name, f"train/{name}"): value
             for name, value in row.items()
             if name not in ("step", "time")
         }
         for tracker in self._trackers:
             tracker.write(values, row["step"])
+
+    def show(self, videos: Sequence[Path], step: int) -> None:
+        """Have the trackers show videos that were made after `step` steps, each under its name."""
+        self._allowed()
+        for tracker in self._trackers:
+            tracker.show(videos, step)
 
     def flush(self) -> None:
         """Everything written so far is on disk when this returns."""

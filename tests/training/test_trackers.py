@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import wandb
 
+from pipeline.video.transcode import write_video
 from training.config import TrainSettings
 from training.run_folder import RunFolder
 from training.trackers import (
@@ -31,9 +33,12 @@ def folder(tmp_path) -> RunFolder:
 
 
 def log_rows(folder: RunFolder, tracker: str, steps: range) -> None:
-    """As a run does that goes on from the step before the first of these."""
+    """As a run does that goes on from the step before the first of these, with a sample video at each."""
+    video = folder.path / "seen-a--b.mp4"
+    write_video(np.zeros((5, 32, 48, 3), dtype=np.uint8), 8, video)
     log = RunLog(folder, steps[0] - 1, open_trackers([tracker], folder, "run-7", steps[0] - 1, CONFIG))
     for step in steps:
+        log.show([video], step)
         log.write({"step": step, "loss": 1 / step, "eval/gap": 0.25, "time": 1e9})
     log.close()
 
@@ -73,6 +78,8 @@ def test_wandb_holds_the_rows_and_the_configuration_and_goes_on_under_the_runs_o
             if record.WhichOneof("record_type") == "history":
                 items = {"/".join(i.nested_key) or i.key: i.value_json for i in record.history.item}
                 rows.append({name: float(items[name]) for name in ("_step", "train/loss", "eval/gap")})
+                shown = json.loads(items["samples/seen-a--b/path"])
+                assert (file.parent / "files" / shown).is_file()
     assert runs == {("run-7", 0.125)}
     assert rows == [{"_step": step, "train/loss": 1 / step, "eval/gap": 0.25} for step in (1, 2, 3)]
 
@@ -122,6 +129,9 @@ def test_mlflow_holds_the_rows_and_the_configuration_and_goes_on_in_the_same_run
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert run.data.metrics["eval/gap"] == 0.25
+    assert [v.path for v in client.list_artifacts(run.info.run_id, "samples/step-00000003")] == [
+        "samples/step-00000003/seen-a--b.mp4"
+    ]
     assert load_dict(f"{run.info.artifact_uri}/config.json") == CONFIG
 
 

@@ -1,10 +1,15 @@
+import io
 import json
 import math
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipeline.video.transcode import write_video
 from training.run_folder import Diverged, LostRun, RunFolder
 from training.trackers import open_trackers
 from training.watch import Follow, RunLog, StepClock, diverged, divergence, last_row, read_rows, shrunk
@@ -40,17 +45,31 @@ def test_the_last_row_is_the_last_complete_one(folder):
     assert last_row(folder.metrics) == rows[-1]
 
 
-def test_tensorboard_shows_the_same_numbers_as_the_rows(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+def test_tensorboard_shows_the_numbers_of_the_rows_under_headings(folder):
     log = RunLog(folder, 0, open_trackers(["tensorboard"], folder, "run", 0, {}))
     for step in (1, 2):
-        log.write({"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "time": 1e9})
+        row = {"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "time": 1e9, "data_wait": 0.0}
+        log.write(row | {"grad_norm": 3.0, "grad_norm/auxiliary": 2.0, "adapter_norm": 1.0})
     log.close()
     board = EventAccumulator(str(folder.tensorboard))
     board.Reload()
-    assert set(board.Tags()["scalars"]) == {"train/loss", "eval/gap"}
+    learnt = {"train/loss", "eval/gap", "grad_norm/all", "grad_norm/auxiliary", "adapter/norm"}
+    assert set(board.Tags()["scalars"]) == learnt | {"speed/data_wait"}
     assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(1, 0.25), (2, 0.5)]
+
+
+def test_tensorboard_plays_the_sample_videos(folder):
+    video = folder.path / "seen-a--b.mp4"
+    write_video(np.random.default_rng(0).integers(0, 255, (9, 48, 640, 3), dtype=np.uint8), 8, video)
+    log = RunLog(folder, 0, open_trackers(["tensorboard"], folder, "run", 0, {}))
+    log.show([video], step=2)
+    log.close()
+    board = EventAccumulator(str(folder.tensorboard))
+    board.Reload()
+    (shown,) = board.Images("samples/seen-a--b")
+    picture = Image.open(io.BytesIO(shown.encoded_image_string))
+    assert (shown.step, picture.size, picture.n_frames) == (2, (320, 24), 9)
+    assert picture.info["duration"] == pytest.approx(125, abs=10)
 
 
 @pytest.mark.parametrize(
