@@ -159,7 +159,8 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except (pa.ArrowException, OSError) as error:
-        raise BadManifest(f"The manifest {str(path)!r} is not Parquet: {error}.") from error
+        said = str(error).rstrip(".")
+        raise BadManifest(f"The manifest {str(path)!r} is not Parquet: {said}.") from error
     for number, values in enumerate(table.to_pylist(), start=1):
         yield Row(number, values)
 
@@ -200,12 +201,17 @@ def locate(path: Path, line: int, root: Path, named: object) -> Path:
     if not isinstance(named, str) or not named.strip():
         raise BadManifest(f"{path}, line {line}: no file is named.")
     top = root.resolve()
-    file = (top / named.strip()).resolve()
+    try:
+        file = (top / named.strip()).resolve()
+        there = file.is_file()
+    except (OSError, ValueError) as error:  # too long, a null byte, half a surrogate pair
+        raise BadManifest(f"{path}, line {line}: {named[:100]!r} is no name of a file.") from error
     if not file.is_relative_to(top):
         raise BadManifest(
-            f"{path}, line {line}: {named!r} leads outside {str(top)!r}. Give its folder as the root."
+            f"{path}, line {line}: {named!r} leads outside {str(top)!r}; "
+            "put the manifest into a folder above its videos."
         )
-    if not file.is_file():
+    if not there:
         raise BadManifest(f"{path}, line {line}: there is no file {named!r} below {str(top)!r}.")
     return file
 

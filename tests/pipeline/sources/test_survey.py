@@ -120,6 +120,8 @@ def test_defaults_fill_only_what_is_not_said(tmp_path):
         ("/etc/passwd", "leads outside"),
         ("", "no file is named"),
         ("v/a.mp4", "is listed in line"),
+        ("v/a.mp4\0", "is no name of a file"),
+        ("v/" + 300 * "a", "is no name of a file"),
     ],
 )
 def test_a_bad_entry_is_refused_with_its_line_before_work_starts(tmp_path, suffix, path, says):
