@@ -66,12 +66,19 @@ def encode_step(job: Job) -> None:
 
 
 def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
-    """`video2lora ingest`."""
+    """`video2lora ingest`: the rows, and a page to look at them."""
+    from jobs.page import write_page
+
     place.survey(
         workspace.profile.ingest.s3_endpoint
     )  # a bad source is said before a catalogue is made for it
     with Job("ingest", workspace, address) as job:
         ingest_step(job, place)
+        job.report["peak_rss_mb"] = round(job.memory.peak_mb)
+        root = workspace.root
+        commands = [f"video2lora {step} --workdir {root}" for step in ("dedup", "embed", "cluster")]
+        page = write_page(root, job.catalog, job.report, commands, [], name="ingest")
+        say(f"  Open {page}")
 
 
 def embed_job(workspace: Workspace, address: str | None) -> None:

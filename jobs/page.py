@@ -19,9 +19,14 @@ MAX_REFUSED = 200
 
 
 def write_page(
-    root: Path, catalog: Catalog, report: dict[str, Any], commands: list[str], notes: list[str]
+    root: Path,
+    catalog: Catalog,
+    report: dict[str, Any],
+    commands: list[str],
+    notes: list[str],
+    name: str = "report",
 ) -> Path:
-    """Write `root/report.html` and its pictures.
+    """Write `root/<name>.html` and its pictures, in a folder beside it.
 
     Args:
         root: the workspace's folder.
@@ -30,7 +35,8 @@ def write_page(
         commands: what a person may type next.
         notes: sentences that stand above everything else.
     """
-    assets = root / ASSETS
+    folder = f"{name}_files"
+    assets = root / folder
     assets.mkdir(exist_ok=True)
     sheets, hidden = _sheets(catalog, assets)
     training = report.get("training")
@@ -40,13 +46,13 @@ def write_page(
     outcomes, refused = _outcomes(catalog)
     versions = catalog.versions()
     text = _template().render(
-        title="Video2LoRA run",
+        title=f"Video2LoRA {report['command']}",
         subtitle=f"{root} · {report['run_id']}",
         notes=notes,
         figures=_figures(report),
         results=report.get("generated", []),
         columns=3,
-        loss_plot=f"{ASSETS}/loss.png" if training else None,
+        loss_plot=f"{folder}/loss.png" if training else None,
         training=_training_rows(training) if training else [],
         sheets=sheets,
         more_categories=f"{hidden} more categories are not shown." if hidden else "",
@@ -56,7 +62,7 @@ def write_page(
         tables=[{"name": n, "rows": catalog.count(n), "version": v} for n, v in versions.items()],
         commands=commands,
     )
-    path = root / "report.html"
+    path = root / f"{name}.html"
     path.write_text(text, "utf-8")
     return path
 
@@ -87,7 +93,7 @@ def _sheets(catalog: Catalog, assets: Path) -> tuple[list[dict[str, Any]], int]:
                 "name": row.get("name") or category,
                 "state": row.get("state") or "no category",
                 "clips": len(members[category]),
-                "image": f"{ASSETS}/{file.name}",
+                "image": f"{assets.name}/{file.name}",
             }
         )
     return sheets, max(0, len(order) - MAX_SHEETS)
@@ -107,8 +113,9 @@ def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
     figures = [
         ("inputs", str(counts.get("found", 0))),
         ("clips accepted", str(counts.get("accepted", 0))),
-        ("categories", str(report.get("clusters", {}).get("categories", 0))),
     ]
+    if "clusters" in report:
+        figures.append(("categories", str(report["clusters"].get("categories", 0))))
     if training := report.get("training"):
         figures += [
             ("training steps", str(training["steps"])),

@@ -34,7 +34,7 @@ def test_a_strangers_names_and_captions_are_escaped(tmp_path):
     catalog.upsert("media", [{"clip_id": "a", "video": video, "poster": b"", "bytes": len(video)}])
     catalog.upsert("categories", [{"category_id": evil, "name": evil, "state": "active"}])
     catalog.upsert("sources", [{"source_uri": f"{evil}.mp4", "outcome": "rejected", "reason": evil}])
-    report = {"run_id": "r", "counts": {}, "steps": [], "peak_rss_mb": 1}
+    report = {"command": "run", "run_id": "r", "counts": {}, "steps": [], "peak_rss_mb": 1}
     report["generated"] = [
         {
             "category": evil,
@@ -45,6 +45,9 @@ def test_a_strangers_names_and_captions_are_escaped(tmp_path):
             "generated": "g",
         }
     ]
-    page = write_page(tmp_path, catalog, report, [evil], [evil]).read_text()
+    written = write_page(tmp_path, catalog, report, [evil], [evil], name="ingest")
+    assert written == tmp_path / "ingest.html"
+    assert [file.name for file in (tmp_path / "ingest_files").iterdir()] == ["category-000.jpg"]
+    page = written.read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
