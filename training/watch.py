@@ -32,12 +32,15 @@ TIMING_COLUMNS = frozenset(
 )
 
 
-# Under which heading a tracker shows a column that names none itself; what is not here is about learning.
+# Under which heading a tracker shows a column; what is not here keeps its own, or is about learning.
 HEADINGS = {
     "grad_norm": "grad_norm/all",
     "adapter_norm": "adapter/norm",
     "adapter_up_norm": "adapter/up_norm",
     "adapter_down_norm": "adapter/down_norm",
+    # Counts that never change would push the curves of eval/ onto a second page.
+    "eval/pairs_seen": "held_out/pairs_seen",
+    "eval/pairs_unseen": "held_out/pairs_unseen",
     **{name: f"speed/{name}" for name in TIMING_COLUMNS},
 }
 
@@ -70,7 +73,7 @@ class RunLog:
         self._allowed()
         self._file.write(json.dumps(row) + "\n")
         values = {
-            name if "/" in name else HEADINGS.get(name, f"train/{name}"): value
+            HEADINGS.get(name, name if "/" in name else f"train/{name}"): value
             for name, value in row.items()
             if name not in ("step", "time")
         }

@@ -48,13 +48,14 @@ def test_the_last_row_is_the_last_complete_one(folder):
 def test_tensorboard_shows_the_numbers_of_the_rows_under_headings(folder):
     log = RunLog(folder, 0, open_trackers(["tensorboard"], folder, "run", 0, {}))
     for step in (1, 2):
-        row = {"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "time": 1e9, "data_wait": 0.0}
-        log.write(row | {"grad_norm": 3.0, "grad_norm/auxiliary": 2.0, "adapter_norm": 1.0})
+        row = {"step": step, "loss": 0.25 * step, "eval/gap": 0.5, "eval/pairs_seen": 8, "time": 1e9}
+        row |= {"grad_norm": 3.0, "grad_norm/auxiliary": 2.0, "adapter_norm": 1.0, "data_wait": 0.0}
+        log.write(row)
     log.close()
     board = EventAccumulator(str(folder.tensorboard))
     board.Reload()
     learnt = {"train/loss", "eval/gap", "grad_norm/all", "grad_norm/auxiliary", "adapter/norm"}
-    assert set(board.Tags()["scalars"]) == learnt | {"speed/data_wait"}
+    assert set(board.Tags()["scalars"]) == learnt | {"held_out/pairs_seen", "speed/data_wait"}
     assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(1, 0.25), (2, 0.5)]
 
 
