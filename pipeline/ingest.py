@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from catalog.store import Catalog
 from pipeline.intake.fingerprint import hash_all, stat_all
-from pipeline.intake.inputs import Input, group_by_content, settle
+from pipeline.intake.inputs import Input, group_by_content, retire, settle
 from pipeline.intake.normaliser import normalise_all
 from pipeline.intake.run import IngestReport, IngestRun
 from pipeline.intake.settings import IngestSettings
@@ -65,4 +65,5 @@ def ingest(
         run.commit()
     with run.step("settle", groups):
         settle(catalog, [group[0].sha256 for group in groups])
+        retire(catalog, [item.source.uri for item in inputs])
     return run.finished(time.monotonic() - began)

@@ -10,6 +10,9 @@ from pipeline.errors import PipelineError
 from pipeline.sources.labels import normalise_label
 from pipeline.video.quality import SCORES
 
+# The reason of a clip that no source stands for any more: no policy brings it back.
+SUPERSEDED = "superseded"
+
 
 class BadPolicy(PipelineError):
     """A policy file that does not say what it means."""

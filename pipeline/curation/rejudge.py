@@ -5,7 +5,7 @@ from time import monotonic
 
 from catalog.store import Catalog
 from pipeline.curation import acts
-from pipeline.curation.policy import QualityPolicy, judge
+from pipeline.curation.policy import SUPERSEDED, QualityPolicy, judge
 from pipeline.progress import Progress
 from pipeline.video.quality import SCORES
 
@@ -42,6 +42,10 @@ def rejudge(
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
+        if row["reason_code"] == SUPERSEDED:
+            counts["rejected"] += 1
+            reasons[SUPERSEDED] = reasons.get(SUPERSEDED, 0) + 1
+            continue
         verdict = judge(row, row["category_id"], policy)
         decided = {name: row[name] for name in ("clip_id", *acts.UNDONE)}
         if verdict.status == "rejected":

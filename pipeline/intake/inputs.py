@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
 from pipeline.intake.records import Fate
@@ -64,3 +65,39 @@ def settle(catalog: Catalog, hashes: Sequence[str]) -> int:
         catalog.update("sources", changed)
         catalog.update("clips", moved)
     return len(changed)
+
+
+def retire(catalog: Catalog, uris: Sequence[str]) -> int:
+    """Reject the clips of these sources that no source stands for any more, because their data set now names
+    another part of the video, or the file has become another one. Returns how many were.
+
+    They keep their rows and their media, and come back when a source asks for them again.
+    """
+    left = []
+    for at in range(0, len(uris), _PER_QUERY):
+        batch = list(uris[at : at + _PER_QUERY])
+        rows = catalog.get("sources", batch, ["source_uri", "clip_ids"]).to_pylist()
+        # A source that cannot be read today may be as it was tomorrow.
+        current = {row["source_uri"]: row["clip_ids"] for row in rows if row["clip_ids"]}
+        columns = ["clip_id", "source_uri", "sha256", "reason_code"]
+        for clip in catalog.scan("clips", columns, where=col("source_uri").isin(batch)).to_pylist():
+            known = clip["reason_code"] == SUPERSEDED or clip["source_uri"] not in current
+            if not known and clip["clip_id"] not in current[clip["source_uri"]]:
+                left.append(clip)
+    used: set[str] = set()
+    hashes = sorted({clip["sha256"] for clip in left})
+    for at in range(0, len(hashes), _PER_QUERY):
+        where = col("sha256").isin(hashes[at : at + _PER_QUERY])
+        for row in catalog.scan("sources", ["clip_ids"], where=where).to_pylist():
+            used.update(row["clip_ids"] or ())
+    fate = {
+        "status": "rejected",
+        "reason_code": SUPERSEDED,
+        "reason": "Its source is now another file, or another part of it.",
+        "duplicate_of": None,
+        "duplicate_group": None,
+    }
+    gone = [{"clip_id": clip["clip_id"], **fate} for clip in left if clip["clip_id"] not in used]
+    if gone:
+        catalog.update("clips", gone)
+    return len(gone)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
 from pipeline.intake.inputs import Input
@@ -177,7 +178,8 @@ class IngestRun:
         for at in range(0, len(wanted), 500):
             where = col("sha256").isin(wanted[at : at + 500]) & policy
             for row in self.catalog.scan("clips", columns, where=where).to_pylist():
-                clips.setdefault(row["sha256"], []).append(row)
+                if row["reason_code"] != SUPERSEDED:
+                    clips.setdefault(row["sha256"], []).append(row)
         fates = {}
         for key in {(group[0].sha256, group[0].source.window) for group in groups} - {(None, None)}:
             ids = self._possible_ids(*key)

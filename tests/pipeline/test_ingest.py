@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import av
 import pytest
@@ -9,6 +10,7 @@ from lancedb.expr import col
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from pipeline.curation.policy import Bounds, QualityPolicy
+from pipeline.curation.rejudge import rejudge
 from pipeline.ingest import ingest
 from pipeline.intake.run import OUTCOMES
 from pipeline.intake.settings import IngestSettings
@@ -139,6 +141,42 @@ def test_a_changed_file_is_done_again(catalog, tmp_path):
     (row,) = catalog.scan("sources").to_pylist()
     (clip,) = catalog.get("clips", row["clip_ids"]).to_pylist()
     assert clip["source_frames"] == 40
+
+
+def test_a_clip_that_its_source_no_longer_stands_for_is_set_aside_and_comes_back(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(60, seed=1))
+    (source,) = discover(path)
+    early, late = (replace(source, window=f"frames:{part}") for part in ("0-29", "30-59"))
+
+    def state() -> dict:
+        rows = catalog.scan("clips", ["window_start", "status", "reason_code"]).to_pylist()
+        return {round(row["window_start"], 1): (row["status"], row["reason_code"]) for row in rows}
+
+    ingest([early], catalog)
+    ingest([late], catalog)
+    assert state() == {0.0: ("rejected", "superseded"), 2.5: ("accepted", None)}
+    rejudge(catalog, QualityPolicy())
+    assert state()[0.0] == ("rejected", "superseded")
+    ingest([early], catalog)
+    assert state() == {0.0: ("accepted", None), 2.5: ("rejected", "superseded")}
+
+
+def test_a_part_that_another_source_still_names_stays(catalog, tmp_path):
+    path = write(tmp_path / "v" / "a.mp4", moving(60, seed=1))
+    shutil.copy(path, tmp_path / "v" / "b.mp4")
+    first, second = (replace(source, window="frames:0-29") for source in discover(tmp_path / "v"))
+    ingest([first, second], catalog)
+    ingest([replace(first, window="frames:30-59")], catalog)
+    assert catalog.count("clips", where=col("status") == "accepted") == 2
+
+
+def test_a_clip_outlives_a_day_on_which_its_file_cannot_be_read(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(30))
+    sources = discover(path)
+    ingest(sources, catalog)
+    path.rename(tmp_path / "away.mp4")
+    ingest(sources, catalog)
+    assert catalog.scan("clips", ["status"]).to_pylist() == [{"status": "accepted"}]
 
 
 def test_a_file_that_vanished_is_a_row_with_a_reason(catalog, tmp_path):
