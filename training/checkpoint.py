@@ -206,7 +206,9 @@ def check_identity(path: Path, identity: dict) -> None:
     different = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if different:
         pairs = "; ".join(f"{key} was {found.get(key)!r}, now {wanted.get(key)!r}" for key in different)
-        raise CheckpointError(f"{path} belongs to another model: {pairs}. Choose another run folder.")
+        raise CheckpointError(
+            f"{path} belongs to another model: {pairs}. Move its run away, or train in another `--workdir`."
+        )
 
 
 class CheckpointWriter:
