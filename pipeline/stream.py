@@ -271,8 +271,11 @@ def trainable_clips(catalog: Catalog, encoder_id: str) -> pa.Table:
     clips = catalog.scan("clips", list(COLUMNS), col("status") == "accepted")
     clips = clips.filter(pa.compute.is_in(clips["clip_id"], encoded.combine_chunks()))
     if not clips.num_rows:
+        stored = set(catalog.scan("features", ["encoder_id"])["encoder_id"].to_pylist()) - {encoder_id}
+        others = ", ".join(sorted(name[:12] for name in stored))
+        found = f"; those that are stored are of {others}" if others else ""
         raise NothingEncoded(
-            f"No clip has features of encoder {encoder_id[:12]}. Run `video2lora encode` with the backbone "
-            "that is trained, and train on that."
+            f"No clip has features of encoder {encoder_id[:12]}{found}. Run `video2lora encode` with the "
+            "backbone that is trained, and train on that."
         )
     return clips
