@@ -60,7 +60,7 @@ def _probe(file, container, name: str, size: int, limits: DecodeLimits) -> Video
     packets = _packets(container, stream, limits)
     times = packets.times
     _check_length(times, limits)
-    first = _first_frame(file, name, stream.index)
+    first = _first_frame(file, name, stream.index, context.codec.canonical_name)
     _check_size(first.width, first.height, limits)
     if len(times):
         _check_whole(container, stream, packets)
@@ -165,10 +165,10 @@ def _promised_seconds(container, stream) -> float:
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 
-def _first_frame(file: BinaryIO, name: str, index: int) -> av.VideoFrame:
+def _first_frame(file: BinaryIO, name: str, index: int, codec: str) -> av.VideoFrame:
     for frame in decoded(file, name, index):
         return frame
-    raise Rejection("undecodable", "Not one frame of the video can be decoded.")
+    raise Rejection("undecodable", f"Not one frame of its {codec} video can be decoded.")
 
 
 def _counted_times(file: BinaryIO, name: str, stream, limits: DecodeLimits) -> np.ndarray:
@@ -204,6 +204,10 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[tuple[int, int, int, int] | N
 
 
 def _short(error: Exception) -> str:
+    if isinstance(error, av.InvalidDataError):
+        return "its structure is damaged, or no video's"
+    if isinstance(error, (av.EOFError, EOFError)):
+        return "it ends before a video begins"
     return (
         (getattr(error, "strerror", None) or str(error) or type(error).__name__)
         .split("\n")[0]
