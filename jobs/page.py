@@ -91,7 +91,7 @@ def _sheets(catalog: Catalog, assets: Path) -> tuple[list[dict[str, Any]], int]:
         sheets.append(
             {
                 "name": row.get("name") or category,
-                "state": row.get("state") or "no category",
+                "state": row.get("state") or ("without a label" if category == "(none)" else "as labelled"),
                 "clips": len(members[category]),
                 "image": f"{assets.name}/{file.name}",
             }
