@@ -3,11 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test test-fast lint clean
+.PHONY: help setup demo pocket test test-fast lint clean
 help:
 	@echo "make demo       set up, render sample effects, run raw videos -> catalogue -> model -> clips; open demo/report.html"
 	@echo "make test       set up, lint, run every test"
 	@echo "make test-fast  the same without the slow end-to-end tests"
+	@echo "make pocket     train the small backbone that the demo uses, from nothing (hours on a CPU; goes on when killed)"
 	@echo "make clean      remove the demo and the environment"
 
 setup: $(STAMP)
@@ -27,6 +28,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	@$(BIN)/video2lora sample demo/videos --categories 6 --per-category 6 --seed 0
 	@$(BIN)/video2lora run demo/videos --workdir demo
+
+pocket: $(STAMP)
+	@$(BIN)/video2lora pocket training/pocket --work pocket-work
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

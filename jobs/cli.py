@@ -11,6 +11,19 @@ import typer
 from catalog.errors import CatalogError
 from jobs.console import err
 from jobs.errors import JobError
+from jobs.options import (
+    Address,
+    CatalogUri,
+    Columns,
+    Generator,
+    Layout,
+    Licence,
+    LicenceEvidence,
+    Overrides,
+    ProfileOption,
+    SourceName,
+    Workdir,
+)
 from pipeline.errors import PipelineError
 from training.errors import TrainingError
 
@@ -23,49 +36,7 @@ app = typer.Typer(
     "\n\nStart with `video2lora sample demo/videos` and `video2lora run demo/videos --workdir demo`.",
 )
 
-Workdir = Annotated[
-    Path,
-    typer.Option(
-        "--workdir", "-w", help="Directory of the catalogue, models and results; made when missing."
-    ),
-]
-ProfileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--profile", "-p", help="tiny, full, or a .toml file [default: the workdir's own, tiny in a new one]"
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one setting, as section.key=value; may be repeated."),
-]
-CatalogUri = Annotated[
-    str | None,
-    typer.Option(
-        "--catalog", help="A catalogue elsewhere, e.g. s3://bucket/effects [default: WORKDIR/catalog]"
-    ),
-]
-Address = Annotated[
-    str | None, typer.Option("--address", help="Join this Ray cluster instead of starting a local Ray.")
-]
-
 INTERRUPTED = 130
-
-
-Layout = Annotated[
-    str | None,
-    typer.Option(help="How the data set lies on disk: folder, manifest, vap-data, … [default: detected]"),
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", help="A manifest's own name of a column, as caption=prompt; may be repeated."),
-]
-SourceName = Annotated[
-    str | None, typer.Option("--source-name", help="Data set or provider, where the manifest names none.")
-]
-Licence = Annotated[str | None, typer.Option(help="Terms of use, where the manifest states none.")]
-LicenceEvidence = Annotated[str | None, typer.Option(help="Where those terms are stated.")]
-Generator = Annotated[str | None, typer.Option(help="The model that made the videos.")]
 
 
 def _place(location: str, layout: str | None, columns: list[str] | None, **defaults: str | None):
@@ -91,6 +62,26 @@ def sample(
     from jobs.sample import sample_videos
 
     sample_videos(folder, categories, per_category, seed)
+
+
+@app.command(epilog="Example: `video2lora pocket training/pocket --work pocket-work`")
+def pocket(
+    folder: Annotated[Path, typer.Argument(help="Where the backbone goes, in the hub's layout.")],
+    work: Annotated[
+        Path, typer.Option(help="States and encoded clips; the same folder goes on from there.")
+    ] = Path("pocket-work"),
+    vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Clips that the DiT learns from.")] = None,
+    dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first weights and of every draw.")] = 0,
+) -> None:
+    """Train the small CogVideoX-I2V of the `tiny` profile from nothing, on procedural effects."""
+    from jobs.pocket import pocket_backbone
+    from pipeline.pocket import PocketSettings
+
+    given = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    pocket_backbone(folder, work, PocketSettings(**chosen, seed=seed))
 
 
 @app.command(

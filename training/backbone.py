@@ -59,7 +59,7 @@ class Backbone:
         if "transformer" in parts:
             config = _read_json(folder / "transformer" / "config.json")
             require_image_to_video(config)
-            _require_geometry(config, settings)
+            _require_geometry(config, settings, _spatial_ratio(folder))
         try:
             with quiet_transformers():
                 loaded = {
@@ -201,11 +201,17 @@ def _frozen(model: nn.Module, dtype: torch.dtype, device: torch.device | str) ->
 _LOADERS = {"transformer": _load_transformer, "vae": _load_vae, "text": _load_text}
 
 
-def _require_geometry(config: dict[str, Any], settings: BackboneSettings) -> None:
-    """Learned positions fit one height and width (at an 8× VAE) and one text length."""
+def _spatial_ratio(folder: Path) -> int:
+    """Pixels per latent cell and side; CogVideoX's own where the VAE's files were not asked for."""
+    config = folder / "vae" / "config.json"
+    return 2 ** (len(_read_json(config)["block_out_channels"]) - 1) if config.is_file() else 8
+
+
+def _require_geometry(config: dict[str, Any], settings: BackboneSettings, ratio: int) -> None:
+    """Learned positions fit one height and width (at a VAE of this ratio) and one text length."""
     if not config.get("use_learned_positional_embeddings"):
         return
-    height, width = config["sample_height"] * 8, config["sample_width"] * 8
+    height, width = config["sample_height"] * ratio, config["sample_width"] * ratio
     if (settings.height, settings.width) != (height, width) or settings.num_frames > config["sample_frames"]:
         raise InvalidGeometry(
             f"This backbone's positions fit {height}×{width}, at most {config['sample_frames']} frames,"

@@ -1,14 +1,16 @@
-"""A backbone of the real classes with small random weights, in the hub's layout on disk.
+"""Small backbones of the real classes, in the hub's layout on disk.
 
-It shows that everything runs; what it generates is noise.
+With random weights one shows that everything runs; what it generates is noise. `training.pretrain` trains
+one.
 """
 
 import math
 import shutil
 import string
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +29,7 @@ from training.geometry import SampleGeometry
 TINY_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
 TINY_TEXT_TOKENS = 226
 # Raised when the recipe changes, so that weights of an older one in the cache are not taken for these.
-RECIPE = 1
+RECIPE = 2
 
 _WORDS = """
 a an the of in on at to and or with without over under behind before beside from into through
@@ -40,6 +42,20 @@ forest city background foreground pattern texture checkered striped dotted gradi
 left right top bottom slowly quickly stands lies hangs floats moves turns melts grows shrinks camera
 scene video view close still
 """
+
+
+@dataclass(frozen=True)
+class BackboneSizes:
+    """What makes a small backbone small; everything else is CogVideoX-5B-I2V's own configuration."""
+
+    vae_channels: tuple[int, ...] = (8, 16, 32, 32)
+    latent_channels: int = 16
+    patch: int = 2
+    layers: int = 4
+    heads: int = 4
+    head_dim: int = 32
+    time_width: int = 64
+    text_width: int = 32
 
 
 def write_tiny_backbone(
@@ -61,7 +77,9 @@ def write_tiny_backbone(
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with quiet_transformers():
-            _pipeline(seed, geometry, max_text_tokens).save_pretrained(building)
+            pipeline = small_pipeline(seed, geometry, max_text_tokens)
+            _calibrate(pipeline.vae, geometry)
+            pipeline.save_pretrained(building)
         building.rename(folder)
     except OSError:
         # Another process was first: its folder is the same. Anything else is a real failure.
@@ -84,13 +102,20 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogVideoXImageToVideoPipeline:
-    tokenizer = _tokenizer()
+def small_pipeline(
+    seed: int,
+    geometry: SampleGeometry,
+    max_text_tokens: int,
+    sizes: BackboneSizes = BackboneSizes(),
+    words: Iterable[str] = _WORDS.split(),
+) -> CogVideoXImageToVideoPipeline:
+    """An image-to-video pipeline of these sizes with random weights; `words` are tokens of their own."""
+    tokenizer = _tokenizer(words)
     text_config = T5Config(
         vocab_size=len(tokenizer),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
+        d_model=sizes.text_width,
+        d_kv=sizes.text_width // 4,
+        d_ff=2 * sizes.text_width,
         num_layers=2,
         num_heads=4,
         feed_forward_proj="gated-gelu",
@@ -98,7 +123,10 @@ def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogV
         use_cache=False,
     )
     vae_config = VAE_5B_I2V | {
-        "block_out_channels": (8, 16, 32, 32),
+        "block_out_channels": sizes.vae_channels,
+        "down_block_types": ("CogVideoXDownBlock3D",) * len(sizes.vae_channels),
+        "up_block_types": ("CogVideoXUpBlock3D",) * len(sizes.vae_channels),
+        "latent_channels": sizes.latent_channels,
         "layers_per_block": 1,
         "norm_num_groups": 4,
         "sample_height": geometry.height,
@@ -106,10 +134,13 @@ def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogV
     }
     frames, _, height, width = geometry.latent_shape(vae_config)
     transformer_config = TRANSFORMER_5B_I2V | {
-        "num_layers": 4,
-        "num_attention_heads": 4,
-        "attention_head_dim": 32,
-        "time_embed_dim": 64,
+        "in_channels": 2 * sizes.latent_channels,
+        "out_channels": sizes.latent_channels,
+        "patch_size": sizes.patch,
+        "num_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "attention_head_dim": sizes.head_dim,
+        "time_embed_dim": sizes.time_width,
         "text_embed_dim": text_config.d_model,
         "max_text_seq_length": max_text_tokens,
         "sample_frames": (frames - 1) * vae_config["temporal_compression_ratio"] + 1,
@@ -118,12 +149,10 @@ def _pipeline(seed: int, geometry: SampleGeometry, max_text_tokens: int) -> CogV
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = AutoencoderKLCogVideoX(**vae_config)
-        _calibrate(vae, geometry)
         return CogVideoXImageToVideoPipeline(
             tokenizer=tokenizer,
+            vae=AutoencoderKLCogVideoX(**vae_config).eval(),
             text_encoder=T5EncoderModel(text_config).eval(),
-            vae=vae.eval(),
             # Its table of positions is computed in fp64.
             transformer=CogVideoXTransformer3DModel(**transformer_config).float().eval(),
             scheduler=CogVideoXDDIMScheduler.from_config(SCHEDULER_5B_I2V),
@@ -137,7 +166,7 @@ def _calibrate(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
     channels = vae.config.latent_channels
     out.weight[channels:] = 0
     out.bias[channels:] = -10.0
-    probe = torch.rand(1, 3, 5, 4, 6) * 2 - 1
+    probe = torch.rand(1, 3, 5, 4, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
     probe = torch.nn.functional.interpolate(
         probe, size=(5, geometry.height, geometry.width), mode="trilinear"
     )
@@ -148,12 +177,10 @@ def _calibrate(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
     out.bias[:channels] = (out.bias[:channels] - centre) * gain
 
 
-def _tokenizer() -> T5Tokenizer:
-    """A unigram tokenizer of T5's kind: common words of a caption whole, everything else by character."""
+def _tokenizer(words: Iterable[str]) -> T5Tokenizer:
+    """A unigram tokenizer of T5's kind: `words` whole, everything else by character."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)]
-    pieces += [
-        (f"▁{word}", -6.0 - math.log(1 + rank)) for rank, word in enumerate(dict.fromkeys(_WORDS.split()))
-    ]
+    pieces += [(f"▁{word}", -6.0 - math.log(1 + rank)) for rank, word in enumerate(dict.fromkeys(words))]
     pieces += [(character, -14.0) for character in string.ascii_letters + string.digits + string.punctuation]
     pieces += [(ending, -9.0) for ending in ("ing", "ed", "er", "es", "ly", "tion")]
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=226)

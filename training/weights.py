@@ -16,6 +16,7 @@ from training.tiny import RECIPE, write_tiny_backbone
 
 # What each part of a backbone needs of the pipeline's folder.
 PART_FOLDERS = {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")}
+POCKET = Path(__file__).parent / "pocket"
 HUB_DEADLINE = 20.0
 _RANDOM = re.compile(r"random:(\d{1,9})")
 _HUB_NAME = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
@@ -36,13 +37,21 @@ def resolve_weights(
     """The folder with `parts` ("transformer", "vae", "text") and the scheduler of a backbone.
 
     Args:
-        model: "random:<seed>" (written on first use, for `geometry` and `max_text_tokens`), a folder, or a
-            hub name (taken from the local hub cache, else downloaded: only what the parts need).
+        model: "pocket" (what `make pocket` trained), "random:<seed>" (written on first use, for `geometry`
+            and `max_text_tokens`), a folder, or a hub name (taken from the local hub cache, else downloaded:
+            only what the parts need).
         deadline: seconds that the hub has to answer at all.
 
     Raises:
         WeightsUnreachable: nothing there, a part missing or incomplete, or the hub does not answer in time.
     """
+    if model == "pocket":
+        if not POCKET.is_dir():
+            raise WeightsUnreachable(
+                "This checkout carries no pocket backbone: `make pocket` trains it, or set"
+                " `backbone.model` to 'random:0' to try the way with random weights."
+            )
+        model = str(POCKET)
     if match := _RANDOM.fullmatch(model):
         name = f"random-{match[1]}-{geometry}-{max_text_tokens}t-r{RECIPE}"
         return write_tiny_backbone(cache_folder() / name, int(match[1]), geometry, max_text_tokens)

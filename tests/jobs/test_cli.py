@@ -9,6 +9,7 @@ import pytest
 
 COMMANDS = (
     "sample",
+    "pocket",
     "run",
     "ingest",
     "dedup",

@@ -36,6 +36,15 @@ def test_a_hub_that_may_not_be_asked_is_one_sentence(tmp_path, monkeypatch):
         resolve_weights(NOBODY, ("vae",), GEOMETRY, 16)
 
 
+def test_a_pocket_that_was_not_trained_says_what_trains_it(tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.setattr("training.weights.POCKET", tmp_path / "pocket")
+    with pytest.raises(WeightsUnreachable, match="make pocket"):
+        resolve_weights("pocket", ("vae",), GEOMETRY, 16)
+    load_backbone(tiny_folder)
+    shutil.copytree(tiny_folder, tmp_path / "pocket")
+    assert resolve_weights("pocket", ("vae",), GEOMETRY, 16) == tmp_path / "pocket"
+
+
 @pytest.mark.parametrize("model", ["/no/such/folder", "./nothing", "random:x", "a/b/c", ""])
 def test_a_name_that_is_neither_folder_nor_hub_name_is_one_sentence(model):
     with pytest.raises(WeightsUnreachable, match=r"it is no folder|is missing"):

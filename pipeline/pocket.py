@@ -1,0 +1,179 @@
+"""The pocket backbone: a small CogVideoX-I2V trained from nothing on procedural effects.
+
+It knows how every effect of `pipeline.samples` goes on from a first frame, and cannot know which one is
+wanted: captions do not say. That is what a reference is for.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
+from torch import Tensor, nn
+
+from pipeline.progress import Progress
+from pipeline.samples.draw import draw_clip
+from training.geometry import SampleGeometry
+from training.pretrain.denoiser import Denoiser
+from training.pretrain.encoded import EncodedClips
+from training.pretrain.fit import FitSettings, fit
+from training.pretrain.vae import reconstruction_psnr, scale_latents, vae_loss
+from training.randomness import stream
+from training.tiny import BackboneSizes, quiet_transformers, small_pipeline
+
+POCKET_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
+POCKET_TEXT_TOKENS = 32
+POCKET_SIZES = BackboneSizes(
+    # 4× in space where CogVideoX has 8×, in patches twice as large: as many tokens, and a VAE that learns in
+    # an hour on a CPU.
+    vae_channels=(16, 32, 64),
+    latent_channels=8,
+    patch=4,
+    layers=6,
+    heads=4,
+    head_dim=48,
+    time_width=128,
+    text_width=32,
+)
+# Clip numbers of `draw_clip` that nothing trains on: what is measured is new to the backbone.
+HELD_OUT = 1_000_000
+
+
+@dataclass(frozen=True)
+class PocketSettings:
+    """How much training. The defaults made the weights in the repository."""
+
+    vae_steps: int = 12_000
+    clips: int = 2_400
+    dit_steps: int = 6_000
+    batch: int = 16
+    measured: int = 12
+    seed: int = 0
+
+
+Steps = Callable[[str], AbstractContextManager[Progress]]
+
+
+def train_pocket(
+    out: Path, work: Path, settings: PocketSettings, step: Steps, device: torch.device | str = "cpu"
+) -> dict:
+    """Train the pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
+
+    Args:
+        out: replaced when there is one.
+        work: states and encoded clips are kept there; a later call with the same folder goes on from them.
+        settings: how much.
+        step: opens the progress of a named step.
+        device: of the training.
+
+    Returns:
+        what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes.
+    """
+    facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
+    words = " ".join(draw_clip(n, 1, 16, 16)[1] for n in range(2_000)).replace(".", " ").split()
+    pipeline = small_pipeline(
+        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, sorted(set(words))
+    )
+    pipeline.vae.to(device)
+    with step("VAE") as progress:
+        facts["seconds"]["vae"] = train_vae(pipeline.vae, settings, work / "vae.safetensors", progress)
+    # As it will be stored: what is encoded from here on is what the stored VAE encodes.
+    pipeline.vae.to(torch.bfloat16).to(torch.float32)
+    clips = [_signed(draw_clip(HELD_OUT + 7 * n, *_SHAPE)[0]).to(device) for n in range(settings.measured)]
+    facts["scaling_factor"] = scale_latents(pipeline.vae, clips)
+    facts["psnr_db"] = round(float(np.mean(reconstruction_psnr(pipeline.vae, clips))), 2)
+    with step("Latents") as progress:
+        began = time.perf_counter()
+        encoded = EncodedClips(work / f"latents-{weights_id(pipeline.vae)}")
+        encoded.fill(pipeline.vae, _clips(settings.clips), settings.clips, progress)
+        facts["seconds"]["latents"] = time.perf_counter() - began
+    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS).to(device)
+    with step("DiT") as progress:
+        facts["seconds"]["dit"] = train_dit(denoiser, encoded, settings, work / "dit.safetensors", progress)
+    write_backbone(pipeline, out, facts)
+    return facts
+
+
+def train_vae(
+    vae: AutoencoderKLCogVideoX, settings: PocketSettings, state: Path, progress: Progress
+) -> float:
+    """Fit the VAE on nine frames at a time, the least that its chunks allow; return the seconds.
+
+    The first 60 % of the steps see quarters of the picture, which cost a quarter.
+    """
+    device = vae.device
+
+    def loss(step: int) -> Tensor:
+        draw = stream(step, f"pocket vae {settings.seed}")
+        small = step < 0.6 * settings.vae_steps
+        videos = []
+        for _ in range(2 if small else 1):
+            first = int(draw.integers(POCKET_GEOMETRY.num_frames - 8))
+            video = _signed(draw_clip(int(draw.integers(HELD_OUT)), *_SHAPE, first, 9)[0])
+            if small:
+                top, left = int(draw.integers(_SHAPE[1] // 2 + 1)), int(draw.integers(_SHAPE[2] // 2 + 1))
+                video = video[:, :, top : top + _SHAPE[1] // 2, left : left + _SHAPE[2] // 2]
+            videos.append(video)
+        return vae_loss(vae, torch.stack(videos).to(device), step)
+
+    vae.train()
+    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=2e-3), state, progress)
+    vae.eval().requires_grad_(False)
+    return seconds
+
+
+def train_dit(
+    denoiser: Denoiser, encoded: EncodedClips, settings: PocketSettings, state: Path, progress: Progress
+) -> float:
+    """Fit the DiT and the text encoder on the encoded clips. Returns the seconds."""
+    denoiser.train()
+
+    def loss(step: int) -> Tensor:
+        numbers = stream(step, f"pocket dit {settings.seed}").integers(settings.clips, size=settings.batch)
+        return denoiser.loss(encoded.batch(numbers, step))
+
+    seconds = fit(denoiser, loss, FitSettings(settings.dit_steps, lr=1e-3), state, progress)
+    denoiser.eval()
+    return seconds
+
+
+def weights_id(module: nn.Module) -> str:
+    """Twelve hexadecimal digits that differ when any weight does."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def write_backbone(pipeline: CogVideoXImageToVideoPipeline, out: Path, facts: dict) -> None:
+    """Save in bf16 beside `out`, then take its place."""
+    building = out.with_name(f".{out.name}-new")
+    shutil.rmtree(building, ignore_errors=True)
+    with quiet_transformers():
+        pipeline.to("cpu", torch.bfloat16).save_pretrained(building)
+    facts["bytes"] = sum(file.stat().st_size for file in building.rglob("*") if file.is_file())
+    (building / "pocket.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    building.rename(out)
+
+
+_SHAPE = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
+
+
+def _clips(count: int) -> Iterator[tuple[Tensor, str]]:
+    for number in range(count):
+        pixels, caption, _ = draw_clip(number, *_SHAPE)
+        yield _signed(pixels), caption
+
+
+def _signed(pixels: np.ndarray) -> Tensor:
+    """uint8 [n, H, W, 3] → [3, n, H, W] in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(3, 0, 1, 2).float() / 127.5 - 1

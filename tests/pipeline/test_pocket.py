@@ -1,0 +1,66 @@
+"""The pocket backbone from nothing: one call trains it, stopped it goes on, and the product can load it."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, PocketSettings, train_pocket
+from pipeline.samples.draw import draw_clip
+from pipeline.samples.effects import EFFECTS
+from training.backbone import Backbone
+from training.settings import BackboneSettings
+
+SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, measured=1)
+
+
+@pytest.fixture
+def steps():
+    """Opens the progress of a step; what was done is kept by the step's name."""
+    done: dict[str, list[int]] = {}
+
+    @contextmanager
+    def step(name: str):
+        yield lambda count, total, info: done.setdefault(name, []).append(count)
+
+    step.done = done
+    return step
+
+
+def test_a_trained_pocket_is_small_loads_and_generates_at_its_geometry(tmp_path, steps):
+    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps)
+    assert facts["bytes"] < 40e6
+    assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
+    settings = BackboneSettings(
+        model=str(tmp_path / "pocket"),
+        num_frames=POCKET_GEOMETRY.num_frames,
+        height=POCKET_GEOMETRY.height,
+        width=POCKET_GEOMETRY.width,
+        max_text_tokens=POCKET_TEXT_TOKENS,
+        dtype="float32",
+    )
+    backbone = Backbone.load(settings)
+    latents = torch.zeros(backbone.latent_shape)
+    assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
+    assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
+
+
+def test_a_second_call_repeats_no_step_and_writes_the_same_weights(tmp_path, steps):
+    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
+    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+    steps.done.clear()
+    train_pocket(tmp_path / "second", tmp_path / "work", SETTINGS, steps)
+    assert steps.done == {"Latents": [2]}
+    for part in ("vae", "transformer"):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
+    whole, caption, effect = draw_clip(50, 9, 32, 48)
+    part, _, _ = draw_clip(50, 9, 32, 48, first=3, count=2)
+    assert np.array_equal(whole[3:5], part)
+    assert effect == list(EFFECTS)[50 % len(EFFECTS)] and effect not in caption
+    assert {draw_clip(n, 1, 16, 16)[2] for n in range(len(EFFECTS))} == set(EFFECTS)

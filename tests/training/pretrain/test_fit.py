@@ -1,0 +1,85 @@
+"""Fitting a small model from nothing: it learns, and a run that was stopped ends as an unbroken one does."""
+
+import pytest
+import torch
+from torch import nn
+
+from training.pretrain.fit import BadFitState, FitSettings, fit
+
+SETTINGS = FitSettings(steps=12, lr=0.05, warmup=2, ema_decay=0.9, save_every=4)
+
+
+def line() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def loss_of(model: nn.Linear):
+    def loss(step: int) -> torch.Tensor:
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        return (model(x)[:, 0] - x.sum(dim=1)).square().mean()
+
+    return loss
+
+
+def test_it_learns(tmp_path):
+    model = line()
+    before = loss_of(model)(99).item()
+    fit(model, loss_of(model), FitSettings(steps=200, lr=0.05, warmup=2), tmp_path / "state.safetensors")
+    assert loss_of(model)(99).item() < 0.05 * before
+
+
+@pytest.mark.parametrize("stop", [1, 6, 11])
+def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path, stop):
+    unbroken = line()
+    fit(unbroken, loss_of(unbroken), SETTINGS, tmp_path / "unbroken.safetensors")
+
+    def interrupted(model):
+        loss = loss_of(model)
+
+        def step_or_stop(step: int) -> torch.Tensor:
+            if step == stop:
+                raise KeyboardInterrupt
+            return loss(step)
+
+        return step_or_stop
+
+    first, second = line(), line()
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, interrupted(first), SETTINGS, tmp_path / "state.safetensors")
+    seen = []
+    progress = lambda done, total, info: seen.append(done)  # noqa: E731
+    fit(second, loss_of(second), SETTINGS, tmp_path / "state.safetensors", progress)
+    assert seen == list(range(stop + 1, 13))
+    assert torch.equal(second.weight, unbroken.weight)
+
+
+def test_a_finished_state_is_loaded_and_nothing_is_done_again(tmp_path):
+    model, again = line(), line()
+    seconds = fit(model, loss_of(model), SETTINGS, tmp_path / "state.safetensors")
+
+    def never(step: int) -> torch.Tensor:
+        raise AssertionError(f"step {step} was done again")
+
+    assert fit(again, never, SETTINGS, tmp_path / "state.safetensors") == pytest.approx(seconds, abs=0.5)
+    assert torch.equal(model.weight, again.weight)
+
+
+@pytest.mark.parametrize("damage", ["another model's", "torn"])
+def test_a_state_that_does_not_fit_is_one_sentence(tmp_path, damage):
+    path = tmp_path / "state.safetensors"
+    model = line() if damage == "torn" else nn.Linear(4, 1)
+    fit(model, lambda step: model.weight.square().sum() + model.bias.square().sum(), SETTINGS, path)
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:-20])
+    fresh = line()
+    with pytest.raises(BadFitState, match="Delete it to begin again"):
+        fit(fresh, loss_of(fresh), SETTINGS, path)
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero():
+    rates = [FitSettings(steps=100, lr=1.0, warmup=10, decay=0.2).rate(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == rates[79] == 1.0
+    assert rates[90] == pytest.approx(0.5)
+    assert rates[100] == 0

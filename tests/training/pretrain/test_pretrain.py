@@ -1,0 +1,98 @@
+"""The parts of a small backbone: the VAE's loss and scale, encoded clips, the denoiser."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.geometry import SampleGeometry
+from training.pretrain.denoiser import Denoiser
+from training.pretrain.encoded import EncodedClips
+from training.pretrain.fit import FitSettings, fit
+from training.pretrain.vae import reconstruction_psnr, scale_latents, vae_loss
+from training.tiny import BackboneSizes, small_pipeline
+
+SIZES = BackboneSizes(vae_channels=(8, 8, 16), latent_channels=4, patch=4, layers=1, heads=2, head_dim=16)
+GEOMETRY = SampleGeometry(num_frames=9, height=16, width=32)
+
+
+@pytest.fixture
+def pipeline():
+    return small_pipeline(0, GEOMETRY, 8, SIZES, ["red", "ball"])
+
+
+def clips(count: int) -> list[torch.Tensor]:
+    """Two-coloured pictures whose border wanders: [3, 9, 16, 32] in [-1, 1]."""
+    made = []
+    for number in range(count):
+        draw = torch.Generator().manual_seed(number)
+        left, right = torch.rand(2, 3, generator=draw) * 2 - 1
+        columns = torch.arange(32)[None] < 8 + torch.arange(9)[:, None] + number % 5
+        frame = torch.where(columns[..., None], left, right)
+        made.append(frame.permute(2, 0, 1)[:, :, None].expand(3, 9, 16, 32).contiguous())
+    return made
+
+
+def test_the_vae_learns_to_reconstruct(pipeline, tmp_path):
+    vae, videos = pipeline.vae, clips(4)
+    before = np.mean(reconstruction_psnr(vae, videos))
+    fit(
+        vae,
+        lambda step: vae_loss(vae, videos[step % 4][None], step),
+        FitSettings(steps=60, lr=5e-3, warmup=5, ema_decay=0.9),
+        tmp_path / "vae.safetensors",
+    )
+    assert np.mean(reconstruction_psnr(vae, videos)) > before + 3
+
+
+def test_scaled_latents_have_unit_variance(pipeline):
+    videos = clips(3)
+    scale_latents(pipeline.vae, videos)
+    with torch.no_grad():
+        latents = torch.cat([pipeline.vae.encode(v[None]).latent_dist.mode().flatten() for v in videos])
+    assert (latents * pipeline.vae.config.scaling_factor).std().item() == pytest.approx(1, rel=0.02)
+
+
+def test_encoding_that_was_killed_goes_on_with_the_missing_shards(pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.pretrain.encoded.SHARD", 2)
+    rows = [(video, f"clip {number}") for number, video in enumerate(clips(5))]
+    whole, again = EncodedClips(tmp_path / "whole"), EncodedClips(tmp_path / "again")
+    whole.fill(pipeline.vae, rows, 5)
+
+    def dies_at_the_fourth():
+        yield from rows[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        again.fill(pipeline.vae, dies_at_the_fourth(), 5)
+    kept = (tmp_path / "again" / "000000.safetensors").stat().st_mtime_ns
+    again.fill(pipeline.vae, rows, 5)
+    assert (tmp_path / "again" / "000000.safetensors").stat().st_mtime_ns == kept
+    assert torch.equal(again.mean, whole.mean) and torch.equal(again.first, whole.first)
+    assert again.captions == whole.captions == [f"clip {number}" for number in range(5)]
+
+
+def test_a_batch_is_a_function_of_its_seed_and_drops_a_tenth_of_the_captions(pipeline, tmp_path):
+    encoded = EncodedClips(tmp_path)
+    encoded.fill(pipeline.vae, [(video, "red ball") for video in clips(2)], 2)
+    first, second, other = (encoded.batch([0, 1], seed)[0] for seed in (3, 3, 4))
+    assert torch.equal(first.target_latents, second.target_latents)
+    assert not torch.equal(first.sample_seeds, other.sample_seeds)
+    captions = [caption for seed in range(200) for caption in encoded.batch([0, 1], seed)[1]]
+    assert 0.05 < captions.count("") / len(captions) < 0.16
+    assert set(captions) == {"", "red ball"}
+
+
+def test_the_denoiser_trains_the_dit_and_the_text_encoder(pipeline, tmp_path):
+    encoded = EncodedClips(tmp_path / "latents")
+    encoded.fill(pipeline.vae, [(video, "red ball") for video in clips(2)], 2)
+    denoiser = Denoiser(pipeline, 8)
+    before = {name: value.detach().clone() for name, value in denoiser.named_parameters()}
+    fit(
+        denoiser,
+        lambda step: denoiser.loss(encoded.batch([0, 1], step)),
+        FitSettings(steps=3, warmup=1),
+        tmp_path / "dit.safetensors",
+    )
+    moved = {name for name, value in denoiser.named_parameters() if not torch.equal(value, before[name])}
+    assert any(name.startswith("transformer") for name in moved)
+    assert any(name.startswith("text_encoder") for name in moved)

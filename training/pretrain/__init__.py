@@ -1,0 +1,1 @@
+"""Training a small backbone from nothing: its VAE, then its DiT and text encoder."""

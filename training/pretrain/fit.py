@@ -1,0 +1,143 @@
+"""Training all weights of a small model: warm-up, a long constant rate, a linear end, EMA, and resuming.
+
+Every step's data and randomness are a function of the step's number, so a run that was killed goes on to the
+same weights.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from training.errors import TrainingError
+
+Progress = Callable[[int, int | None, dict], None]
+
+
+class BadFitState(TrainingError):
+    """A state that belongs to another model or other settings, or that cannot be read."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast. The rate is constant until the last `decay` of the steps, then falls to zero."""
+
+    steps: int
+    lr: float = 1e-3
+    warmup: int = 100
+    decay: float = 0.2
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    save_every: int = 200
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step number `step`, from 0."""
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.lr * min(1.0, (step + 1) / self.warmup, left)
+
+
+def fit(
+    model: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    settings: FitSettings,
+    state: Path,
+    progress: Progress | None = None,
+) -> float:
+    """Train every parameter of `model` on `loss_of(step)`, going on from the file `state` where there is one.
+
+    The state is saved every `save_every` steps, at the end and when interrupted. The model is left with the
+    average (EMA) of its weights.
+
+    Returns:
+        seconds that the steps took, those of earlier runs included.
+
+    Raises:
+        BadFitState: see there.
+    """
+    weights = dict(model.named_parameters())
+    optimizer = torch.optim.AdamW(weights.values(), lr=settings.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    average = {name: value.detach().clone() for name, value in weights.items()}
+    step, seconds = _load(state, weights, average, optimizer) if state.exists() else (0, 0.0)
+    smooth = None
+    began = time.perf_counter() - seconds
+    try:
+        while step < settings.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(step)
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(step)
+            loss.backward()
+            nn.utils.clip_grad_norm_(weights.values(), settings.clip_norm)
+            optimizer.step()
+            step += 1
+            keep = min(settings.ema_decay, step / (step + 10))
+            torch._foreach_lerp_(
+                list(average.values()), [value.detach() for value in weights.values()], 1 - keep
+            )
+            smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
+            if progress is not None:
+                progress(step, settings.steps, {"loss": smooth})
+            if step % settings.save_every == 0:
+                _save(state, settings, step, time.perf_counter() - began, weights, average, optimizer)
+    finally:
+        # Also on Ctrl-C: between two steps everything is whole.
+        _save(state, settings, step, time.perf_counter() - began, weights, average, optimizer)
+    with torch.no_grad():
+        for name, value in weights.items():
+            value.copy_(average[name])
+    return time.perf_counter() - began
+
+
+def _save(
+    path: Path,
+    settings: FitSettings,
+    step: int,
+    seconds: float,
+    weights: dict[str, nn.Parameter],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.AdamW,
+) -> None:
+    tensors = {}
+    for name, value in weights.items():
+        moments = optimizer.state.get(value, {})
+        tensors |= {f"weights.{name}": value.detach(), f"average.{name}": average[name]}
+        tensors |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
+    facts = {"step": str(step), "seconds": str(seconds), "settings": json.dumps(asdict(settings))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_suffix(".part")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, building, metadata=facts)
+    building.replace(path)
+
+
+def _load(
+    path: Path,
+    weights: dict[str, nn.Parameter],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.AdamW,
+) -> tuple[int, float]:
+    try:
+        with safe_open(path, "pt") as file, torch.no_grad():
+            step, seconds = int(file.metadata()["step"]), float(file.metadata()["seconds"])
+            for name, value in weights.items():
+                value.copy_(file.get_tensor(f"weights.{name}"))
+                average[name].copy_(file.get_tensor(f"average.{name}"))
+                if step:
+                    optimizer.state[value] = {
+                        "step": torch.tensor(float(step)),
+                        **{
+                            key: file.get_tensor(f"{key}.{name}").to(value.device)
+                            for key in ("exp_avg", "exp_avg_sq")
+                        },
+                    }
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadFitState(
+            f"The state {str(path)!r} is not one of this model ({' '.join(str(error).split())[:120]}). Delete"
+            " it to begin again, or name another working folder."
+        ) from error
+    return step, seconds
