@@ -8,6 +8,7 @@ last line.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import psutil
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from pipeline.video.transcode import encode_video
+from tests.benchmarks.ray_peer import Meter
 
 # Small pictures: what is measured is what grows with the number of clips, not what a clip costs.
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
@@ -48,7 +50,7 @@ def main() -> None:
                 link(videos, clips)
                 command = [sys.executable, "-m", "tests.benchmarks.ingest_scale", "--one", *chosen]
                 command += ["--height", str(arguments.height)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 runs.append(json.loads(done.stdout.splitlines()[-1]))
                 print(json.dumps(runs[-1]), flush=True)
     print(json.dumps({"runs": runs, **compared(runs)}))
@@ -94,8 +96,9 @@ def ingest_one(pattern: str, catalog: str, workers: str, height: int) -> dict:
     )
     spec = ClipSpec(num_frames=49, fps=8, height=height, width=height * 3 // 2)
     made = Catalog.create(catalog, spec)
-    watch = Watch()
-    report = ingest(discover(pattern), made)
+    watch, load = Watch(), os.getloadavg()[0]
+    with Meter() as meter:
+        report = ingest(discover(pattern), made)
     peak = watch.stop()
     ray.shutdown()
     return {
@@ -105,6 +108,10 @@ def ingest_one(pattern: str, catalog: str, workers: str, height: int) -> dict:
         "clips_per_second": round(report.items / report.seconds, 2),
         "normalise_seconds": next(s["seconds"] for s in report.steps if s["name"] == "normalise"),
         "decode_cpu_seconds": round(report.decode_cpu_seconds, 2),
+        "cpu_seconds": round(meter.seconds, 2),
+        # Processors that worked for this run on average: as many as it has workers, if nobody is in the way.
+        "cpus_used": round(meter.seconds / report.seconds, 2),
+        "load_before": round(load, 2),
         "decoder_peak_rss_mb": round(report.peak_rss_mb),
         **peak,
     }
@@ -155,6 +162,9 @@ def compared(runs: list[dict]) -> dict:
     for clips in sorted({run["clips"] for run in runs}):
         took = {run["workers"]: run["normalise_seconds"] for run in runs if run["clips"] == clips}
         found[f"speed_up_{clips}"] = round(took[min(took)] / took[max(took)], 2)
+        # What a second worker costs beside its half of the work; near 1, free processors are put to use.
+        spent = {run["workers"]: run["cpu_seconds"] for run in runs if run["clips"] == clips}
+        found[f"cpu_growth_{clips}"] = round(spent[max(spent)] / spent[min(spent)], 2)
     return found
 
 
