@@ -57,7 +57,8 @@ def write_page(
         sheets=sheets,
         more_categories=f"{hidden} more categories are not shown." if hidden else "",
         outcomes=outcomes,
-        refused=refused,
+        refused=refused[:MAX_REFUSED],
+        all_refused=len(refused),
         steps=report["steps"],
         tables=[{"name": n, "rows": catalog.count(n), "version": v} for n, v in versions.items()],
         commands=commands,
@@ -100,12 +101,12 @@ def _sheets(catalog: Catalog, assets: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _outcomes(catalog: Catalog) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Inputs counted by outcome and kind of reason, and those that did not become a clip."""
+    """Inputs counted by outcome and kind of reason, and all that did not become a clip of their own."""
     rows = catalog.scan("sources", ["source_uri", "outcome", "reason", "reason_code"]).to_pylist()
     counted = Counter((row["outcome"], row["reason_code"] or "") for row in rows)
     outcomes = [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counted.items())]
     refused = sorted((r for r in rows if r["outcome"] != "accepted"), key=lambda r: r["source_uri"])
-    return outcomes, refused[:MAX_REFUSED]
+    return outcomes, refused
 
 
 def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -51,3 +51,13 @@ def test_a_strangers_names_and_captions_are_escaped(tmp_path):
     page = written.read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_refused_inputs_are_counted_whole_where_only_the_first_are_listed(tmp_path):
+    catalog = Catalog.create(tmp_path / "catalog", ClipSpec(num_frames=9, height=64, width=96))
+    rows = [{"source_uri": f"{n:03}.mp4", "outcome": "rejected", "reason": "No."} for n in range(203)]
+    catalog.upsert("sources", rows)
+    report = {"command": "ingest", "run_id": "r", "counts": {}, "steps": [], "peak_rss_mb": 1}
+    page = write_page(tmp_path, catalog, report, [], []).read_text()
+    assert "203 inputs that did not become a clip of their own; the first 200 are listed" in page
+    assert page.count(".mp4</code>") == 200
