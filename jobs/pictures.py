@@ -11,16 +11,17 @@ COLUMNS = 6
 MAX_ROWS = 4
 
 
-def contact_sheet(clips: list[np.ndarray]) -> bytes:
+def contact_sheet(clips: list[np.ndarray], rows: int = MAX_ROWS) -> bytes:
     """Lay out clips as rows and moments as columns.
 
     Args:
-        clips: each uint8 [n, H, W, 3]; the first `MAX_ROWS` are shown.
+        clips: each uint8 [n, H, W, 3].
+        rows: the first so many are shown.
 
     Returns:
         A JPEG.
     """
-    shown = clips[:MAX_ROWS]
+    shown = clips[:rows]
     width, height = THUMB
     sheet = Image.new("RGB", (COLUMNS * width, max(1, len(shown)) * height))
     for row, clip in enumerate(shown):

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from pipeline.progress import Progress
 from pipeline.samples.draw import draw_clip
+from pipeline.samples.effects import EFFECTS
 from training.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
-from training.pretrain.vae import reconstruction_psnr, scale_latents, vae_loss
+from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
 from training.randomness import stream
 from training.tiny import BackboneSizes, quiet_transformers, small_pipeline
 
@@ -42,15 +43,16 @@ POCKET_SIZES = BackboneSizes(
     time_width=128,
     text_width=32,
 )
-# Clip numbers of `draw_clip` that nothing trains on: what is measured is new to the backbone.
-HELD_OUT = 1_000_000
+# From this number of `draw_clip` on nothing trains the backbone: what is measured there is new to it. A
+# multiple of the effects, so that clip HELD_OUT + n shows the effect of clip n.
+HELD_OUT = 20_000 * len(EFFECTS)
 
 
 @dataclass(frozen=True)
 class PocketSettings:
     """How much training. The defaults made the weights in the repository."""
 
-    vae_steps: int = 12_000
+    vae_steps: int = 6_000
     clips: int = 2_400
     dit_steps: int = 6_000
     batch: int = 16
@@ -91,8 +93,7 @@ def train_pocket(
     facts["psnr_db"] = round(float(np.mean(reconstruction_psnr(pipeline.vae, clips))), 2)
     with step("Latents") as progress:
         began = time.perf_counter()
-        encoded = EncodedClips(work / f"latents-{weights_id(pipeline.vae)}")
-        encoded.fill(pipeline.vae, _clips(settings.clips), settings.clips, progress)
+        encoded = encoded_clips(pipeline.vae, work, 0, settings.clips, progress)
         facts["seconds"]["latents"] = time.perf_counter() - began
     denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS).to(device)
     with step("DiT") as progress:
@@ -104,27 +105,31 @@ def train_pocket(
 def train_vae(
     vae: AutoencoderKLCogVideoX, settings: PocketSettings, state: Path, progress: Progress
 ) -> float:
-    """Fit the VAE on nine frames at a time, the least that its chunks allow; return the seconds.
+    """Fit the VAE and return the seconds.
 
-    The first 60 % of the steps see quarters of the picture, which cost a quarter.
+    What it learns from is how many scenes a step shows, so it begins with single frames (60 % of the steps),
+    goes on to nine at a time, the least that its chunks allow (25 %), both of quarters of the picture, and
+    ends with whole pictures (15 %).
     """
     device = vae.device
 
     def loss(step: int) -> Tensor:
         draw = stream(step, f"pocket vae {settings.seed}")
-        small = step < 0.6 * settings.vae_steps
+        done = step / settings.vae_steps
+        count, length = (16, 1) if done < 0.6 else (2, 9) if done < 0.85 else (1, 9)
         videos = []
-        for _ in range(2 if small else 1):
-            first = int(draw.integers(POCKET_GEOMETRY.num_frames - 8))
-            video = _signed(draw_clip(int(draw.integers(HELD_OUT)), *_SHAPE, first, 9)[0])
-            if small:
-                top, left = int(draw.integers(_SHAPE[1] // 2 + 1)), int(draw.integers(_SHAPE[2] // 2 + 1))
+        for _ in range(count):
+            first = int(draw.integers(POCKET_GEOMETRY.num_frames - length + 1))
+            video = _signed(draw_clip(int(draw.integers(HELD_OUT)), *_SHAPE, first, length)[0])
+            if done < 0.85:
+                top, left = (int(draw.integers(size // 2 + 1)) for size in _SHAPE[1:])
                 video = video[:, :, top : top + _SHAPE[1] // 2, left : left + _SHAPE[2] // 2]
             videos.append(video)
         return vae_loss(vae, torch.stack(videos).to(device), step)
 
+    start_plain(vae)
     vae.train()
-    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=2e-3), state, progress)
+    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=3e-3), state, progress)
     vae.eval().requires_grad_(False)
     return seconds
 
@@ -142,6 +147,15 @@ def train_dit(
     seconds = fit(denoiser, loss, FitSettings(settings.dit_steps, lr=1e-3), state, progress)
     denoiser.eval()
     return seconds
+
+
+def encoded_clips(
+    vae: AutoencoderKLCogVideoX, work: Path, first: int, count: int, progress: Progress | None = None
+) -> EncodedClips:
+    """Clips `first` … `first` + `count` - 1 through this VAE; what lies in `work` is not encoded again."""
+    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{first}")
+    encoded.fill(vae, _clips(first, count), count, progress)
+    return encoded
 
 
 def weights_id(module: nn.Module) -> str:
@@ -168,8 +182,8 @@ def write_backbone(pipeline: CogVideoXImageToVideoPipeline, out: Path, facts: di
 _SHAPE = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
 
 
-def _clips(count: int) -> Iterator[tuple[Tensor, str]]:
-    for number in range(count):
+def _clips(first: int, count: int) -> Iterator[tuple[Tensor, str]]:
+    for number in range(first, first + count):
         pixels, caption, _ = draw_clip(number, *_SHAPE)
         yield _signed(pixels), caption
 

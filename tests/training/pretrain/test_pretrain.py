@@ -8,7 +8,7 @@ from training.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
-from training.pretrain.vae import reconstruction_psnr, scale_latents, vae_loss
+from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
 from training.tiny import BackboneSizes, small_pipeline
 
 SIZES = BackboneSizes(vae_channels=(8, 8, 16), latent_channels=4, patch=4, layers=1, heads=2, head_dim=16)
@@ -34,6 +34,7 @@ def clips(count: int) -> list[torch.Tensor]:
 
 def test_the_vae_learns_to_reconstruct(pipeline, tmp_path):
     vae, videos = pipeline.vae, clips(4)
+    start_plain(vae)
     before = np.mean(reconstruction_psnr(vae, videos))
     fit(
         vae,
