@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from catalog.store import Catalog
+from jobs.profile import load_profile
 from jobs.train import train_job
 from jobs.workspace import Workspace
 from pipeline.features.tensors import to_bytes
@@ -21,12 +22,11 @@ from tests.training.test_checkpoint import forge
 from training.backbone import PARTS, Backbone
 from training.checkpoint import CheckpointError, newest_checkpoint, read_state
 from training.errors import TooLittleMemory, WeightsUnreachable
-from training.settings import BackboneSettings
 from training.trackers import PACKAGES, TrackerMissing
 from training.watch import read_rows
 
-LATENTS, FIRST, TEXT = (13, 16, 8, 12), (2, 16, 8, 12), (226, 32)
-TINY = BackboneSettings(model="random:0", num_frames=49, height=64, width=96, dtype="float32")
+LATENTS, FIRST, TEXT = (13, 16, 8, 12), (2, 16, 8, 12), (64, 32)
+TINY = load_profile("tiny").backbone
 CLIPS = {
     f"{category}-{i}": (category, "ood" if category == "unseen" else "val" if i == 0 else "train")
     for category in ("melt", "pan", "unseen")
