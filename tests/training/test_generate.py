@@ -51,6 +51,13 @@ def their_video(pipeline, frame, steps: int, guidance: float, output: str = "np"
     ).frames[0]
 
 
+def assert_same_video(ours: torch.Tensor, theirs: np.ndarray) -> None:
+    """Equal but for what another order of summation in the VAE can round to the next grey level."""
+    apart = np.abs(ours.numpy().astype(int) - (theirs * 255).round())
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 1e-3
+
+
 def test_the_image_condition_equals_diffusers_pipeline(backbone, pipeline, frame):
     assert backbone.vae.config.invert_scale_latents
     image = to_signed(frame[None], GEOMETRY)
@@ -95,7 +102,7 @@ def test_a_video_without_adapter_equals_diffusers_pipeline(backbone, pipeline, f
     ours = generate(backbone, None, None, frame, PROMPT, steps=3, guidance=guidance, seed=3)
     theirs = their_video(pipeline, frame, steps=3, guidance=guidance)
     assert ours.shape == (GEOMETRY.num_frames, GEOMETRY.height, GEOMETRY.width, 3)
-    assert np.array_equal(ours.numpy(), (theirs * 255).round().astype(np.uint8))
+    assert_same_video(ours, theirs)
     assert ours.float().std() > 5
 
 
@@ -106,7 +113,7 @@ def test_dpm_sampling_and_dynamic_guidance_equal_diffusers_pipeline(tiny_folder,
     theirs = their_video(pipe, frame, steps=4, guidance=4.0, use_dynamic_cfg=True)
     options = {"scheduler": "dpm", "dynamic_guidance": True}
     ours = generate(backbone, None, None, frame, PROMPT, steps=4, guidance=4.0, seed=3, **options)
-    assert np.array_equal(ours.numpy(), (theirs * 255).round().astype(np.uint8))
+    assert_same_video(ours, theirs)
 
 
 def test_an_identity_adapter_generates_what_the_frozen_backbone_does_and_another_does_not(
