@@ -34,9 +34,17 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--height", type=int, default=SPEC.height, help="of the clips; 480 for real work")
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help="give every run as many cores as it has workers: its driver and Ray then have no spare one",
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
+        if arguments.pin:
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, cores[: int(arguments.one[2])])
         print(json.dumps(ingest_one(*arguments.one, height=arguments.height)))
         return
     runs = []
@@ -49,7 +57,7 @@ def main() -> None:
                 chosen = [str(videos / f"*[0-9]-of-{clips}-*.mp4"), str(catalog), str(workers)]
                 link(videos, clips)
                 command = [sys.executable, "-m", "tests.benchmarks.ingest_scale", "--one", *chosen]
-                command += ["--height", str(arguments.height)]
+                command += ["--height", str(arguments.height), *["--pin"] * arguments.pin]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 runs.append(json.loads(done.stdout.splitlines()[-1]))
                 print(json.dumps(runs[-1]), flush=True)
@@ -104,6 +112,7 @@ def ingest_one(pattern: str, catalog: str, workers: str, height: int) -> dict:
     return {
         "clips": report.counts["accepted"] + report.counts["rejected"],
         "workers": int(workers),
+        "cores": len(os.sched_getaffinity(0)),
         "seconds": round(report.seconds, 2),
         "clips_per_second": round(report.items / report.seconds, 2),
         "normalise_seconds": next(s["seconds"] for s in report.steps if s["name"] == "normalise"),
