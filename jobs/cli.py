@@ -75,7 +75,7 @@ def pocket(
     dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights and of every draw.")] = 0,
 ) -> None:
-    """Train the small CogVideoX-I2V of the `tiny` profile from nothing, on procedural effects."""
+    """Train a small CogVideoX-I2V from nothing, on procedural effects."""
     from jobs.pocket import pocket_backbone
     from pipeline.pocket import PocketSettings
 

@@ -69,9 +69,8 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
     """`video2lora ingest`: the rows, and a page to look at them."""
     from jobs.page import write_page
 
-    place.survey(
-        workspace.profile.ingest.s3_endpoint
-    )  # a bad source is said before a catalogue is made for it
+    # A bad source is said before a catalogue is made for it.
+    place.survey(workspace.profile.ingest.s3_endpoint)
     with Job("ingest", workspace, address) as job:
         ingest_step(job, place)
         job.report["peak_rss_mb"] = round(job.memory.peak_mb)

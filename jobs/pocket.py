@@ -1,4 +1,4 @@
-"""`video2lora pocket`: train the small backbone that the project carries, from nothing."""
+"""`video2lora pocket`: train a small backbone from nothing."""
 
 from pathlib import Path
 

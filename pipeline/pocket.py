@@ -85,7 +85,9 @@ def train_pocket(
     )
     pipeline.vae.to(device)
     with step("VAE") as progress:
-        facts["seconds"]["vae"] = train_vae(pipeline.vae, settings, work / "vae.safetensors", progress)
+        facts["seconds"]["vae"] = train_vae(
+            pipeline.vae, settings, work / f"vae-{settings.seed}.safetensors", progress
+        )
     # As it will be stored: what is encoded from here on is what the stored VAE encodes.
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
     clips = [_signed(draw_clip(HELD_OUT + 7 * n, *_SHAPE)[0]).to(device) for n in range(settings.measured)]
@@ -97,7 +99,9 @@ def train_pocket(
         facts["seconds"]["latents"] = time.perf_counter() - began
     denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS).to(device)
     with step("DiT") as progress:
-        facts["seconds"]["dit"] = train_dit(denoiser, encoded, settings, work / "dit.safetensors", progress)
+        facts["seconds"]["dit"] = train_dit(
+            denoiser, encoded, settings, encoded.folder / "dit.safetensors", progress
+        )
     write_backbone(pipeline, out, facts)
     return facts
 

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,13 @@ def test_a_second_call_repeats_no_step_and_writes_the_same_weights(tmp_path, ste
     for part in ("vae", "transformer"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
+    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
+    steps.done.clear()
+    train_pocket(tmp_path / "second", tmp_path / "work", replace(SETTINGS, seed=1), steps)
+    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
 
 
 def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():

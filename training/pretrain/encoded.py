@@ -42,7 +42,8 @@ class EncodedClips:
         self.folder.mkdir(parents=True, exist_ok=True)
         clips, shards = iter(clips), []
         for start in range(0, count, SHARD):
-            path, size = self.folder / f"{start:06d}.safetensors", min(SHARD, count - start)
+            size = min(SHARD, count - start)
+            path = self._shard(start, count)
             part = list(islice(clips, size)) if not path.exists() else []
             if not part:
                 next(islice(clips, size - 1, None), None)
@@ -55,8 +56,12 @@ class EncodedClips:
             torch.cat([shard[name] for shard in shards]) for name in ("mean", "std", "first")
         )
         for start in range(0, count, SHARD):
-            text = (self.folder / f"{start:06d}.json").read_text(encoding="utf-8")
+            text = self._shard(start, count).with_suffix(".json").read_text(encoding="utf-8")
             self.captions += json.loads(text)
+
+    def _shard(self, start: int, count: int) -> Path:
+        # With its size: the last shard of fewer clips is not the one of more.
+        return self.folder / f"{start:06d}-{min(SHARD, count - start):02d}.safetensors"
 
     def _encode(
         self, vae: AutoencoderKLCogVideoX, part: list[tuple[torch.Tensor, str]], start: int, path: Path

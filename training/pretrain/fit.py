@@ -4,10 +4,9 @@ Every step's data and randomness are a function of the step's number, so a run t
 same weights.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -84,10 +83,10 @@ def fit(
             if progress is not None:
                 progress(step, settings.steps, {"loss": smooth})
             if step % settings.save_every == 0:
-                _save(state, settings, step, time.perf_counter() - began, weights, average, optimizer)
+                _save(state, step, time.perf_counter() - began, weights, average, optimizer)
     finally:
         # Also on Ctrl-C: between two steps everything is whole.
-        _save(state, settings, step, time.perf_counter() - began, weights, average, optimizer)
+        _save(state, step, time.perf_counter() - began, weights, average, optimizer)
     with torch.no_grad():
         for name, value in weights.items():
             value.copy_(average[name])
@@ -96,7 +95,6 @@ def fit(
 
 def _save(
     path: Path,
-    settings: FitSettings,
     step: int,
     seconds: float,
     weights: dict[str, nn.Parameter],
@@ -108,7 +106,7 @@ def _save(
         moments = optimizer.state.get(value, {})
         tensors |= {f"weights.{name}": value.detach(), f"average.{name}": average[name]}
         tensors |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
-    facts = {"step": str(step), "seconds": str(seconds), "settings": json.dumps(asdict(settings))}
+    facts = {"step": str(step), "seconds": str(seconds)}
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_suffix(".part")
     save_file({name: value.contiguous() for name, value in tensors.items()}, building, metadata=facts)

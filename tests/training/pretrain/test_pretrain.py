@@ -65,11 +65,19 @@ def test_encoding_that_was_killed_goes_on_with_the_missing_shards(pipeline, tmp_
 
     with pytest.raises(KeyboardInterrupt):
         again.fill(pipeline.vae, dies_at_the_fourth(), 5)
-    kept = (tmp_path / "again" / "000000.safetensors").stat().st_mtime_ns
+    kept = (tmp_path / "again" / "000000-02.safetensors").stat().st_mtime_ns
     again.fill(pipeline.vae, rows, 5)
-    assert (tmp_path / "again" / "000000.safetensors").stat().st_mtime_ns == kept
+    assert (tmp_path / "again" / "000000-02.safetensors").stat().st_mtime_ns == kept
     assert torch.equal(again.mean, whole.mean) and torch.equal(again.first, whole.first)
     assert again.captions == whole.captions == [f"clip {number}" for number in range(5)]
+
+
+def test_more_clips_than_before_are_all_encoded(pipeline, tmp_path):
+    rows = [(video, f"clip {number}") for number, video in enumerate(clips(3))]
+    EncodedClips(tmp_path).fill(pipeline.vae, rows[:2], 2)
+    more = EncodedClips(tmp_path)
+    more.fill(pipeline.vae, rows, 3)
+    assert len(more.mean) == len(more.captions) == 3
 
 
 def test_a_batch_is_a_function_of_its_seed_and_drops_a_tenth_of_the_captions(pipeline, tmp_path):
