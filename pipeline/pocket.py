@@ -18,6 +18,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
 from torch import Tensor, nn
 
+from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
@@ -60,6 +61,10 @@ class PocketSettings:
     seed: int = 0
 
 
+class NoPocket(PipelineError):
+    """A target that is not a pocket backbone's to replace."""
+
+
 Steps = Callable[[str], AbstractContextManager[Progress]]
 
 
@@ -69,7 +74,7 @@ def train_pocket(
     """Train the pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
 
     Args:
-        out: replaced when there is one.
+        out: made, or replaced when a pocket backbone lies there.
         work: states and encoded clips are kept there; a later call with the same folder goes on from them.
         settings: how much.
         step: opens the progress of a named step.
@@ -77,7 +82,13 @@ def train_pocket(
 
     Returns:
         what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes.
+
+    Raises:
+        NoPocket: `out` is something else, which would be lost.
     """
+    out = out.resolve()
+    if out.exists() and not (out / "pocket.json").is_file():
+        raise NoPocket(f"{out} is there and is no pocket backbone: name a folder that does not exist yet.")
     facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
     words = " ".join(draw_clip(n, 1, 16, 16)[1] for n in range(2_000)).replace(".", " ").split()
     pipeline = small_pipeline(

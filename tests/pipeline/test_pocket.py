@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, PocketSettings, train_pocket
+from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, NoPocket, PocketSettings, train_pocket
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from training.backbone import Backbone
@@ -64,6 +64,15 @@ def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
     steps.done.clear()
     train_pocket(tmp_path / "second", tmp_path / "work", replace(SETTINGS, seed=1), steps)
     assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+
+
+def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(NoPocket, match="does not exist yet"):
+        train_pocket(tmp_path / "mine", tmp_path / "work", SETTINGS, steps)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert not steps.done
 
 
 def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
