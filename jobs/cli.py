@@ -73,15 +73,19 @@ def pocket(
     vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Clips that the DiT learns from.")] = None,
     dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the hypernetwork.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights and of every draw.")] = 0,
 ) -> None:
-    """Train a small CogVideoX-I2V from nothing, on procedural effects."""
+    """Train a small CogVideoX-I2V from nothing on procedural effects, and a hypernetwork for it."""
     from jobs.pocket import pocket_backbone
     from pipeline.pocket import PocketSettings
+    from pipeline.pocket_hypernetwork import Lessons
 
-    given = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    pocket_backbone(folder, work, PocketSettings(**chosen, seed=seed))
+    def given(**options: int | None) -> dict[str, int]:
+        return {name: value for name, value in options.items() if value is not None}
+
+    settings = PocketSettings(**given(vae_steps=vae_steps, clips=clips, dit_steps=dit_steps), seed=seed)
+    pocket_backbone(folder, work, settings, Lessons(**given(steps=steps), seed=seed))
 
 
 @app.command(

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from catalog.store import Catalog
+from jobs.caveats import caveats
 from jobs.errors import NothingToDo
 from jobs.job import Job, say
 from jobs.workspace import Workspace
@@ -155,14 +156,8 @@ def generate_job(
             made = studio.make(reference, first_frame, prompt, output, progress)
         job.report["generated"] = [{"video": str(made.video), "lora": str(made.lora), "prompt": prompt}]
         say(f"{made.video}, and its LoRA in {made.lora}")
-        if workspace.profile.backbone.random_weights:
-            say(RANDOM_NOTE)
-
-
-RANDOM_NOTE = (
-    "The backbone of this profile has random weights, made on the spot: every step is the real one, "
-    "but what it generates is noise. Name real weights with --set backbone.model=FOLDER."
-)
+        for sentence in caveats(workspace.profile.backbone, release):
+            say(sentence)
 
 
 def find_model(workspace: Workspace, catalog: Catalog, model_id: str | None) -> Release:

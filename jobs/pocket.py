@@ -1,4 +1,4 @@
-"""`video2lora pocket`: train a small backbone from nothing."""
+"""`video2lora pocket`: train a small backbone from nothing, and a hypernetwork for it."""
 
 from pathlib import Path
 
@@ -6,16 +6,26 @@ import torch
 
 from jobs.console import out, step
 from pipeline.pocket import PocketSettings, train_pocket
+from pipeline.pocket_hypernetwork import Lessons, ship_hypernetwork
+from training.weights import POCKET
 
 
-def pocket_backbone(folder: Path, work: Path, settings: PocketSettings) -> None:
-    """Train it and say what came out."""
+def pocket_backbone(folder: Path, work: Path, settings: PocketSettings, lessons: Lessons) -> None:
+    """Train both and say what came out."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = train_pocket(folder, work, settings, step, device)
-    minutes = {name: f"{seconds / 60:.1f} min" for name, seconds in facts["seconds"].items()}
+    seconds = dict(facts["seconds"])
+    shipped = ship_hypernetwork(folder, work, lessons, step, device)
+    seconds["hypernetwork"] = shipped["seconds"]
+    took = ", ".join(f"{name} {each / 60:.1f} min" for name, each in seconds.items())
     out.print(
-        f"{folder}: {facts['bytes'] / 1e6:.1f} MB, {facts['psnr_db']} dB through the VAE on clips that"
-        f" it never saw; {', '.join(f'{name} {took}' for name, took in minutes.items())} on {device}.",
+        f"{folder}: {(facts['bytes'] + shipped['bytes']) / 1e6:.1f} MB, {facts['psnr_db']} dB through the VAE"
+        f" on clips that it never saw; {took} on {device}.",
         markup=False,
     )
-    out.print(f"Use it: video2lora run demo/videos -w demo --set backbone.model={folder}", markup=False)
+    if folder.resolve() != POCKET:
+        out.print(
+            f"Use it: video2lora run demo/videos -w mine --set backbone.model={folder} --set"
+            f" train.start_from={folder / 'hypernetwork'}",
+            markup=False,
+        )

@@ -103,7 +103,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string, so that --set backbone.model=/models/cog needs no quotes
+        # A bare word is a string, so that --set backbone.model=/models/cog needs no quotes; TOML has no null.
+        value = None if text.strip() == "null" else text
     for part in path[:-1]:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):

@@ -13,6 +13,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 # One thread per worker: Ray runs as many workers as there are cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A worker's threads that wait for each other by spinning stop everything else on a machine of few cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 OBJECT_STORE_BYTES = 1024**3
 

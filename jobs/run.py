@@ -7,8 +7,9 @@ from lancedb.expr import col
 from PIL import Image
 
 from catalog.store import Catalog
+from jobs.caveats import caveats
 from jobs.curate import cluster_step, embed_step, encode_step, ingest_step
-from jobs.generate import RANDOM_NOTE, Studio
+from jobs.generate import Studio
 from jobs.job import Job, say
 from jobs.page import ASSETS, write_page
 from jobs.place import Place
@@ -103,10 +104,9 @@ def finish(job: Job, release: Release):
     """Write the page; the figures that only the whole job knows are filled in first."""
     versions = job.catalog.versions()
     job.report["tables"] = {name: job.catalog.count(name) for name in versions}
-    job.report["random_weights"] = job.workspace.profile.backbone.random_weights
+    job.report["caveats"] = caveats(job.workspace.profile.backbone, release)
     job.report["peak_rss_mb"] = round(job.memory.peak_mb)
-    notes = [RANDOM_NOTE] if job.report["random_weights"] else []
-    return write_page(job.workspace.root, job.catalog, job.report, next_commands(job), notes)
+    return write_page(job.workspace.root, job.catalog, job.report, next_commands(job), job.report["caveats"])
 
 
 def next_commands(job: Job) -> list[str]:

@@ -27,7 +27,7 @@ from training.devices import device_memory
 from training.held_out import EvaluateTransfer, SampleVideos
 from training.loop import train
 from training.preflight import Preflight, preflight
-from training.release import BuildVideo2LoRA, Release, publish
+from training.release import BuildVideo2LoRA, Release, find_start, publish, require_start
 from training.trackers import require_trackers
 from training.train_job import TrainJob, TrainResult
 from training.watch import read_rows, shrunk
@@ -47,13 +47,16 @@ def train_step(job: Job) -> Release:
         given = wanted_pairs(job.catalog, profile.pairs)
         plan = PairPlan.build(clips, profile.pairs, given)
         planned = plan_training(profile, backbone)
-        run = _open_run(workspace, profile, job.catalog, _digest([_rows(clips), given]), backbone)
+        start = _start(profile, backbone)
+        run = _open_run(workspace, profile, job.catalog, _digest([_rows(clips), given]), backbone, start)
         stream = PairStream.open(job.catalog.at(run.snapshot), backbone.encoder_id, profile.pairs)
         task = _task(run, profile, planned, stream, job.catalog.spec.fps)
     say(
         f"  {plan.counts['targets']} clips of {plan.counts['categories']} categories can be paired; "
         f"run {run.run_id}, {profile.train.steps} steps"
     )
+    if start is not None:
+        say(f"  begins with {start.model_id} ({start.facts.get('steps')} steps), not with random weights")
     if given:
         say(f"  {plan.counts['given']} of the {len(given)} pairs that the data set gives are used")
     for category in plan.lonely_categories:
@@ -76,6 +79,7 @@ def train_step(job: Job) -> Release:
             "encoder_id": backbone.encoder_id,
             "run_id": run.run_id,
             "steps": result.step,
+            "started_from": start and start.model_id,
         },
     )
     job.report["training"] = _summary(result, release, profile)
@@ -123,7 +127,23 @@ def _cluster_gpus() -> list[str] | None:
 
 def _build(profile: Profile) -> BuildVideo2LoRA:
     train = profile.train
-    return BuildVideo2LoRA(profile.backbone, profile.method, train.min_snr_gamma, train.seed)
+    return BuildVideo2LoRA(
+        profile.backbone,
+        profile.method,
+        train.min_snr_gamma,
+        train.seed,
+        train.start_from,
+        train.timestep_shift,
+    )
+
+
+def _start(profile: Profile, backbone: Backbone) -> Release | None:
+    """The model that the run begins with, checked before a worker is asked for."""
+    if profile.train.start_from is None:
+        return None
+    start = find_start(profile.train.start_from)
+    require_start(start, backbone.transformer_id, profile.method)
+    return start
 
 
 def _task(run: "Run", profile: Profile, planned: Preflight, stream: PairStream, fps: int) -> TrainJob:
@@ -163,15 +183,23 @@ class Run:
     identity: dict
 
 
-def _open_run(workspace: Workspace, profile: Profile, catalog: Catalog, data: str, backbone: Backbone) -> Run:
+def _open_run(
+    workspace: Workspace,
+    profile: Profile,
+    catalog: Catalog,
+    data: str,
+    backbone: Backbone,
+    start: Release | None,
+) -> Run:
     identity = {
         "method": profile.method.model_dump(mode="json"),
         "transformer": backbone.transformer_id,
         "encoder": backbone.encoder_id,
         "data": data,
         "pairs": profile.pairs.model_dump(mode="json"),
+        "start": start and start.model_id,
     }
-    decisive = profile.train.model_dump(mode="json", exclude=INCIDENTAL)
+    decisive = profile.train.model_dump(mode="json", exclude=INCIDENTAL | {"start_from"})
     run_id = f"train-{_digest([identity, decisive])[:10]}"
     path = workspace.folder("runs") / run_id
     stored = path / "snapshot.json"

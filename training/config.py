@@ -39,6 +39,9 @@ class TrainSettings(BaseModel):
     workers: Positive | tuple[Positive, Positive] = Field(1, description="a number, or (min, max): elastic")
     accumulation: Positive = Field(1, description="micro-batches per optimizer step")
     seed: int = Field(0, ge=0, lt=2**31, description="initial weights and the per-step random state")
+    start_from: str | None = Field(
+        None, description='a model folder to begin with, "pocket" for the shipped one; null: random weights'
+    )
 
     lr: float = Field(1e-4, gt=0, le=1)
     warmup_steps: int = Field(0, ge=0, description="of linear rise; a shorter run stays in it")
@@ -47,6 +50,9 @@ class TrainSettings(BaseModel):
     eps: float = Field(1e-8, gt=0, le=1e-2)
     weight_decay: float = Field(0.01, ge=0, le=1)
     min_snr_gamma: float | None = Field(None, gt=0, description="of min-SNR weighting; null: plain v-loss")
+    timestep_shift: float = Field(
+        1.0, ge=1, le=100, description="of the drawn timesteps towards noise; 1: uniform"
+    )
     clip_norm: float = Field(1.0, ge=0, description="of the gradient of all trainable tensors; 0 never clips")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="no moving average when null")
 

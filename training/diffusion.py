@@ -33,17 +33,25 @@ class Diffusion:
         self.alphas_cumprod = scheduler.alphas_cumprod.double()
         self.num_timesteps = len(self.alphas_cumprod)
 
-    def timesteps(self, seeds: Tensor) -> Tensor:
-        """One timestep per sample, uniform over the schedule: int64 [B] on the CPU."""
-        return torch.tensor([integer(seed, "timestep", self.num_timesteps) for seed in seeds.tolist()])
+    def timesteps(self, seeds: Tensor, shift: float = 1.0) -> Tensor:
+        """One timestep per sample, int64 [B] on the CPU: uniform over the schedule, or shifted towards noise.
 
-    def corrupt(self, latents: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        The shift s of flow models (SD3, 2403.03206, eq. 23): a share u of the schedule becomes
+        s·u / (1 + (s - 1)·u).
+        """
+        drawn = torch.tensor([integer(seed, "timestep", self.num_timesteps) for seed in seeds.tolist()])
+        share = (drawn.double() + 0.5) / self.num_timesteps
+        return (self.num_timesteps * shift * share / (1 + (shift - 1) * share)).long()
+
+    def corrupt(
+        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Noise the clean latents [B, F, C, h, w], each sample by its own seed.
 
         Returns:
             noisy latents in the dtype of `latents`, timesteps int64 [B], the v-target in fp32.
         """
-        timesteps = self.timesteps(seeds).to(latents.device)
+        timesteps = self.timesteps(seeds, timestep_shift).to(latents.device)
         noise = normal_per_sample(seeds, "noise", latents.shape[1:]).to(latents.device)
         clean = latents.float()
         noisy = self.add_noise(clean, noise, timesteps)

@@ -24,6 +24,8 @@ class HyperNetwork(nn.Module):
         width, heads, blocks, refinements: of the decoder.
         patch: latent cells (time, height, width) per video token.
         positions: give the video tokens 3-D positions; without them a shuffled reference predicts the same.
+        motion: a token also holds how its cells changed since the first latent frame. The subject and its
+            colours cancel in that, and what an effect does stays.
         identity_start: B_pred is exactly zero before the first step and A_pred a learned constant of norm 1,
             so the adapted network is the frozen one and yet has a gradient.
 
@@ -44,6 +46,7 @@ class HyperNetwork(nn.Module):
         patch: tuple[int, int, int] = (1, 2, 2),
         positions: bool = True,
         identity_start: bool = True,
+        motion: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -53,8 +56,8 @@ class HyperNetwork(nn.Module):
         if positions and width < 8:
             raise BadMethodSettings(f"width {width} is too narrow for 3-D positions: set it to 8 at least.")
         self.layers, self.down_values, self.up_values = layers, down_values, up_values
-        self.refinements, self.patch, self.positions = refinements, patch, positions
-        self.project = nn.Linear(channels * math.prod(patch), width)
+        self.refinements, self.patch, self.positions, self.motion = refinements, patch, positions, motion
+        self.project = nn.Linear((1 + motion) * channels * math.prod(patch), width)
         self.project_norm = nn.LayerNorm(width)
         self.embed = nn.Linear(down_values + up_values, width)
         self.layer_position = nn.Parameter(torch.randn(layers, width) * 0.02)
@@ -90,6 +93,8 @@ class HyperNetwork(nn.Module):
         """Patches of the latents as tokens [B, n, width], and which of them hold a real cell, bool [B, n]."""
         dtype = self.project.weight.dtype
         # What padding holds never enters, whatever it is.
+        if self.motion:
+            latents = torch.cat([latents, latents - latents[:, :1]], dim=2)
         cells = latents.masked_fill(~mask[:, :, None], 0).to(dtype).permute(0, 1, 3, 4, 2)
         patches = _patchify(cells, self.patch)
         real = _patchify(mask[..., None], self.patch).flatten(4).any(dim=-1)

@@ -114,5 +114,7 @@ def _encode(vae: AutoencoderKLCogVideoX, frames: Tensor) -> DiagonalGaussianDist
 def _not_alone(batch: Tensor) -> Tensor:
     """A batch of one, doubled on a CPU in fp32: there torch leaves small convolutions over a single sample
     to a loop of its own, which takes nearly three times as long as oneDNN takes for two."""
-    alone = batch.device.type == "cpu" and batch.dtype == torch.float32
+    alone = (
+        batch.device.type == "cpu" and batch.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    )
     return batch.expand(2, *batch.shape[1:]) if alone else batch

@@ -10,6 +10,7 @@ The model_id is derived from the tensors, so the same training gives the same mo
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from training.checkpoint import read_model, read_tensors
 from training.errors import TrainingError
 from training.methods.video2lora import Video2LoRA
 from training.settings import BackboneSettings, Video2LoRASettings
+from training.weights import POCKET
 
 TENSORS, FACTS = "model.safetensors", "model.json"
 
@@ -35,12 +37,18 @@ class ReleaseError(TrainingError):
 
 @dataclass(frozen=True)
 class BuildVideo2LoRA:
-    """Builds the module inside a worker: picklable, loads the frozen transformer where it is called."""
+    """Builds the module inside a worker: picklable, loads the frozen transformer where it is called.
+
+    Attributes:
+        start_from: a trained model whose tensors it begins with, as `find_start` takes it.
+    """
 
     backbone: BackboneSettings
     method: Video2LoRASettings
     min_snr_gamma: float | None = None
     seed: int = 0
+    start_from: str | None = None
+    timestep_shift: float = 1.0
 
     def __call__(self) -> Video2LoRA:
         backbone = Backbone.load(self.backbone, parts=["transformer"])
@@ -48,9 +56,19 @@ class BuildVideo2LoRA:
 
     def on(self, backbone: Backbone) -> Video2LoRA:
         """The module on a backbone that is loaded already."""
-        return Video2LoRA(
-            backbone.transformer, self.method, backbone.scheduler_config, self.min_snr_gamma, self.seed
+        module = Video2LoRA(
+            backbone.transformer,
+            self.method,
+            backbone.scheduler_config,
+            self.min_snr_gamma,
+            self.seed,
+            self.timestep_shift,
         )
+        if self.start_from is not None:
+            start = find_start(self.start_from)
+            require_start(start, backbone.transformer_id, self.method)
+            module.load_trainable_state(_verified_tensors(start))
+        return module
 
 
 @dataclass(frozen=True)
@@ -85,7 +103,14 @@ def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str,
     Raises:
         CheckpointError: the checkpoint is torn or corrupt.
     """
-    tensors = {name: value.to(dtype).contiguous() for name, value in read_model(checkpoint).items()}
+    return publish_tensors(read_model(checkpoint), folder, dtype, facts)
+
+
+def publish_tensors(
+    tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, facts: dict[str, Any]
+) -> Release:
+    """Make a model folder of trained tensors; see `publish`."""
+    tensors = {name: value.to(dtype).contiguous() for name, value in tensors.items()}
     digest = _digest(tensors)
     model_id = f"video2lora-{digest[:12]}"
     final = folder / model_id
@@ -131,18 +156,55 @@ def load_release(release: Release, backbone: Backbone) -> Video2LoRA:
             f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone"
             f" has {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
         )
+    method = Video2LoRA(backbone.transformer, method_settings(release), backbone.scheduler_config)
+    method.load_trainable_state(_verified_tensors(release))
+    return method.eval()
+
+
+def method_settings(release: Release) -> Video2LoRASettings:
+    """What the model was trained with; raises ReleaseError where the facts do not say it."""
+    try:
+        return Video2LoRASettings.model_validate(release.facts["method"])
+    except (KeyError, ValidationError) as error:
+        raise ReleaseError(f"{release.path / FACTS} has no usable method settings ({error}).") from error
+
+
+def require_start(release: Release, transformer_id: str, settings: Video2LoRASettings) -> None:
+    """Check that a run on that transformer, with those settings, can begin with the model.
+
+    Raises:
+        ReleaseError: it cannot.
+    """
+    if release.facts.get("transformer") != transformer_id:
+        raise ReleaseError(
+            f"train.start_from names {release.model_id}, which was trained on another backbone."
+            " Set train.start_from=null to begin from nothing."
+        )
+    theirs, ours = (s.model_dump() for s in (method_settings(release), settings))
+    if different := [f"method.{name}={theirs[name]}" for name in ours if theirs[name] != ours[name]]:
+        raise ReleaseError(
+            f"train.start_from names {release.model_id}, which was trained with {', '.join(different)}."
+            " Set the same, or train.start_from=null to begin from nothing."
+        )
+
+
+def find_start(name: str) -> Release:
+    """The model that `train.start_from` names: a model folder, or "pocket", the one that is shipped.
+
+    Raises:
+        ReleaseError: there is no model there.
+    """
+    return read_release(POCKET / "hypernetwork" if name == "pocket" else Path(name).expanduser())
+
+
+def _verified_tensors(release: Release) -> dict[str, Tensor]:
+    """The tensors of a model in fp32, their checksum verified."""
     tensors = read_tensors(release.path / TENSORS)
     if _digest(tensors) != release.facts.get("tensors_sha256"):
         raise ReleaseError(
             f"{release.path / TENSORS} is corrupt: its checksum differs. Train the model again."
         )
-    try:
-        settings = Video2LoRASettings.model_validate(release.facts["method"])
-    except (KeyError, ValidationError) as error:
-        raise ReleaseError(f"{release.path / FACTS} has no usable method settings ({error}).") from error
-    method = Video2LoRA(backbone.transformer, settings, backbone.scheduler_config)
-    method.load_trainable_state({name: value.float() for name, value in tensors.items()})
-    return method.eval()
+    return {name: value.float() for name, value in tensors.items()}
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

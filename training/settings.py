@@ -16,7 +16,9 @@ class BackboneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field("random:0", description='hub name, folder in the hub\'s layout, or "random:<seed>"')
+    model: str = Field(
+        "random:0", description='hub name, folder in the hub\'s layout, "pocket", or "random:<seed>"'
+    )
     num_frames: int = 49
     height: int = 480
     width: int = 720
@@ -64,6 +66,7 @@ class Video2LoRASettings(BaseModel):
         (1, 2, 2), description="latent cells per video token"
     )
     positions: bool = Field(True, description="3-D positions of the video tokens")
+    motion: bool = Field(False, description="video tokens also hold what changed since the first frame")
     identity_start: bool = Field(
         True, description="before the first step the adapted network is the frozen one"
     )

@@ -5,23 +5,26 @@ procedural effects. On held-out clips of those and of 10 categories that it neve
 transfer gap with bootstrap intervals and (2) effect accuracy: how often a classifier, trained on real
 renders, finds the reference's effect in the clip generated from it, beside no adapter, an adapter trained
 without looking at the reference (`blank`: what text and first frame can do by themselves), references of
-arbitrary categories (`shuffled`), and chance. Every generated clip begins with a scene that its reference did
-not have.
-Writes sheets of clips to look at. One JSON object is the last line.
+arbitrary categories (`shuffled`), chance, and real clips that only went through the VAE. Every generated clip
+begins with a scene that its reference did not have.
+
+Training is resumed from `--work` after Ctrl-C. Writes a page of clips beside their references to `--out`,
+failures among them, and prints one JSON object as its last line.
 """
 
 import argparse
-import copy
 import json
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.pictures import contact_sheet
-from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS
+from jobs.console import step as shown_step
+from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs, References
 from tests.benchmarks.effect_classifier import (
     EffectNet,
     held_out_accuracy,
@@ -29,63 +32,20 @@ from tests.benchmarks.effect_classifier import (
     to_classifier,
     train_classifier,
 )
-from tests.benchmarks.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs
+from tests.benchmarks.learning_page import Shown, write_page
 from training.backbone import Backbone
 from training.evaluate import PairLosses, pair_losses, transfer_gap
 from training.generate import denoise, make_scheduler
 from training.methods.video2lora import Video2LoRA
-from training.settings import BackboneSettings, Video2LoRASettings
 from training.weights import cache_folder
 
-# What wins at this size; the paper's 100 and 50 belong to linears of width 3072.
-POCKET_METHOD = Video2LoRASettings(
-    down_size=48, up_size=24, width=96, layers=2, refinements=4, patch=(1, 4, 4)
-)
 GROUPS = {"seen": SEEN, "unseen": UNSEEN}
+VARIANTS: tuple[References, ...] = ("same", "blank", "shuffled")
+QUICK = Lessons(category_steps=20, regression_steps=30, steps=10, clips=4)
+Row = tuple[int, int, int]
 
 
-def load_backbone(model: str = "pocket") -> Backbone:
-    """The pocket backbone in fp32."""
-    geometry = POCKET_GEOMETRY
-    return Backbone.load(
-        BackboneSettings(
-            model=model,
-            num_frames=geometry.num_frames,
-            height=geometry.height,
-            width=geometry.width,
-            max_text_tokens=POCKET_TEXT_TOKENS,
-            dtype="float32",
-        )
-    )
-
-
-def train(
-    backbone: Backbone,
-    pairs: Pairs,
-    settings: Video2LoRASettings,
-    seed: int,
-    steps: int,
-    references: str = "same",
-    batch: int = 8,
-    lr: float = 2e-3,
-) -> Video2LoRA:
-    """Video2LoRA on the seen categories; `references` as in `Pairs.training`."""
-    method = Video2LoRA(copy.deepcopy(backbone.transformer), settings, backbone.scheduler_config, seed=seed)
-    parameters = method.trainable_parameters()
-    optimizer = torch.optim.AdamW(parameters, lr=lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
-    for step in range(steps):
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = method(pairs.training(step, batch, seed, references)).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-    return method.eval()
-
-
-def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int) -> dict[str, PairLosses]:
+def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int = 2) -> dict[str, PairLosses]:
     """Losses of the held-out pairs, seen and unseen."""
     found = {}
     for name, effects in GROUPS.items():
@@ -94,18 +54,14 @@ def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int) -> dict[str, P
         for at in range(0, len(rows), 16):
             targets, same, other = (list(column) for column in zip(*rows[at : at + 16], strict=True))
             batches.append((pairs.batch(targets, same, seed + at), pairs.batch(targets, other, seed + at)))
-        found[name] = pair_losses(method, batches, draws)
+        with torch.autocast("cpu", torch.bfloat16):
+            found[name] = pair_losses(method, batches, draws)
     return found
 
 
 @torch.no_grad()
 def generated(
-    backbone: Backbone,
-    method: Video2LoRA,
-    pairs: Pairs,
-    rows: list[tuple[int, int, int]],
-    adapted: str,
-    steps: int,
+    backbone: Backbone, method: Video2LoRA, pairs: Pairs, rows: list[Row], adapted: str, steps: int
 ) -> list[Tensor]:
     """Clips uint8 [49, H, W, 3] that begin as each row's target does.
 
@@ -123,14 +79,20 @@ def generated(
             latents = denoise(
                 transformer, scheduler, noise, batch.first_frame_latents, batch.text_embeddings, steps, 1.0
             )
-            clips += [backbone.decode(each) for each in latents]
+        clips += decoded(backbone, latents)
     return clips
 
 
-def accuracy(net: EffectNet, clips: list[Tensor], effects: list[int]) -> float:
-    """Share of the clips in which the classifier finds the wanted effect."""
-    named = predictions(net, torch.stack([to_classifier(clip) for clip in clips]))
-    return (named == torch.tensor(effects)).float().mean().item()
+@torch.no_grad()
+def decoded(backbone: Backbone, latents: Tensor) -> list[Tensor]:
+    """Latents [n, F, C, h, w] → clips."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return [backbone.decode(each.float()) for each in latents]
+
+
+def named(net: EffectNet, clips: list[Tensor]) -> list[int]:
+    """The effect that the classifier finds in each clip."""
+    return predictions(net, torch.stack([to_classifier(clip) for clip in clips])).tolist()
 
 
 def concatenated(runs: list[PairLosses]) -> PairLosses:
@@ -140,33 +102,44 @@ def concatenated(runs: list[PairLosses]) -> PairLosses:
     return PairLosses(ids, *columns)
 
 
-def sheet(
-    pairs: Pairs, backbone: Backbone, rows: list[tuple[int, int, int]], clips: list[Tensor], path: Path
-) -> None:
-    """Reference and generated clip in turn, four of each, as a JPEG."""
-    with torch.autocast("cpu", torch.bfloat16):
-        shown = [
-            clip.numpy()
-            for (_, reference, _), made in zip(rows[:4], clips[:4], strict=True)
-            for clip in (backbone.decode(pairs.encoded.mean[reference].float()), made)
-        ]
-    path.write_bytes(contact_sheet(shown, rows=8))
+class Findings:
+    """What was measured so far."""
+
+    def __init__(self) -> None:
+        self.losses: dict[tuple[str, str], list[PairLosses]] = {}
+        # (adapted, group) → (wanted effect, found effect) of every generated clip
+        self.verdicts: dict[tuple[str, str], list[tuple[int, int]]] = {}
+
+    def share(self, adapted: str, group: str) -> float:
+        """How often the wanted effect was found."""
+        return float(np.mean([wanted == found for wanted, found in self.verdicts[adapted, group]]))
+
+    def by_effect(self, adapted: str, group: str) -> dict[str, float]:
+        """The same per effect, best first."""
+        verdicts = self.verdicts[adapted, group]
+        shares = {
+            NAMES[effect]: float(np.mean([found == effect for wanted, found in verdicts if wanted == effect]))
+            for effect in {wanted for wanted, _ in verdicts}
+        }
+        return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps and clips")
     parser.add_argument("--model", default="pocket", help="the backbone [default: pocket]")
-    parser.add_argument("--seeds", type=int, help="runs of each variant")
-    parser.add_argument("--steps", type=int, help="training steps of each run")
+    parser.add_argument("--seeds", type=int, help="runs with references")
+    parser.add_argument("--controls", type=int, help="runs of each control")
     parser.add_argument("--clips", type=int, help="training clips per effect")
     parser.add_argument("--held-out", type=int, help="held-out clips per effect")
     parser.add_argument("--denoise", type=int, help="denoising steps of a generated clip")
-    parser.add_argument("--work", type=Path, default=cache_folder() / "learning", help="encoded clips")
-    parser.add_argument("--out", type=Path, default=Path("learning"), help="where the sheets go")
+    parser.add_argument("--work", type=Path, default=cache_folder() / "learning", help="what is kept")
+    parser.add_argument("--out", type=Path, default=Path("learning"), help="where the page goes")
     arguments = parser.parse_args()
-    defaults = (1, 100, 4, 2, 10) if arguments.quick else (3, 1500, 32, 6, 25)
-    for name, value in zip(("seeds", "steps", "clips", "held_out", "denoise"), defaults, strict=True):
+    much = QUICK if arguments.quick else Lessons()
+    defaults = (1, 1, much.clips, 2, 10) if arguments.quick else (3, 1, much.clips, 6, 20)
+    names = ("seeds", "controls", "clips", "held_out", "denoise")
+    for name, value in zip(names, defaults, strict=True):
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
     began = time.perf_counter()
@@ -174,68 +147,93 @@ def main() -> None:
     def said(text: str) -> None:
         print(f"{time.perf_counter() - began:6.0f} s  {text}", flush=True)
 
-    backbone = load_backbone(arguments.model)
+    backbone = Backbone.load(pocket_settings(arguments.model))
     net = train_classifier(8, 4) if arguments.quick else train_classifier()
     own = held_out_accuracy(net, 2 if arguments.quick else 8)
     said(f"classifier: {own:.1%} of real renders of new scenes")
-    training = Pairs.load(backbone, arguments.work, TRAIN_FROM, arguments.clips)
-    held = Pairs.load(backbone, arguments.work, TEST_FROM, arguments.held_out)
-    said(f"encoded {len(training.encoded.captions) + len(held.encoded.captions)} clips")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    losses: dict[tuple[str, str], list[PairLosses]] = {}
-    shares: dict[tuple[str, str], list[float]] = {}
-    for seed in range(arguments.seeds):
-        for variant in ("same", "blank", "shuffled"):
-            method = train(backbone, training, POCKET_METHOD, seed, arguments.steps, variant)
-            for group, found in gaps(method, held, seed, draws=2).items():
-                losses.setdefault((variant, group), []).append(found)
+    with shown_step("Encode") as progress:
+        training = Pairs.load(backbone, arguments.work, TRAIN_FROM, arguments.clips, progress)
+        held = Pairs.load(backbone, arguments.work, TEST_FROM, arguments.held_out, progress)
+    findings, pages = Findings(), {}
+
+    def judge(kind: str, group: str, rows: list[Row], clips: list[Tensor]) -> None:
+        wanted, found = [held.effect_of(row[1]) for row in rows], named(net, clips)
+        findings.verdicts.setdefault((kind, group), []).extend(zip(wanted, found, strict=True))
+        pages.setdefault((kind, group), []).extend(
+            Shown(clip, held.encoded.mean[row[1]].float(), NAMES[a], NAMES[b])
+            for clip, row, a, b in zip(clips, rows, wanted, found, strict=True)
+        )
+        said(f"{kind}, {group}: effect found in {findings.share(kind, group):.1%} of {len(rows)} and before")
+
+    for variant in VARIANTS:
+        for seed in range(arguments.seeds if variant == "same" else arguments.controls):
+            lessons = replace(much, clips=arguments.clips, seed=seed, references=variant)
+            with shown_step(f"{variant}, seed {seed}") as progress:
+                method, _ = teach(backbone, training, POCKET_METHOD, lessons, arguments.work, progress)
+            for group, found in gaps(method, held, seed).items():
+                findings.losses.setdefault((variant, group), []).append(found)
                 said(f"{variant}, seed {seed}, {group}: gap {transfer_gap(found).gap:+.1%}")
-            for adapted in {"same": ("same", "none"), "blank": ("blank",)}.get(variant, ()):
-                for group, effects in GROUPS.items():
-                    # As many clips of each group: two of every seen effect, more of the fewer unseen ones.
-                    rows = held.held_out(effects, seed)
-                    rows = rows[:: max(1, len(rows) // (2 * len(SEEN)))]
-                    clips = generated(backbone, method, held, rows, adapted, arguments.denoise)
-                    wanted = [reference % len(NAMES) for _, reference, _ in rows]
-                    shares.setdefault((adapted, group), []).append(accuracy(net, clips, wanted))
-                    said(f"{adapted}, seed {seed}, {group}: effect found in {shares[adapted, group][-1]:.1%}")
-                    sheet(held, backbone, rows, clips, arguments.out / f"{adapted}-{group}-{seed}.jpg")
-    report(arguments, own, losses, shares, time.perf_counter() - began)
+            for group, effects in GROUPS.items():
+                rows = chosen_rows(held, effects, seed)
+                if variant != "shuffled":
+                    clips = generated(backbone, method, held, rows, variant, arguments.denoise)
+                    judge(variant, group, rows, clips)
+                if variant == "same" and seed == 0:
+                    clips = generated(backbone, method, held, rows, "none", arguments.denoise)
+                    judge("none", group, rows, clips)
+                    real = decoded(backbone, held.encoded.mean[[row[1] for row in rows]])
+                    judge("real, through the VAE", group, rows, real)
+    write_page(pages, backbone, arguments.out)
+    report(arguments, much, own, findings, time.perf_counter() - began)
+
+
+def chosen_rows(held: Pairs, effects: tuple[int, ...], seed: int) -> list[Row]:
+    """A row of every seen effect, about as many of the fewer unseen ones; other rows with another seed."""
+    each = max(1, min(held.per_effect, len(SEEN) // len(effects)))
+    numbers = {(seed * each + place) % held.per_effect for place in range(each)}
+    return [row for row in held.held_out(effects, seed) if row[0] // len(held.effects) in numbers]
 
 
 def report(
-    arguments: argparse.Namespace,
-    own: float,
-    losses: dict[tuple[str, str], list[PairLosses]],
-    shares: dict[tuple[str, str], list[float]],
-    seconds: float,
+    arguments: argparse.Namespace, much: Lessons, own: float, findings: Findings, seconds: float
 ) -> None:
     """Both tables, and everything in them as one line of JSON."""
     gap = {
         f"{variant} {group}": transfer_gap(concatenated(runs)).to_dict()
-        for (variant, group), runs in losses.items()
+        for (variant, group), runs in findings.losses.items()
     }
-    print(f"\n{'transfer gap':<20} {'seen':>24} {'unseen':>24}")
-    for variant in dict.fromkeys(variant for variant, _ in losses):
+    print(f"\n{'transfer gap':<24} {'seen':>24} {'unseen':>24}")
+    for variant in dict.fromkeys(variant for variant, _ in findings.losses):
         cells = (gap[f"{variant} {group}"] for group in GROUPS)
         print(
-            f"{variant:<20}"
+            f"{variant:<24}"
             + "".join(f" {c['gap']:>+9.1%} [{c['low']:+.1%}, {c['high']:+.1%}]" for c in cells)
         )
-    print(f"\n{'effect accuracy':<20} {'seen':>24} {'unseen':>24}")
-    for adapted in dict.fromkeys(adapted for adapted, _ in shares):
-        cells = [float(np.mean(shares[adapted, group])) for group in GROUPS]
-        print(f"{adapted:<20}" + "".join(f" {cell:>24.1%}" for cell in cells))
-    print(f"{'chance':<20}" + f" {1 / len(NAMES):>24.1%}" * 2)
+    print(f"\n{'effect accuracy':<24} {'seen':>24} {'unseen':>24}")
+    for kind in dict.fromkeys(kind for kind, _ in findings.verdicts):
+        print(f"{kind:<24}" + "".join(f" {findings.share(kind, group):>24.1%}" for group in GROUPS))
+    print(f"{'chance':<24}" + f" {1 / len(NAMES):>24.1%}" * 2)
     print(
         json.dumps(
             {
                 "categories": {name: len(effects) for name, effects in GROUPS.items()},
                 "options": {name: str(value) for name, value in vars(arguments).items()},
                 "method": POCKET_METHOD.model_dump(),
+                "lessons": asdict(much),
                 "classifier_accuracy": round(own, 4),
                 "gap": gap,
-                "effect_accuracy": {f"{a} {g}": values for (a, g), values in shares.items()},
+                "gap_by_seed": {
+                    f"{variant} {group}": [round(transfer_gap(run).gap, 4) for run in runs]
+                    for (variant, group), runs in findings.losses.items()
+                },
+                "effect_accuracy": {
+                    f"{kind} {group}": findings.share(kind, group) for kind, group in findings.verdicts
+                },
+                "by_effect": {
+                    f"{kind} {group}": findings.by_effect(kind, group)
+                    for kind, group in findings.verdicts
+                    if kind in ("same", "real, through the VAE")
+                },
                 "chance": 1 / len(NAMES),
                 "seconds": round(seconds, 1),
             }

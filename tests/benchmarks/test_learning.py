@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.pocket_hypernetwork import Lessons
+from pipeline.pocket_pairs import NAMES, SEEN, UNSEEN
 from pipeline.samples.draw import draw_clip
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
-from tests.benchmarks.learning import GROUPS, accuracy, report
-from tests.benchmarks.pocket_pairs import NAMES
+from tests.benchmarks.learning import GROUPS, Findings, chosen_rows, named, report
+from tests.benchmarks.learning_page import Shown, choose
+from tests.pipeline.pocket_clips import random_pairs
 from training.evaluate import PairLosses
 
 
@@ -19,23 +22,41 @@ def losses(same: float, other: float) -> PairLosses:
 
 
 def test_the_tables_and_the_json_line_tell_the_same(capsys):
-    found = {("same", group): [losses(0.8, 1.0), losses(0.6, 1.0)] for group in GROUPS}
-    shares = {("same", "seen"): [0.5, 0.7], ("same", "unseen"): [0.2, 0.4]}
-    report(argparse.Namespace(seeds=2), 0.97, found, shares, 12.0)
+    findings = Findings()
+    findings.losses = {("same", group): [losses(0.8, 1.0), losses(0.6, 1.0)] for group in GROUPS}
+    findings.verdicts = {("same", "seen"): [(0, 0), (1, 1), (2, 2), (2, 3)], ("same", "unseen"): [(4, 5)]}
+    report(argparse.Namespace(seeds=2), Lessons(), 0.97, findings, 12.0)
     printed = capsys.readouterr().out
     told = json.loads(printed.splitlines()[-1])
     assert told["gap"]["same seen"]["gap"] == pytest.approx(0.3)
     assert told["gap"]["same seen"]["pairs"] == 4
-    assert told["effect_accuracy"]["same unseen"] == [0.2, 0.4]
-    assert "+30.0%" in printed and "60.0%" in printed and f"{1 / len(NAMES):.1%}" in printed
+    assert told["effect_accuracy"] == {"same seen": 0.75, "same unseen": 0}
+    assert told["by_effect"]["same seen"] == {NAMES[0]: 1, NAMES[1]: 1, NAMES[2]: 0.5}
+    assert "+30.0%" in printed and "75.0%" in printed and f"{1 / len(NAMES):.1%}" in printed
 
 
-def test_accuracy_is_the_share_of_clips_whose_effect_is_named():
+def test_the_classifier_answers_for_each_clip_by_itself():
     torch.manual_seed(0)
     net = EffectNet(len(NAMES)).eval()
     clips = [torch.from_numpy(draw_clip(number, 49, 64, 96)[0]) for number in range(4)]
+    together = named(net, clips)
+    assert together == [named(net, [clip])[0] for clip in clips]
     with torch.no_grad():
-        named = net(torch.stack([to_classifier(clip) for clip in clips])).argmax(dim=1).tolist()
-    wrong = [(effect + 1) % len(NAMES) for effect in named]
-    assert accuracy(net, clips, named) == 1
-    assert accuracy(net, clips, [*named[:3], wrong[3]]) == 0.75
+        logits = net(to_classifier(clips[2])[None])
+    assert together[2] == logits.argmax().item()
+
+
+def test_both_groups_generate_about_as_many_clips(tmp_path):
+    pairs = random_pairs(tmp_path, per_effect=6)
+    count = {group: len(chosen_rows(pairs, effects, 0)) for group, effects in GROUPS.items()}
+    assert count == {"seen": len(SEEN), "unseen": 3 * len(UNSEEN)}
+
+
+def test_the_page_shows_failures_too():
+    def shown(wanted: str, found: str) -> Shown:
+        return Shown(torch.empty(0), torch.empty(0), wanted, found)
+
+    mostly_right = [shown("melt", "melt")] * 20 + [shown("melt", "pan")] * 3
+    assert [each.found for each in choose(mostly_right, 8)] == ["melt"] * 5 + ["pan"] * 3
+    mostly_wrong = [shown("melt", "pan")] * 20 + [shown("melt", "melt")]
+    assert [each.found for each in choose(mostly_wrong, 8)] == ["melt"] + ["pan"] * 7

@@ -53,11 +53,18 @@ def test_a_profile_that_does_not_exist_names_the_shipped_ones():
 
 def test_overrides_change_single_values():
     profile = load_profile(
-        "tiny", ["train.steps=70", "backbone.model=/weights/cog", "method.positions=false"]
+        "tiny",
+        [
+            "train.steps=70",
+            "backbone.model=/weights/cog",
+            "method.positions=false",
+            "train.start_from=null",
+        ],
     )
     assert profile.train.steps == 70
     assert profile.backbone.model == "/weights/cog"
     assert profile.method.positions is False
+    assert profile.train.start_from is None
 
 
 @pytest.mark.parametrize("override", ["train.steps", "=3", "train..x=1", "train.steps.x=1"])

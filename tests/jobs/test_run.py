@@ -96,7 +96,7 @@ def test_the_report_shows_what_was_made(workdir):
     assert facts["peak_rss_mb"] > 0
     assert facts["tables"]["models"] == 1
     page = (workdir / "report.html").read_text()
-    assert "random weights" in page
+    assert "trained on its own rendered effects" in page and "began with video2lora-" in page
     linked = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(linked) >= 2 + 1 + 4 * len(facts["generated"])
     assert all((workdir / name).is_file() for name in linked)

@@ -15,6 +15,7 @@ from jobs.workspace import Workspace
 from pipeline.features.tensors import to_bytes
 from pipeline.latents import EMPTY_CAPTION
 from pipeline.pairs import NoPairs
+from pipeline.pocket import POCKET_SIZES
 from pipeline.stream import NothingEncoded
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
@@ -25,8 +26,9 @@ from training.errors import TooLittleMemory, WeightsUnreachable
 from training.trackers import PACKAGES, TrackerMissing
 from training.watch import read_rows
 
-LATENTS, FIRST, TEXT = (13, 16, 8, 12), (2, 16, 8, 12), (64, 32)
 TINY = load_profile("tiny").backbone
+LATENTS = Backbone.locate(TINY, PARTS).latent_shape
+FIRST, TEXT = (2, *LATENTS[1:]), (TINY.max_text_tokens, POCKET_SIZES.text_width)
 CLIPS = {
     f"{category}-{i}": (category, "ood" if category == "unseen" else "val" if i == 0 else "train")
     for category in ("melt", "pan", "unseen")

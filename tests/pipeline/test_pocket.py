@@ -2,17 +2,19 @@
 
 import json
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, NoPocket, PocketSettings, train_pocket
+from jobs.profile import load_profile
+from pipeline.pocket import POCKET_TEXT_TOKENS, NoPocket, PocketSettings, train_pocket
+from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
-from training.backbone import Backbone
-from training.settings import BackboneSettings
+from training.backbone import PARTS, Backbone
+from training.release import find_start, read_release, require_start
 
 SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, measured=1)
 
@@ -34,18 +36,26 @@ def test_a_trained_pocket_is_small_loads_and_generates_at_its_geometry(tmp_path,
     facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps)
     assert facts["bytes"] < 40e6
     assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
-    settings = BackboneSettings(
-        model=str(tmp_path / "pocket"),
-        num_frames=POCKET_GEOMETRY.num_frames,
-        height=POCKET_GEOMETRY.height,
-        width=POCKET_GEOMETRY.width,
-        max_text_tokens=POCKET_TEXT_TOKENS,
-        dtype="float32",
-    )
-    backbone = Backbone.load(settings)
+    backbone = Backbone.load(pocket_settings(str(tmp_path / "pocket")))
     latents = torch.zeros(backbone.latent_shape)
     assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
     assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
+
+
+def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps):
+    out, work = tmp_path / "pocket", tmp_path / "work"
+    train_pocket(out, work, SETTINGS, steps)
+    lessons = Lessons(
+        category_steps=2, regression_steps=2, steps=2, clips=2, batch=2, references_batch=2, effects=(0, 1, 2)
+    )
+    facts = ship_hypernetwork(out, work, lessons, steps)
+    assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
+    backbone = Backbone.load(pocket_settings(str(out)))
+    start = read_release(out / "hypernetwork")
+    require_start(start, backbone.transformer_id, POCKET_METHOD)
+    steps.done.clear()
+    again = ship_hypernetwork(out, work, lessons, steps)
+    assert "Hypernetwork" not in steps.done and again["model_id"] == start.model_id
 
 
 def test_a_second_call_repeats_no_step_and_writes_the_same_weights(tmp_path, steps):
@@ -81,3 +91,14 @@ def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
     assert np.array_equal(whole[3:5], part)
     assert effect == list(EFFECTS)[50 % len(EFFECTS)] and effect not in caption
     assert {draw_clip(n, 1, 16, 16)[2] for n in range(len(EFFECTS))} == set(EFFECTS)
+
+
+def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
+    profile = load_profile("tiny")
+    assert profile.backbone == pocket_settings()
+    assert profile.method == POCKET_METHOD
+    backbone = Backbone.locate(profile.backbone, PARTS)
+    require_start(find_start(profile.train.start_from), backbone.transformer_id, profile.method)
+    told = json.loads((backbone.folder / "pocket.json").read_text())
+    assert told["settings"] == asdict(PocketSettings()), "not made by the command's own settings"
+    assert told["bytes"] < 40e6

@@ -62,6 +62,15 @@ def test_timesteps_are_uniform_and_belong_to_the_seed():
     assert ((counts - 2000) ** 2 / 2000).sum() < 27.9
 
 
+def test_shifted_timesteps_are_the_uniform_ones_moved_towards_noise():
+    seeds = torch.arange(2_000)
+    uniform, shifted = DIFFUSION.timesteps(seeds), DIFFUSION.timesteps(seeds, shift=8.0)
+    share = (uniform.double() + 0.5) / 1000
+    assert torch.equal(shifted, (8000 * share / (1 + 7 * share)).long())
+    assert (shifted >= uniform).all() and shifted.max() <= 999
+    assert (shifted >= 880).float().mean() == pytest.approx(0.52, abs=0.04)
+
+
 def test_a_sample_is_corrupted_the_same_in_any_batch():
     clean = latents(0)
     seeds = torch.arange(100, 100 + len(clean))

@@ -42,12 +42,25 @@ def test_without_positions_the_order_of_frames_cannot_matter():
     assert difference(network, latents, latents + 1, mask) > 1e-4
 
 
-def test_padding_does_not_matter_whatever_it_holds():
+def test_what_motion_adds_to_a_token_does_not_know_the_standing_picture():
+    latents, mask = reference()
+    network = build(motion=True)
+    standing = torch.randn_like(latents[:, :1])
+    assert difference(network, latents, latents + standing, mask) > 1e-4
+    cells = network.project.weight.unflatten(1, (-1, 2 * SIZES["channels"]))
+    with torch.no_grad():
+        cells[..., : SIZES["channels"]] = 0  # what a token says about the latents themselves
+    assert difference(network, latents, latents + standing, mask) < 1e-12
+    assert difference(network, latents, latents.flip(1), mask) > 1e-4
+
+
+@pytest.mark.parametrize("motion", [False, True])
+def test_padding_does_not_matter_whatever_it_holds(motion):
     latents, mask = reference()
     mask = mask.clone()
     mask[:, 2:] = False
     mask[:, :, :, 5:] = False  # half a patch
-    network = build()
+    network = build(motion=motion)
     other = torch.where(mask[:, :, None], latents, torch.full_like(latents, torch.nan))
     assert difference(network, latents, other, mask) == 0
     with torch.no_grad():

@@ -8,7 +8,17 @@ import torch
 from tests.training.backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.checkpoint import Checkpoint, OptimizerState, write_checkpoint
 from training.errors import TrainingError
-from training.release import FACTS, TENSORS, ReleaseError, load_release, publish, read_release
+from training.release import (
+    FACTS,
+    TENSORS,
+    BuildVideo2LoRA,
+    ReleaseError,
+    find_start,
+    load_release,
+    publish,
+    read_release,
+    require_start,
+)
 
 
 @pytest.fixture
@@ -70,3 +80,23 @@ def test_a_folder_that_holds_no_model_is_one_sentence(release, damage):
         (release.path / TENSORS).unlink()
     with pytest.raises(TrainingError, match=r"video2lora train|Train the model again"):
         read_release(release.path)
+
+
+def test_a_run_can_begin_with_a_model(release, method, tiny_folder):
+    backbone = load_backbone(tiny_folder)
+    build = BuildVideo2LoRA(backbone.settings, SMALL, start_from=str(release.path))
+    begun = build.on(backbone).trainable_state()
+    for name, value in method.trainable_state().items():
+        assert torch.equal(begun[name], value), name
+
+
+def test_a_model_that_does_not_fit_the_run_is_no_start(release, tiny_folder):
+    transformer = load_backbone(tiny_folder).transformer_id
+    require_start(release, transformer, SMALL)
+    with pytest.raises(ReleaseError, match=r"another backbone.*start_from=null"):
+        require_start(release, "another", SMALL)
+    other = SMALL.model_copy(update={"refinements": SMALL.refinements + 1})
+    with pytest.raises(ReleaseError, match=rf"method\.refinements={SMALL.refinements}.*start_from=null"):
+        require_start(release, transformer, other)
+    with pytest.raises(ReleaseError, match="no readable model"):
+        find_start(str(release.path / "nowhere"))

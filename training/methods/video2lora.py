@@ -27,6 +27,7 @@ class Video2LoRA(nn.Module):
         settings: what is adapted and how it is predicted.
         scheduler_config: the backbone's scheduler configuration.
         min_snr_gamma: γ of the min-SNR weighting, None for the plain v-loss.
+        timestep_shift: towards noise, of the timesteps that are trained on; 1 is uniform.
         seed: of the initial values; the global generator is neither read nor moved.
 
     Raises:
@@ -41,11 +42,13 @@ class Video2LoRA(nn.Module):
         scheduler_config: Mapping,
         min_snr_gamma: float | None = None,
         seed: int = 0,
+        timestep_shift: float = 1.0,
     ) -> None:
         super().__init__()
         require_image_to_video(transformer.config)
         self.settings = settings
         self.min_snr_gamma = min_snr_gamma
+        self.timestep_shift = timestep_shift
         self.diffusion = Diffusion(scheduler_config)
         self.transformer = transformer.requires_grad_(False).eval()
         with torch.random.fork_rng(devices=[]):
@@ -71,6 +74,7 @@ class Video2LoRA(nn.Module):
                 patch=settings.patch,
                 positions=settings.positions,
                 identity_start=settings.identity_start,
+                motion=settings.motion,
             )
         self.hypernetwork = hypernetwork.to(transformer.device)
 
@@ -81,7 +85,7 @@ class Video2LoRA(nn.Module):
         """
         theta = self.predict(batch.reference_latents, batch.reference_mask)
         self.adapters.bind(theta)
-        errors, weights, timesteps = self._denoise(batch)
+        errors, weights, timesteps = self._denoise(batch, self.timestep_shift)
         loss = (errors * weights).mean()
         down, up = self.adapters.split(theta.detach().float())
         metrics = {
@@ -98,10 +102,12 @@ class Video2LoRA(nn.Module):
         """Adapters θ [B, L, r·(a+b)] of references [B, F, C, h, w] with masks bool [B, F, h, w]."""
         return self.hypernetwork(reference_latents, reference_mask)
 
-    def sample_losses(self, batch: TrainingBatch, theta: Tensor | None) -> Tensor:
+    def sample_losses(
+        self, batch: TrainingBatch, theta: Tensor | None, timestep_shift: float = 1.0
+    ) -> Tensor:
         """Unweighted v-loss of each sample, fp32 [B], under given adapters (None: the frozen backbone)."""
         with self.adapted(theta):
-            return self._denoise(batch)[0]
+            return self._denoise(batch, timestep_shift)[0]
 
     @contextmanager
     def adapted(self, theta: Tensor | None) -> Iterator[CogVideoXTransformer3DModel]:
@@ -109,8 +115,10 @@ class Video2LoRA(nn.Module):
         with self.adapters.bound(theta):
             yield self.transformer
 
-    def _denoise(self, batch: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
-        noisy, timesteps, target = self.diffusion.corrupt(batch.target_latents, batch.sample_seeds)
+    def _denoise(self, batch: TrainingBatch, timestep_shift: float) -> tuple[Tensor, Tensor, Tensor]:
+        noisy, timesteps, target = self.diffusion.corrupt(
+            batch.target_latents, batch.sample_seeds, timestep_shift
+        )
         predicted = predict_velocity(
             self.transformer, noisy, batch.first_frame_latents, batch.text_embeddings, timesteps
         )

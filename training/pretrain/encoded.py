@@ -1,8 +1,7 @@
 """Clips encoded once by a VAE, in files that a killed run goes on from."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ class EncodedClips:
     def fill(
         self,
         vae: AutoencoderKLCogVideoX,
-        clips: Iterable[tuple[torch.Tensor, str]],
+        clip_of: Callable[[int], tuple[torch.Tensor, str]],
         count: int,
         progress: Callable[[int, int | None, dict], None] | None = None,
     ) -> None:
@@ -36,19 +35,16 @@ class EncodedClips:
 
         Args:
             vae: its scale is set; another VAE needs another folder.
-            clips: (frames [3, n, H, W] in [-1, 1], caption), in order.
+            clip_of: a clip's number, from 0 → its frames [3, n, H, W] in [-1, 1] and caption.
             count: how many.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        clips, shards = iter(clips), []
+        shards = []
         for start in range(0, count, SHARD):
             size = min(SHARD, count - start)
             path = self._shard(start, count)
-            part = list(islice(clips, size)) if not path.exists() else []
-            if not part:
-                next(islice(clips, size - 1, None), None)
-            else:
-                self._encode(vae, part, start, path)
+            if not path.exists():
+                self._encode(vae, [clip_of(start + place) for place in range(size)], start, path)
             shards.append(load_file(path))
             if progress is not None:
                 progress(start + size, count, {})

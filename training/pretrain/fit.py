@@ -1,4 +1,4 @@
-"""Training all weights of a small model: warm-up, a long constant rate, a linear end, EMA, and resuming.
+"""Training the weights of a small model: warm-up, a long constant rate, a linear end, EMA, and resuming.
 
 Every step's data and randomness are a function of the step's number, so a run that was killed goes on to the
 same weights.
@@ -48,7 +48,7 @@ def fit(
     state: Path,
     progress: Progress | None = None,
 ) -> float:
-    """Train every parameter of `model` on `loss_of(step)`, going on from the file `state` where there is one.
+    """Train the parameters of `model` that are not frozen on `loss_of(step)`, going on from the file `state`.
 
     The state is saved every `save_every` steps, at the end and when interrupted. The model is left with the
     average (EMA) of its weights.
@@ -59,7 +59,7 @@ def fit(
     Raises:
         BadFitState: see there.
     """
-    weights = dict(model.named_parameters())
+    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.lr, betas=(0.9, 0.99), weight_decay=1e-4)
     average = {name: value.detach().clone() for name, value in weights.items()}
     step, seconds = _load(state, weights, average, optimizer) if state.exists() else (0, 0.0)

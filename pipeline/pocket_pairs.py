@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -18,22 +18,26 @@ from training.randomness import stream
 NAMES = tuple(EFFECTS)
 # Every fifth, so that each of the three groups of effects has some.
 UNSEEN = tuple(range(2, len(NAMES), 5))
-SEEN = tuple(index for index in range(len(NAMES)) if index not in UNSEEN)
+ALL = tuple(range(len(NAMES)))
+SEEN = tuple(index for index in ALL if index not in UNSEEN)
 TRAIN_FROM, TEST_FROM = 2 * HELD_OUT, 3 * HELD_OUT
+References = Literal["same", "shuffled", "blank"]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """References and targets of one category each; clip n of a set shows effect n mod 48.
+    """References and targets of one category each.
 
     Attributes:
         encoded: latents and captions.
         text: T5 embeddings of the captions [n, T, D]; `empty` [T, D] is that of no caption.
+        effects: clip n of the set shows effects[n mod their count].
     """
 
     encoded: EncodedClips
     text: Tensor
     empty: Tensor
+    effects: tuple[int, ...] = ALL
 
     @classmethod
     def load(
@@ -43,14 +47,31 @@ class Pairs:
         first: int,
         per_effect: int,
         progress: Callable[[int, int | None, dict], None] | None = None,
+        effects: tuple[int, ...] = ALL,
     ) -> Self:
-        """Clips `first` … of the endless series, encoded in `folder` once."""
-        encoded = encoded_clips(backbone.vae, folder, first, per_effect * len(NAMES), progress)
-        return cls(encoded, backbone.encode_text(encoded.captions), backbone.encode_text([""])[0])
+        """Clips `first` … of the endless series that show these effects, encoded in `folder` once."""
+        numbers = [first + round_ * len(NAMES) + effect for round_ in range(per_effect) for effect in effects]
+        if effects != ALL:
+            folder = folder / ("effects-" + "-".join(map(str, effects)))
+        encoded = encoded_clips(backbone.vae, folder, numbers, progress)
+        return cls(encoded, backbone.encode_text(encoded.captions), backbone.encode_text([""])[0], effects)
 
     @property
     def per_effect(self) -> int:
-        return len(self.encoded.captions) // len(NAMES)
+        return len(self.encoded.captions) // len(self.effects)
+
+    def clip(self, effect: int, number: int) -> int:
+        """Which clip of the set is the effect's, from 0."""
+        return number * len(self.effects) + self.effects.index(effect)
+
+    def effect_of(self, clip: int) -> int:
+        """The effect that a clip of the set shows."""
+        return self.effects[clip % len(self.effects)]
+
+    def references(self, clips: list[int], kind: References) -> Tensor:
+        """Latents [B, F, C, h, w] of these clips as references; zeros where the kind is "blank"."""
+        latents = self.encoded.mean[clips].float()
+        return torch.zeros_like(latents) if kind == "blank" else latents
 
     def batch(
         self, targets: list[int], references: list[int], seed: int, dropout: float = 0
@@ -59,7 +80,7 @@ class Pairs:
         clips, _ = self.encoded.batch(targets, seed)
         draw = stream(seed, "caption dropout")
         dropped = torch.from_numpy(draw.random(len(targets)) < dropout)
-        latents = self.encoded.mean[references].float()
+        latents = self.references(references, "same")
         frames, _, height, width = latents.shape[1:]
         return replace(
             clips,
@@ -69,19 +90,23 @@ class Pairs:
             pair_ids=[f"{a}<-{b}" for a, b in zip(targets, references, strict=True)],
         )
 
-    def training(self, step: int, size: int, seed: int, references: str) -> TrainingBatch:
-        """The batch of a step. `references`: "same" category, "shuffled" (any seen one) or "blank" (zeros).
+    def training(self, step: int, size: int, seed: int, references: References) -> TrainingBatch:
+        """The batch of a step: pairs of seen effects, a clip never its own reference.
 
-        Targets, noise and timesteps do not depend on it.
+        `references`: of the "same" category, "shuffled" (any seen one) or "blank" (zeros). Targets, noise and
+        timesteps do not depend on it.
         """
         draw = stream(step, f"pocket pairs {seed}")
-        effects = draw.choice(SEEN, size=size)
-        others = draw.choice(SEEN, size=size)
-        numbers = draw.integers(self.per_effect, size=(2, size))
+        seen = [effect for effect in self.effects if effect not in UNSEEN]
+        effects, others = draw.choice(seen, size=(2, size)).tolist()
+        numbers = draw.integers(self.per_effect, size=size)
+        further = (numbers + 1 + draw.integers(self.per_effect - 1, size=size)) % self.per_effect
         shown = others if references == "shuffled" else effects
-        targets = (numbers[0] * len(NAMES) + effects).tolist()
         batch = self.batch(
-            targets, (numbers[1] * len(NAMES) + shown).tolist(), int(draw.integers(2**62)), dropout=0.1
+            [self.clip(effect, number) for effect, number in zip(effects, numbers.tolist(), strict=True)],
+            [self.clip(effect, number) for effect, number in zip(shown, further.tolist(), strict=True)],
+            int(draw.integers(2**62)),
+            dropout=0.1,
         )
         if references == "blank":
             return replace(batch, reference_latents=torch.zeros_like(batch.reference_latents))
@@ -96,7 +121,5 @@ class Pairs:
                 other = int(draw.choice([index for index in effects if index != effect]))
                 same = (number + 1 + int(draw.integers(self.per_effect - 1))) % self.per_effect
                 wrong = int(draw.integers(self.per_effect))
-                rows.append(
-                    tuple(n * len(NAMES) + e for n, e in ((number, effect), (same, effect), (wrong, other)))
-                )
+                rows.append((self.clip(effect, number), self.clip(effect, same), self.clip(other, wrong)))
         return rows

@@ -4,25 +4,18 @@ import pytest
 import torch
 
 from pipeline.pocket import HELD_OUT
+from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN
 from pipeline.samples.draw import draw_clip
 from tests.benchmarks.effect_classifier import TEST_FROM as CLASSIFIER_TEST
 from tests.benchmarks.effect_classifier import TRAIN_FROM as CLASSIFIER_TRAIN
-from tests.benchmarks.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs
-from training.pretrain.encoded import EncodedClips
+from tests.pipeline.pocket_clips import random_pairs
 
 PER_EFFECT = 3
 
 
 @pytest.fixture
 def pairs(tmp_path):
-    count = PER_EFFECT * len(NAMES)
-    encoded = EncodedClips(tmp_path)
-    generator = torch.Generator().manual_seed(0)
-    encoded.mean = torch.randn(count, 2, 4, 2, 3, generator=generator).bfloat16()
-    encoded.std = torch.full_like(encoded.mean, 0.1)
-    encoded.first = encoded.mean[:, 0]
-    encoded.captions = [f"clip {number}" for number in range(count)]
-    return Pairs(encoded, torch.randn(count, 5, 8, generator=generator), torch.zeros(5, 8))
+    return random_pairs(tmp_path, PER_EFFECT)
 
 
 def effects(batch) -> list[tuple[int, int]]:
@@ -35,8 +28,10 @@ def test_six_categories_at_least_are_never_trained_and_a_numbers_effect_is_the_s
         assert draw_clip(first + 5, 1, 16, 16)[2] == NAMES[5]
 
 
-def test_training_pairs_are_of_one_seen_category(pairs):
-    found = [pair for step in range(20) for pair in effects(pairs.training(step, 8, 0, "same"))]
+def test_training_pairs_are_two_clips_of_one_seen_category(pairs):
+    batches = [pairs.training(step, 8, 0, "same") for step in range(20)]
+    found = [pair for batch in batches for pair in effects(batch)]
+    assert all(pair.split("<-")[0] != pair.split("<-")[1] for batch in batches for pair in batch.pair_ids)
     assert all(target == reference for target, reference in found)
     assert {target for target, _ in found} <= set(SEEN)
 

@@ -1,0 +1,36 @@
+"""What a person has to know to judge the clips of a run."""
+
+from training.release import Release, find_start
+from training.settings import BackboneSettings
+
+RANDOM = (
+    "The backbone of this profile has random weights, made on the spot: every step is the real one, "
+    "but what it generates is noise. Name real weights with --set backbone.model=FOLDER."
+)
+POCKET = (
+    "The pocket backbone is a small CogVideoX that this project trained on its own rendered effects, 49"
+    " frames of 64×96: it shows what the method does, not what CogVideoX-5B can do."
+)
+
+
+def caveats(backbone: BackboneSettings, release: Release) -> list[str]:
+    """Sentences about the backbone, and about what the model began with."""
+    said = []
+    if backbone.random_weights:
+        said.append(RANDOM)
+    elif backbone.model == "pocket":
+        said.append(POCKET)
+    if release.facts.get("started_from"):
+        said.append(_start(release.facts["started_from"], release.facts["steps"]))
+    return said
+
+
+def _start(model_id: str, steps: int) -> str:
+    text = f"The hypernetwork began with {model_id} and took {steps} steps on this catalogue."
+    shipped = find_start("pocket")
+    if shipped.model_id == model_id:
+        text += (
+            f" That is the shipped one: {shipped.facts['steps']} steps on other clips of"
+            f" {len(shipped.facts['categories'])} of the rendered effects."
+        )
+    return text

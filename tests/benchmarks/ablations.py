@@ -1,0 +1,139 @@
+"""The paper's Table 2 at pocket scale, and our own choices beside it: a grid of short runs as Ray tasks.
+
+`python -m tests.benchmarks.ablations [--seeds 2] [--address auto]`. Every row changes one thing
+of `POCKET_METHOD`: refinement steps, sizes (a, b), positions of the video tokens, width of the
+decoder, identity start, one A_aux for q, k and v. Prints the transfer gap of each with a bootstrap interval,
+draws them as one plot, and prints one JSON object as its last line.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+import torch
+
+from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket_pairs import TEST_FROM, TRAIN_FROM, Pairs
+from tests.benchmarks.learning import GROUPS, concatenated, gaps
+from training.backbone import Backbone
+from training.evaluate import PairLosses, TransferGap, transfer_gap
+from training.weights import cache_folder
+
+GRID: dict[str, dict] = {
+    "ours": {},
+    "s = 1": {"refinements": 1},
+    "s = 2": {"refinements": 2},
+    "s = 8": {"refinements": 8},
+    "(a, b) = (24, 12)": {"down_size": 24, "up_size": 12},
+    "(a, b) = (96, 48)": {"down_size": 96, "up_size": 48},
+    "no positions": {"positions": False},
+    "no motion": {"motion": False},
+    "patch (1, 4, 4)": {"patch": (1, 4, 4)},
+    "width 48": {"width": 48},
+    "width 192": {"width": 192},
+    "no identity start": {"identity_start": False},
+    "shared q, k, v": {"share_qkv_down": True},
+}
+SHORT = Lessons(category_steps=150, regression_steps=400, steps=60)
+Row = dict[str, TransferGap]
+
+
+@ray.remote(num_cpus=1)
+def run(change: dict, seed: int, options: dict) -> dict[str, PairLosses]:
+    """Train one variant from one seed; the losses of its held-out pairs, seen and unseen."""
+    torch.set_num_threads(1)
+    backbone = Backbone.load(pocket_settings(options["model"]))
+    work = Path(options["work"])
+    training = Pairs.load(backbone, work, TRAIN_FROM, options["clips"])
+    held = Pairs.load(backbone, work, TEST_FROM, options["held_out"])
+    settings = POCKET_METHOD.model_copy(update=change)
+    lessons = replace(SHORT, clips=options["clips"], seed=seed)
+    method, _ = teach(backbone, training, settings, lessons, work)
+    return gaps(method, held, seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="pocket", help="the backbone [default: pocket]")
+    parser.add_argument("--only", nargs="+", choices=GRID, help="these rows [default: all]")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=Lessons().clips, help="training clips per effect")
+    parser.add_argument("--held-out", type=int, default=6, help="held-out clips per effect")
+    parser.add_argument("--work", type=Path, default=cache_folder() / "learning", help="encoded clips")
+    parser.add_argument("--out", type=Path, default=Path("learning"), help="where the plot goes")
+    parser.add_argument("--address", help="join this Ray cluster")
+    arguments = parser.parse_args()
+    began = time.perf_counter()
+    options = {name: getattr(arguments, name) for name in ("model", "clips", "held_out")}
+    options["work"] = str(arguments.work.resolve())
+    # Encoded once, before the tasks would all begin with it.
+    backbone = Backbone.load(pocket_settings(arguments.model))
+    for first, count in ((TRAIN_FROM, arguments.clips), (TEST_FROM, arguments.held_out)):
+        Pairs.load(backbone, arguments.work, first, count)
+    ray.init(address=arguments.address or "local", include_dashboard=False, log_to_driver=False)
+    try:
+        rows = collect(arguments.only or list(GRID), arguments.seeds, options)
+    finally:
+        ray.shutdown()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    draw(rows, arguments.out / "ablations.png")
+    print(f"\n{'variant':<20} {'gap, seen':>26} {'gap, unseen':>26}")
+    for name, row in rows.items():
+        print(f"{name:<20} " + " ".join(f"{_interval(row[group]):>26}" for group in GROUPS))
+    table = {name: {group: gap.to_dict() for group, gap in row.items()} for name, row in rows.items()}
+    seconds = round(time.perf_counter() - began, 1)
+    print(json.dumps({"options": {**options, "seeds": arguments.seeds}, "rows": table, "seconds": seconds}))
+
+
+def collect(names: list[str], seeds: int, options: dict) -> dict[str, Row]:
+    """The gaps of each variant over all its seeds; says each as it comes."""
+    waiting = {run.remote(GRID[name], seed, options): (name, seed) for seed in range(seeds) for name in names}
+    found: dict[str, list[dict[str, PairLosses]]] = {name: [] for name in names}
+    while waiting:
+        (done,), _ = ray.wait(list(waiting), num_returns=1)
+        name, seed = waiting.pop(done)
+        found[name].append(ray.get(done))
+        said = ", ".join(f"{group} {transfer_gap(found[name][-1][group]).gap:+.1%}" for group in GROUPS)
+        print(f"{name}, seed {seed}: {said}", flush=True)
+    return {
+        name: {group: transfer_gap(concatenated([each[group] for each in runs])) for group in GROUPS}
+        for name, runs in found.items()
+    }
+
+
+def draw(rows: dict[str, Row], path: Path) -> None:
+    """Gaps with their intervals, a variant a line, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.6, 0.42 * len(rows) + 1.4), dpi=110)
+    for place, (group, colour) in enumerate(zip(GROUPS, ("#1d4ed8", "#ea580c"), strict=True)):
+        gaps_of = [row[group] for row in rows.values()]
+        at = [index + 0.16 * (2 * place - 1) for index in range(len(rows))]
+        bars = [
+            [100 * (gap.gap - gap.low) for gap in gaps_of],
+            [100 * (gap.high - gap.gap) for gap in gaps_of],
+        ]
+        axes.errorbar([100 * gap.gap for gap in gaps_of], at, xerr=bars, fmt="o", color=colour, label=group)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.invert_yaxis()
+    axes.axvline(0, color="#9ca3af", linewidth=1)
+    axes.set_xlabel("transfer gap, %")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _interval(gap: TransferGap) -> str:
+    return f"{gap.gap:+.1%} [{gap.low:+.1%}, {gap.high:+.1%}]"
+
+
+if __name__ == "__main__":
+    main()
