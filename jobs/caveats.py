@@ -30,7 +30,7 @@ def _start(model_id: str, steps: int) -> str:
     shipped = find_start("pocket")
     if shipped.model_id == model_id:
         text += (
-            f" That is the shipped one: {shipped.facts['steps']} steps on other clips of"
-            f" {len(shipped.facts['categories'])} of the rendered effects."
+            f" That is the shipped one, trained on other clips of {len(shipped.facts['categories'])} of the"
+            " rendered effects."
         )
     return text

@@ -56,7 +56,7 @@ def train_step(job: Job) -> Release:
         f"run {run.run_id}, {profile.train.steps} steps"
     )
     if start is not None:
-        say(f"  begins with {start.model_id} ({start.facts.get('steps')} steps), not with random weights")
+        say(f"  begins with {start.model_id}, not with random weights")
     if given:
         say(f"  {plan.counts['given']} of the {len(given)} pairs that the data set gives are used")
     for category in plan.lonely_categories:

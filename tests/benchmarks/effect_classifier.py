@@ -78,7 +78,9 @@ def train_classifier(per_effect: int = 40, epochs: int = 12, batch: int = 32, se
         chosen = torch.from_numpy(draw.integers(len(clips), size=batch))
         frames = clips[chosen]
         frames = frames + 0.08 * float(draw.random()) * torch.randn_like(frames)
-        loss = F.cross_entropy(model(frames), labels[chosen], label_smoothing=0.05)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(frames)
+        loss = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
