@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from training.settings import FolderOrName
+
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -39,7 +41,7 @@ class TrainSettings(BaseModel):
     workers: Positive | tuple[Positive, Positive] = Field(1, description="a number, or (min, max): elastic")
     accumulation: Positive = Field(1, description="micro-batches per optimizer step")
     seed: int = Field(0, ge=0, lt=2**31, description="initial weights and the per-step random state")
-    start_from: str | None = Field(
+    start_from: FolderOrName | None = Field(
         None, description='a model folder to begin with, "pocket" for the shipped one; null: random weights'
     )
 

@@ -1,9 +1,10 @@
 """What a person may set about the backbone, the method and sampling; apart from what it sets up, so that a
 command line can check it without loading torch."""
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 from training.geometry import SampleGeometry
 
@@ -11,12 +12,23 @@ if TYPE_CHECKING:
     import torch
 
 
+def _absolute(name: str) -> str:
+    """A folder by its absolute path: workers have another working directory. Other names as they are."""
+    if name == "pocket" or not Path(name).expanduser().is_dir():
+        return name
+    return str(Path(name).expanduser().resolve())
+
+
+# What may be a folder, or a name that means something by itself.
+FolderOrName = Annotated[str, AfterValidator(_absolute)]
+
+
 class BackboneSettings(BaseModel):
     """Which backbone, at which geometry and precision."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(
+    model: FolderOrName = Field(
         "random:0", description='hub name, folder in the hub\'s layout, "pocket", or "random:<seed>"'
     )
     num_frames: int = 49

@@ -71,3 +71,13 @@ def test_overrides_change_single_values():
 def test_an_override_that_makes_no_sense_is_refused(override):
     with pytest.raises(BadProfile):
         load_profile("tiny", [override])
+
+
+def test_a_folder_is_kept_by_its_absolute_path_and_a_name_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "pocket").mkdir()
+    profile = load_profile("tiny", ["backbone.model=mine", "train.start_from=./mine"])
+    assert profile.backbone.model == profile.train.start_from == str(tmp_path / "mine")
+    assert load_profile("tiny").backbone.model == "pocket"
+    assert load_profile("full").backbone.model == "zai-org/CogVideoX-5b-I2V"

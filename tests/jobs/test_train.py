@@ -23,6 +23,7 @@ from tests.training.test_checkpoint import forge
 from training.backbone import PARTS, Backbone
 from training.checkpoint import CheckpointError, newest_checkpoint, read_state
 from training.errors import TooLittleMemory, WeightsUnreachable
+from training.release import ReleaseError
 from training.trackers import PACKAGES, TrackerMissing
 from training.watch import read_rows
 
@@ -127,6 +128,11 @@ def test_torn_weights_are_told_with_their_file(ray_cluster, workdir, tmp_path):
         file.truncate(5000)
     work = workspace(workdir, f"backbone.model={tmp_path / 'torn'}")
     refused(WeightsUnreachable, weights.name, work)
+
+
+def test_a_model_that_a_run_cannot_begin_with_is_told_before_workers_start(ray_cluster, workdir):
+    says = r"method.refinements=4.*start_from=null"
+    refused(ReleaseError, says, workspace(workdir, "method.refinements=2"))
 
 
 def test_a_tracker_that_is_not_installed_is_told_with_the_command(ray_cluster, workdir, monkeypatch):
