@@ -51,7 +51,7 @@ HELD_OUT = 20_000 * len(EFFECTS)
 
 @dataclass(frozen=True)
 class PocketSettings:
-    """How much training. With these numbers the VAE takes 45 minutes of one core and the DiT 65."""
+    """How much training. With these numbers the VAE takes 45 minutes of one core, the DiT 72."""
 
     vae_steps: int = 4_200
     clips: int = 1_920

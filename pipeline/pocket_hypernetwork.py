@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.pocket import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, Steps
-from pipeline.pocket_pairs import ALL, NAMES, SEEN, TRAIN_FROM, UNSEEN, Pairs, References
+from pipeline.pocket_pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs, References
 from pipeline.progress import Progress
 from training.backbone import Backbone
 from training.batch import TrainingBatch
@@ -205,17 +205,16 @@ class CategoryAdapters(nn.Module):
         """How much of the variance between categories the predictions leave unexplained: about 1 where they
         do not tell them apart."""
         draw = stream(step, f"references {lessons.seed}")
-        seen = [effect for effect in pairs.effects if effect not in UNSEEN]
         clips = [
             pairs.clip(effect, int(draw.integers(pairs.per_effect)))
-            for effect in draw.choice(seen, size=lessons.references_batch).tolist()
+            for effect in draw.choice(pairs.seen, size=lessons.references_batch).tolist()
         ]
         wanted = self.theta.detach()[self._categories(clips, pairs, lessons)]
         latents = pairs.references(clips, lessons.references).to(wanted.device)
         mask = torch.ones_like(latents[:, :, 0], dtype=torch.bool)
         with torch.autocast(latents.device.type, torch.bfloat16):
             predicted = self.method.predict(latents, mask)
-        theta = self.theta.detach()[self._categories([pairs.clip(e, 0) for e in seen], pairs, lessons)]
+        theta = self.theta.detach()[self._categories([pairs.clip(e, 0) for e in pairs.seen], pairs, lessons)]
         spread = (theta - theta.mean(dim=0)).square().mean()
         # Without a reference there is one category and nothing to tell apart.
         return (predicted.float() - wanted).square().mean() / torch.maximum(

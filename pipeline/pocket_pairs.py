@@ -60,6 +60,11 @@ class Pairs:
     def per_effect(self) -> int:
         return len(self.encoded.captions) // len(self.effects)
 
+    @property
+    def seen(self) -> list[int]:
+        """Those of the effects that are trained on."""
+        return [effect for effect in self.effects if effect not in UNSEEN]
+
     def clip(self, effect: int, number: int) -> int:
         """Which clip of the set is the effect's, from 0."""
         return number * len(self.effects) + self.effects.index(effect)
@@ -74,13 +79,18 @@ class Pairs:
         return torch.zeros_like(latents) if kind == "blank" else latents
 
     def batch(
-        self, targets: list[int], references: list[int], seed: int, dropout: float = 0
+        self,
+        targets: list[int],
+        references: list[int],
+        seed: int,
+        dropout: float = 0,
+        kind: References = "same",
     ) -> TrainingBatch:
-        """Targets under the effects that the references show; both are numbers within the set."""
+        """Targets beside these references, both numbers within the set; for `kind` see `references`."""
         clips, _ = self.encoded.batch(targets, seed)
         draw = stream(seed, "caption dropout")
         dropped = torch.from_numpy(draw.random(len(targets)) < dropout)
-        latents = self.references(references, "same")
+        latents = self.references(references, kind)
         frames, _, height, width = latents.shape[1:]
         return replace(
             clips,
@@ -97,20 +107,17 @@ class Pairs:
         timesteps do not depend on it.
         """
         draw = stream(step, f"pocket pairs {seed}")
-        seen = [effect for effect in self.effects if effect not in UNSEEN]
-        effects, others = draw.choice(seen, size=(2, size)).tolist()
+        effects, others = draw.choice(self.seen, size=(2, size)).tolist()
         numbers = draw.integers(self.per_effect, size=size)
         further = (numbers + 1 + draw.integers(self.per_effect - 1, size=size)) % self.per_effect
         shown = others if references == "shuffled" else effects
-        batch = self.batch(
+        return self.batch(
             [self.clip(effect, number) for effect, number in zip(effects, numbers.tolist(), strict=True)],
             [self.clip(effect, number) for effect, number in zip(shown, further.tolist(), strict=True)],
             int(draw.integers(2**62)),
             dropout=0.1,
+            kind=references,
         )
-        if references == "blank":
-            return replace(batch, reference_latents=torch.zeros_like(batch.reference_latents))
-        return batch
 
     def held_out(self, effects: tuple[int, ...], seed: int) -> list[tuple[int, int, int]]:
         """(target, reference of its effect, one of another of `effects`) for every clip of `effects`."""

@@ -41,10 +41,7 @@ class TransferGap:
 
 @torch.no_grad()
 def pair_losses(
-    method: Video2LoRA,
-    batches: Iterable[tuple[TrainingBatch, TrainingBatch]],
-    draws: int = 4,
-    timestep_shift: float = 1.0,
+    method: Video2LoRA, batches: Iterable[tuple[TrainingBatch, TrainingBatch]], draws: int = 4
 ) -> PairLosses:
     """Denoise held-out targets three times with the same noise and timestep.
 
@@ -52,8 +49,6 @@ def pair_losses(
         batches: pairs of batches with the same targets and seeds; the first carries references of the
             targets' own categories, the second references of other categories.
         draws: noises and timesteps per pair. More of them make the figures steadier, not the pairs more.
-        timestep_shift: 1 looks at all noise levels alike, more of it rather at those where nothing but the
-            first frame and the adapter says what will happen.
 
     Raises:
         BadBatch: two batches whose targets or seeds differ, or no batch at all.
@@ -74,7 +69,7 @@ def pair_losses(
             seeds = torch.tensor([derive(seed, f"draw-{draw}") for seed in same.sample_seeds.tolist()])
             batch = replace(same, sample_seeds=seeds)
             for row, theta in enumerate((*adapters, None)):
-                total[row] += method.sample_losses(batch, theta, timestep_shift).double().cpu().numpy()
+                total[row] += method.sample_losses(batch, theta).double().cpu().numpy()
         ids += same.pair_ids
         rows.append(total / draws)
     if not rows:

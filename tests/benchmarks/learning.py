@@ -70,9 +70,10 @@ def generated(
     clips = []
     for at in range(0, len(rows), 8):
         targets, references, _ = (list(column) for column in zip(*rows[at : at + 8], strict=True))
-        batch = pairs.batch(targets, references, seed=at)
-        shown = batch.reference_latents if adapted == "same" else torch.zeros_like(batch.reference_latents)
-        theta = None if adapted == "none" else method.predict(shown, batch.reference_mask)
+        batch = pairs.batch(targets, references, seed=at, kind="blank" if adapted == "blank" else "same")
+        theta = None
+        if adapted != "none":
+            theta = method.predict(batch.reference_latents, batch.reference_mask)
         noise = torch.randn(batch.target_latents.shape, generator=torch.Generator().manual_seed(at))
         scheduler = make_scheduler(backbone.scheduler_config)
         with method.adapted(theta) as transformer, torch.autocast("cpu", torch.bfloat16):

@@ -5,6 +5,7 @@ from safetensors.torch import load_file, save_file
 from tests.training.backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.conditioning import predict_velocity
 from training.errors import StateMismatch
+from training.release import BuildVideo2LoRA
 
 
 def test_at_the_start_the_adapted_network_is_bit_equal_to_the_frozen_one(tiny_folder):
@@ -155,3 +156,15 @@ def test_the_frozen_transformer_stays_in_evaluation_mode(tiny_folder):
     method = build_method(tiny_folder).train()
     assert method.hypernetwork.training
     assert not any(part.training for part in method.transformer.modules())
+
+
+def test_a_runs_timestep_shift_moves_what_it_trains_on_and_not_what_it_is_measured_on(tiny_folder):
+    backbone = load_backbone(tiny_folder)
+    method = BuildVideo2LoRA(backbone.settings, SMALL, timestep_shift=8.0).on(backbone)
+    plain = build_method(tiny_folder)
+    batch = random_batch(1, 2)
+    with torch.no_grad():
+        trained = method(batch).metrics["timestep"]
+        assert trained == method.diffusion.timesteps(batch.sample_seeds, 8.0).float().mean()
+        assert trained > plain(batch).metrics["timestep"]
+        assert torch.equal(method.sample_losses(batch, None), plain.sample_losses(batch, None))
