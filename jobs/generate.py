@@ -81,6 +81,7 @@ class Studio:
             self.settings.guidance,
             self.settings.seed,
             progress,
+            adapter_guidance=self.settings.adapter_guidance,
         ).numpy()
         output.parent.mkdir(parents=True, exist_ok=True)
         lora = output.with_suffix(".lora.safetensors")

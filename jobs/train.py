@@ -159,6 +159,7 @@ def _task(run: "Run", profile: Profile, planned: Preflight, stream: PairStream, 
             partial(write_video, fps=fps),
             profile.generate.steps,
             profile.generate.guidance,
+            profile.generate.adapter_guidance,
         )
     return TrainJob(
         settings=settings,

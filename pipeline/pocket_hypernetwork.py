@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,16 +19,26 @@ from pipeline.pocket_pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs, Reference
 from pipeline.progress import Progress
 from training.backbone import Backbone
 from training.batch import TrainingBatch
+from training.conditioning import predict_velocity
 from training.methods.video2lora import Video2LoRA
+from training.pretrain.attention import PlainAttention
 from training.pretrain.fit import FitSettings, fit
 from training.randomness import stream
 from training.release import publish_tensors
 from training.settings import BackboneSettings, Video2LoRASettings
 
 # The paper's a = 100 and b = 50 belong to linears of width 3072, here they are 192 wide. Tokens of four
-# latent frames that also say what changed tell effects apart after fewer clips, and there are few of each.
+# latent frames that also say what changed, and that see each other, tell effects apart after fewer clips, and
+# there are few of each.
 POCKET_METHOD = Video2LoRASettings(
-    down_size=48, up_size=24, width=96, layers=2, refinements=4, patch=(4, 4, 4), motion=True
+    down_size=48,
+    up_size=24,
+    width=96,
+    layers=2,
+    refinements=4,
+    patch=(4, 4, 4),
+    motion=True,
+    video_layers=2,
 )
 ADAPTERS = {"down_size", "up_size", "rank", "scale", "targets", "share_qkv_down"}
 
@@ -47,8 +58,8 @@ class Lessons:
     """
 
     category_steps: int = 250
-    regression_steps: int = 1_200
-    steps: int = 400
+    regression_steps: int = 1_000
+    steps: int = 300
     clips: int = 72
     batch: int = 8
     references_batch: int = 32
@@ -120,42 +131,47 @@ def teach(
     """Train Video2LoRA on pairs of the seen effects, on a copy of the transformer.
 
     Three lessons, because few clips and few steps have to do: (1) the auxiliary matrices and one adapter per
-    category, by the diffusion loss; (2) the hypernetwork learns to predict a reference's category's adapter,
-    without the transformer and so with many references a step (the weight-space loss of HyperDreamBooth,
-    2307.06949); (3) all of it by the diffusion loss alone, as Video2LoRA trains.
+    category, which under a caption that does not name the effect does what the frozen backbone does when it
+    is named; (2) the hypernetwork learns to predict a reference's category's adapter, without the transformer
+    and so with many references a step (the weight-space loss of HyperDreamBooth, 2307.06949); (3) all of it
+    by the diffusion loss alone, as Video2LoRA trains.
 
     Returns:
         the method with its averaged weights, for inference, and the seconds that the steps took.
     """
+    transformer = copy.deepcopy(backbone.transformer)
+    transformer.set_attn_processor(PlainAttention())
     method = Video2LoRA(
-        copy.deepcopy(backbone.transformer),
+        transformer,
         settings,
         backbone.scheduler_config,
         seed=lessons.seed,
         timestep_shift=lessons.timestep_shift,
     )
     device = backbone.transformer.device
-    states = work / "lessons"
+    # A lesson's state is named by what decides it, so that trials which differ later share what came before.
+    decides: list[object] = [
+        backbone.transformer_id,
+        *(lessons.category_steps, lessons.clips, lessons.batch, lessons.seed, lessons.timestep_shift),
+        *(lessons.references, lessons.effects),
+        settings.model_dump(mode="json", include=ADAPTERS),
+    ]
 
-    def state(number: int, *decides: object) -> Path:
-        what = [asdict(lessons), backbone.transformer_id, *decides]
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-        return states / f"{number}-{digest}.safetensors"
+    def state(number: int, *further: object) -> Path:
+        decides.extend(further)
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
+        return work / "lessons" / f"{number}-{digest}.safetensors"
 
     def batch_of(step: int) -> TrainingBatch:
         return pairs.training(step, lessons.batch, lessons.seed, lessons.references).to(device)
 
     categories = CategoryAdapters(method, len(pairs.effects))
     method.hypernetwork.requires_grad_(False)
-    # What the hypernetwork is made of changes nothing here.
-    adapted = settings.model_dump(
-        mode="json", include={"down_size", "up_size", "rank", "scale", "targets", "share_qkv_down"}
-    )
     seconds = fit(
         categories,
         lambda step: categories.loss(batch_of(step), pairs, lessons),
         FitSettings(lessons.category_steps, lr=1e-2, warmup=20, decay=0.3, ema_decay=0.98),
-        state(1, adapted),
+        state(1),
         progress,
     )
     method.hypernetwork.requires_grad_(True)
@@ -163,7 +179,7 @@ def teach(
         method.hypernetwork,
         lambda step: categories.distance(step, pairs, lessons),
         FitSettings(lessons.regression_steps, lr=1e-3, warmup=50, decay=0.4, ema_decay=0.98),
-        state(2, settings.model_dump(mode="json")),
+        state(2, lessons.regression_steps, lessons.references_batch, settings.model_dump(mode="json")),
         progress,
     )
 
@@ -175,7 +191,7 @@ def teach(
         method,
         loss,
         FitSettings(lessons.steps, lr=5e-4, warmup=20, decay=0.4, ema_decay=0.98),
-        state(3, settings.model_dump(mode="json")),
+        state(3, lessons.steps),
         progress,
     )
     return method.eval(), seconds
@@ -195,11 +211,24 @@ class CategoryAdapters(nn.Module):
         self.theta = nn.Parameter(start.expand(categories, -1, -1).clone().to(network.embed.weight.device))
 
     def loss(self, batch: TrainingBatch, pairs: Pairs, lessons: Lessons) -> Tensor:
-        """The diffusion loss under the adapters of the references' categories."""
-        shown = [int(pair.partition("<-")[2]) for pair in batch.pair_ids]
+        """How far the velocities under the adapters of the references' categories are from those of the
+        frozen backbone that is told the targets' effects."""
+        targets, shown = zip(*(map(int, pair.split("<-")) for pair in batch.pair_ids), strict=True)
         theta = self.theta[self._categories(shown, pairs, lessons)]
-        with torch.autocast(batch.target_latents.device.type, torch.bfloat16):
-            return self.method.sample_losses(batch, theta, lessons.timestep_shift).mean()
+        device = batch.target_latents.device
+        noisy, timesteps, _ = self.method.diffusion.corrupt(
+            batch.target_latents, batch.sample_seeds, lessons.timestep_shift
+        )
+
+        def velocity(adapters: Tensor | None, text: Tensor) -> Tensor:
+            with self.method.adapted(adapters) as transformer:
+                return predict_velocity(transformer, noisy, batch.first_frame_latents, text, timesteps)
+
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                wanted = velocity(None, pairs.named[list(targets)].to(device))
+            found = velocity(theta, batch.text_embeddings)
+        return (found.float() - wanted.float()).square().mean()
 
     def distance(self, step: int, pairs: Pairs, lessons: Lessons) -> Tensor:
         """How much of the variance between categories the predictions leave unexplained: about 1 where they
@@ -222,7 +251,7 @@ class CategoryAdapters(nn.Module):
         )
 
     @staticmethod
-    def _categories(clips: list[int], pairs: Pairs, lessons: Lessons) -> list[int]:
+    def _categories(clips: Sequence[int], pairs: Pairs, lessons: Lessons) -> list[int]:
         if lessons.references == "blank":
             return [0] * len(clips)
         return [pairs.effects.index(pairs.effect_of(clip)) for clip in clips]

@@ -8,7 +8,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from pipeline.pocket import HELD_OUT, encoded_clips
+from pipeline.pocket import HELD_OUT, encoded_clips, naming
 from pipeline.samples.effects import EFFECTS
 from training.backbone import Backbone
 from training.batch import TrainingBatch
@@ -20,7 +20,8 @@ NAMES = tuple(EFFECTS)
 UNSEEN = tuple(range(2, len(NAMES), 5))
 ALL = tuple(range(len(NAMES)))
 SEEN = tuple(index for index in ALL if index not in UNSEEN)
-TRAIN_FROM, TEST_FROM = 2 * HELD_OUT, 3 * HELD_OUT
+# Pairs are made of the clips that taught the backbone, and measured on others.
+TRAIN_FROM, TEST_FROM = 0, 3 * HELD_OUT
 References = Literal["same", "shuffled", "blank"]
 
 
@@ -30,12 +31,14 @@ class Pairs:
 
     Attributes:
         encoded: latents and captions.
-        text: T5 embeddings of the captions [n, T, D]; `empty` [T, D] is that of no caption.
+        text: T5 embeddings of the captions [n, T, D]; `named` of captions that also name the effect, `empty`
+            [T, D] of no caption.
         effects: clip n of the set shows effects[n mod their count].
     """
 
     encoded: EncodedClips
     text: Tensor
+    named: Tensor
     empty: Tensor
     effects: tuple[int, ...] = ALL
 
@@ -54,7 +57,12 @@ class Pairs:
         if effects != ALL:
             folder = folder / ("effects-" + "-".join(map(str, effects)))
         encoded = encoded_clips(backbone.vae, folder, numbers, progress)
-        return cls(encoded, backbone.encode_text(encoded.captions), backbone.encode_text([""])[0], effects)
+        told = [
+            naming(caption, NAMES[effects[clip % len(effects)]])
+            for clip, caption in enumerate(encoded.captions)
+        ]
+        text, named, empty = map(backbone.encode_text, (encoded.captions, told, [""]))
+        return cls(encoded, text, named, empty[0], effects)
 
     @property
     def per_effect(self) -> int:

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import diffusers
 import numpy as np
@@ -35,6 +36,7 @@ def generate(
     negative_prompt: str = "",
     scheduler: str | None = None,
     dynamic_guidance: bool = False,
+    adapter_guidance: float = 1.0,
 ) -> Tensor:
     """One video from its first frame, under one adapter.
 
@@ -47,6 +49,7 @@ def generate(
         seed: of everything drawn; it gives what diffusers' pipeline gives for a CPU generator of that seed.
         progress: called after every step with (steps done, steps, {"timestep": t}).
         scheduler: "ddim", "dpm" or None, the class that the backbone's configuration names.
+        adapter_guidance: see `denoise`; nothing without an adapter.
 
     Returns:
         uint8 frames [n, height, width, 3] at the backbone's sample geometry, on the CPU.
@@ -79,6 +82,8 @@ def generate(
             generator,
             progress,
             dynamic_guidance,
+            adapter_guidance,
+            None if method is None or theta is None else lambda: method.adapted(None),
         )
 
     if method is None:
@@ -122,13 +127,22 @@ def denoise(
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
     dynamic_guidance: bool = False,
+    adapter_guidance: float = 1.0,
+    without_adapter: Callable[[], AbstractContextManager] | None = None,
 ) -> Tensor:
     """From noise to latents [B, F, C, h, w].
+
+    Classifier-free guidance w leads away from the negative prompt, adapter guidance a in the same way from
+    what the backbone does by itself. With v = v(prompt, adapter) the step takes
+
+        v + (w - 1) (v - v(negative, adapter)) + (a - 1) (v - v(prompt, none))
 
     Args:
         latents: standard normal noise [B, F, C, h, w].
         first_frame_latents: [B, C, h, w].
         text_embeddings: [B, T, D], or with guidance above 1 [2B, T, D]: those of the negative prompts first.
+        adapter_guidance: 1 takes the adapter as it is; each other value costs one more forward a step.
+        without_adapter: opens the transformer as it was frozen; None where there is no adapter to lead to.
     """
     if steps < 1:
         raise TrainingError(f"{steps} denoising steps make no video: ask for 1 at least (50 is usual).")
@@ -148,10 +162,18 @@ def denoise(
     for done, t in enumerate(scheduler.timesteps, start=1):
         noisy = scheduler.scale_model_input(torch.cat([latents] * copies), t)
         velocity = predict_velocity(transformer, noisy, image, text_embeddings, t.expand(len(noisy))).float()
+        plain = velocity[-len(latents) :]
         if guided:
             weight = _dynamic(guidance, steps, t.item()) if dynamic_guidance else guidance
-            without, with_prompt = velocity.chunk(2)
-            velocity = without + weight * (with_prompt - without)
+            negative = velocity[: len(latents)]
+            velocity = negative + weight * (plain - negative)
+        if adapter_guidance != 1 and without_adapter is not None:
+            prompt = text_embeddings[-len(latents) :]
+            with without_adapter():
+                bare = predict_velocity(
+                    transformer, noisy[-len(latents) :], first_frame_latents, prompt, t.expand(len(latents))
+                ).float()
+            velocity = velocity + (adapter_guidance - 1) * (plain - bare)
         before = latents.dtype
         if isinstance(scheduler, CogVideoXDPMScheduler):
             latents, earlier_estimate = scheduler.step(

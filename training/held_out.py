@@ -102,7 +102,7 @@ class SampleVideos:
         pairs: held-out pairs; the samples go evenly through their groups.
         count: how many videos.
         write: of a video file.
-        steps, guidance: of the denoising.
+        steps, guidance, adapter_guidance: of the denoising.
     """
 
     backbone: BackboneSettings
@@ -111,6 +111,7 @@ class SampleVideos:
     write: VideoWriter
     steps: int = 50
     guidance: float = 6.0
+    adapter_guidance: float = 1.0
 
     def __call__(self, module: nn.Module, step: int, folder: Path | None) -> None:
         parts = ["vae"] if folder is not None else []
@@ -142,6 +143,8 @@ class SampleVideos:
                 self.steps,
                 self.guidance,
                 generator,
+                adapter_guidance=self.adapter_guidance,
+                without_adapter=lambda: module.adapted(None),
             )[0]
 
 

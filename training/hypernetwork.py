@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.attention import attention
 from training.errors import BadMethodSettings
 
 
@@ -26,6 +27,8 @@ class HyperNetwork(nn.Module):
         positions: give the video tokens 3-D positions; without them a shuffled reference predicts the same.
         motion: a token also holds how its cells changed since the first latent frame. The subject and its
             colours cancel in that, and what an effect does stays.
+        video_blocks: self-attention blocks in which the video tokens see each other before the decoder looks
+            at them; the paper has none.
         identity_start: B_pred is exactly zero before the first step and A_pred a learned constant of norm 1,
             so the adapted network is the frozen one and yet has a gradient.
 
@@ -47,6 +50,7 @@ class HyperNetwork(nn.Module):
         positions: bool = True,
         identity_start: bool = True,
         motion: bool = False,
+        video_blocks: int = 0,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -59,6 +63,8 @@ class HyperNetwork(nn.Module):
         self.refinements, self.patch, self.positions, self.motion = refinements, patch, positions, motion
         self.project = nn.Linear((1 + motion) * channels * math.prod(patch), width)
         self.project_norm = nn.LayerNorm(width)
+        self.encoder = nn.ModuleList(VideoBlock(width, heads) for _ in range(video_blocks))
+        self.encoder_norm = nn.LayerNorm(width) if video_blocks else nn.Identity()
         self.embed = nn.Linear(down_values + up_values, width)
         self.layer_position = nn.Parameter(torch.randn(layers, width) * 0.02)
         self.decoder = nn.ModuleList(DecoderBlock(width, heads) for _ in range(blocks))
@@ -79,6 +85,9 @@ class HyperNetwork(nn.Module):
         """Latents [B, F, C, h, w] and mask bool [B, F, h, w] → θ [B, L, values], in the weights' dtype."""
         tokens, real = self.video_tokens(reference_latents, reference_mask)
         attend = real[:, None, None, :]
+        for block in self.encoder:
+            tokens = block(tokens, attend)
+        tokens = self.encoder_norm(tokens)
         # The video is the same in every iteration, so each block's keys and values are computed once.
         memory = [block.cross.keys_values(tokens) for block in self.decoder]
         theta = tokens.new_zeros(tokens.shape[0], self.layers, self.down_values + self.up_values)
@@ -105,6 +114,22 @@ class HyperNetwork(nn.Module):
         return self.project_norm(tokens), real.flatten(1)
 
 
+class VideoBlock(nn.Module):
+    """Pre-norm: self-attention over the video tokens that are real, 4× GELU feed-forward."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm, self.ff_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.ff = _feed_forward(width)
+
+    def forward(self, tokens: Tensor, attend: Tensor) -> Tensor:
+        """tokens [B, n, width]; attend bool [B, 1, 1, n]."""
+        normed = self.attention_norm(tokens)
+        tokens = tokens + self.attention(normed, *self.attention.keys_values(normed), attend)
+        return tokens + self.ff(self.ff_norm(tokens))
+
+
 class DecoderBlock(nn.Module):
     """Pre-norm: self-attention over the weight tokens, cross-attention to the video, 4× GELU feed-forward."""
 
@@ -113,7 +138,7 @@ class DecoderBlock(nn.Module):
         self.self_norm, self.cross_norm, self.ff_norm = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads)
         self.cross = Attention(width, heads)
-        self.ff = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.ff = _feed_forward(width)
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, attend: Tensor) -> Tensor:
         """hidden [B, L, width]; keys and values of the video [B, heads, n, d]; attend bool [B, 1, 1, n]."""
@@ -140,11 +165,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, attend: Tensor | None = None) -> Tensor:
         """x [B, m, width] attends where `attend` (bool, broadcast to [B, heads, m, n]) is True."""
-        out = F.scaled_dot_product_attention(self._heads(self.to_q(x)), keys, values, attn_mask=attend)
+        out = attention(self._heads(self.to_q(x)), keys, values, attend)
         return self.to_out(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _feed_forward(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
 def positions_3d(grid: tuple[int, int, int], width: int, device: torch.device) -> Tensor:

@@ -79,6 +79,7 @@ class Video2LoRASettings(BaseModel):
     )
     positions: bool = Field(True, description="3-D positions of the video tokens")
     motion: bool = Field(False, description="video tokens also hold what changed since the first frame")
+    video_layers: int = Field(0, ge=0, description="blocks in which the video tokens see each other")
     identity_start: bool = Field(
         True, description="before the first step the adapted network is the frozen one"
     )
@@ -92,5 +93,8 @@ class GenerateSettings(BaseModel):
     steps: PositiveInt = Field(50, description="denoising steps")
     guidance: float = Field(
         6.0, ge=0, description="classifier-free guidance; 1 or less runs the prompt alone"
+    )
+    adapter_guidance: float = Field(
+        1.0, ge=0, description="away from what the backbone does without the adapter; 1: the adapter as it is"
     )
     seed: int = Field(0, ge=0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import ray
 import torch
 
-from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket_hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket_pairs import TEST_FROM, TRAIN_FROM, Pairs
 from tests.benchmarks.learning import GROUPS, concatenated, gaps
 from training.backbone import Backbone
@@ -24,35 +24,41 @@ from training.weights import cache_folder
 
 GRID: dict[str, dict] = {
     "ours": {},
+    "(a, b) = (24, 12)": {"down_size": 24, "up_size": 12},
+    "(a, b) = (96, 48)": {"down_size": 96, "up_size": 48},
+    "rank 4": {"rank": 4},
     "s = 1": {"refinements": 1},
     "s = 2": {"refinements": 2},
     "s = 8": {"refinements": 8},
-    "(a, b) = (24, 12)": {"down_size": 24, "up_size": 12},
-    "(a, b) = (96, 48)": {"down_size": 96, "up_size": 48},
     "no positions": {"positions": False},
     "no motion": {"motion": False},
-    "patch (1, 4, 4)": {"patch": (1, 4, 4)},
+    "no video blocks": {"video_layers": 0},
     "width 48": {"width": 48},
     "width 192": {"width": 192},
     "no identity start": {"identity_start": False},
     "shared q, k, v": {"share_qkv_down": True},
 }
-SHORT = Lessons(category_steps=150, regression_steps=400, steps=60)
+SHORT = Lessons(category_steps=120, regression_steps=300, steps=40)
 Row = dict[str, TransferGap]
+Losses = dict[str, PairLosses]
 
 
 @ray.remote(num_cpus=1)
-def run(change: dict, seed: int, options: dict) -> dict[str, PairLosses]:
-    """Train one variant from one seed; the losses of its held-out pairs, seen and unseen."""
+def run(change: dict, seed: int, options: dict, lessons: Lessons, after: object = None) -> Losses | None:
+    """Train one variant from one seed; the losses of its held-out pairs, seen and unseen.
+
+    `after`: what has to end first. With no steps of the hypernetwork nothing is measured: the adapters of the
+    categories are left for the runs that begin with them.
+    """
     torch.set_num_threads(1)
     backbone = Backbone.load(pocket_settings(options["model"]))
     work = Path(options["work"])
     training = Pairs.load(backbone, work, TRAIN_FROM, options["clips"])
-    held = Pairs.load(backbone, work, TEST_FROM, options["held_out"])
     settings = POCKET_METHOD.model_copy(update=change)
-    lessons = replace(SHORT, clips=options["clips"], seed=seed)
     method, _ = teach(backbone, training, settings, lessons, work)
-    return gaps(method, held, seed)
+    if not lessons.steps:
+        return None
+    return gaps(method, Pairs.load(backbone, work, TEST_FROM, options["held_out"]), seed)
 
 
 def main() -> None:
@@ -61,7 +67,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=GRID, help="these rows [default: all]")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--clips", type=int, default=Lessons().clips, help="training clips per effect")
-    parser.add_argument("--held-out", type=int, default=6, help="held-out clips per effect")
+    parser.add_argument("--held-out", type=int, default=4, help="held-out clips per effect")
     parser.add_argument("--work", type=Path, default=cache_folder() / "learning", help="encoded clips")
     parser.add_argument("--out", type=Path, default=Path("learning"), help="where the plot goes")
     parser.add_argument("--address", help="join this Ray cluster")
@@ -90,8 +96,18 @@ def main() -> None:
 
 def collect(names: list[str], seeds: int, options: dict) -> dict[str, Row]:
     """The gaps of each variant over all its seeds; says each as it comes."""
-    waiting = {run.remote(GRID[name], seed, options): (name, seed) for seed in range(seeds) for name in names}
-    found: dict[str, list[dict[str, PairLosses]]] = {name: [] for name in names}
+    waiting, categories = {}, {}
+    for seed in range(seeds):
+        lessons = replace(SHORT, clips=options["clips"], seed=seed)
+        only_categories = replace(lessons, regression_steps=0, steps=0)
+        for name in names:
+            # Variants of the hypernetwork share the adapters of the categories.
+            change = {key: value for key, value in GRID[name].items() if key in ADAPTERS}
+            key = f"{seed} {change}"
+            if key not in categories:
+                categories[key] = run.remote(change, seed, options, only_categories)
+            waiting[run.remote(GRID[name], seed, options, lessons, categories[key])] = name, seed
+    found: dict[str, list[Losses]] = {name: [] for name in names}
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         name, seed = waiting.pop(done)

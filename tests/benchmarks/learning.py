@@ -5,8 +5,9 @@ procedural effects. On held-out clips of those and of 10 categories that it neve
 transfer gap with bootstrap intervals and (2) effect accuracy: how often a classifier, trained on real
 renders, finds the reference's effect in the clip generated from it, beside no adapter, an adapter trained
 without looking at the reference (`blank`: what text and first frame can do by themselves), references of
-arbitrary categories (`shuffled`), chance, and real clips that only went through the VAE. Every generated clip
-begins with a scene that its reference did not have.
+arbitrary categories (`shuffled`), chance, the backbone told the effect by name (`named`: what it could do),
+and real clips that only went through the VAE. Every generated clip begins with a scene that its reference
+did not have. Adapters are measured as they are and with adapter guidance.
 
 Training is resumed from `--work` after Ctrl-C. Writes a page of clips beside their references to `--out`,
 failures among them, and prints one JSON object as its last line.
@@ -25,6 +26,7 @@ from torch import Tensor
 from jobs.console import step as shown_step
 from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs, References
+from pipeline.samples.scene import make_scene
 from tests.benchmarks.effect_classifier import (
     EffectNet,
     held_out_accuracy,
@@ -61,24 +63,43 @@ def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int = 2) -> dict[st
 
 @torch.no_grad()
 def generated(
-    backbone: Backbone, method: Video2LoRA, pairs: Pairs, rows: list[Row], adapted: str, steps: int
+    backbone: Backbone,
+    method: Video2LoRA,
+    pairs: Pairs,
+    rows: list[Row],
+    adapted: str,
+    steps: int,
+    guidance: float = 1.0,
 ) -> list[Tensor]:
     """Clips uint8 [49, H, W, 3] that begin as each row's target does.
 
-    `adapted`: under the adapter of the row's reference ("same"), of nothing ("blank"), or none ("none").
+    `adapted`: under the adapter of the row's reference ("same"), of nothing ("blank"), or none ("none",
+    "named"). `guidance` leads away from what the backbone does with no adapter and no name.
     """
     clips = []
     for at in range(0, len(rows), 8):
         targets, references, _ = (list(column) for column in zip(*rows[at : at + 8], strict=True))
         batch = pairs.batch(targets, references, seed=at, kind="blank" if adapted == "blank" else "same")
-        theta = None
-        if adapted != "none":
+        theta, text, leads_by_name = None, batch.text_embeddings, adapted == "named" and guidance > 1
+        if adapted in ("same", "blank"):
             theta = method.predict(batch.reference_latents, batch.reference_mask)
+        if adapted == "named":
+            # A row's target shows the effect of its reference.
+            told = pairs.named[targets]
+            text = torch.cat([text, told]) if leads_by_name else told
         noise = torch.randn(batch.target_latents.shape, generator=torch.Generator().manual_seed(at))
         scheduler = make_scheduler(backbone.scheduler_config)
         with method.adapted(theta) as transformer, torch.autocast("cpu", torch.bfloat16):
             latents = denoise(
-                transformer, scheduler, noise, batch.first_frame_latents, batch.text_embeddings, steps, 1.0
+                transformer,
+                scheduler,
+                noise,
+                batch.first_frame_latents,
+                text,
+                steps,
+                guidance if leads_by_name else 1.0,
+                adapter_guidance=guidance,
+                without_adapter=(lambda: method.adapted(None)) if theta is not None else None,
             )
         clips += decoded(backbone, latents)
     return clips
@@ -103,6 +124,11 @@ def concatenated(runs: list[PairLosses]) -> PairLosses:
     return PairLosses(ids, *columns)
 
 
+def hits(verdicts: list[tuple[int, int]]) -> float:
+    """Share of (wanted, found) that agree."""
+    return float(np.mean([wanted == found for wanted, found in verdicts]))
+
+
 class Findings:
     """What was measured so far."""
 
@@ -110,10 +136,12 @@ class Findings:
         self.losses: dict[tuple[str, str], list[PairLosses]] = {}
         # (adapted, group) → (wanted effect, found effect) of every generated clip
         self.verdicts: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        # The same of those whose subject and colour were not the reference's.
+        self.transferred: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
     def share(self, adapted: str, group: str) -> float:
         """How often the wanted effect was found."""
-        return float(np.mean([wanted == found for wanted, found in self.verdicts[adapted, group]]))
+        return hits(self.verdicts[adapted, group])
 
     def by_effect(self, adapted: str, group: str) -> dict[str, float]:
         """The same per effect, best first."""
@@ -134,11 +162,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, help="training clips per effect")
     parser.add_argument("--held-out", type=int, help="held-out clips per effect")
     parser.add_argument("--denoise", type=int, help="denoising steps of a generated clip")
+    parser.add_argument("--guidance", type=float, default=2.0, help="adapter guidance [default: 2]")
     parser.add_argument("--work", type=Path, default=cache_folder() / "learning", help="what is kept")
     parser.add_argument("--out", type=Path, default=Path("learning"), help="where the page goes")
     arguments = parser.parse_args()
     much = QUICK if arguments.quick else Lessons()
-    defaults = (1, 1, much.clips, 2, 10) if arguments.quick else (3, 1, much.clips, 6, 20)
+    defaults = (1, 1, much.clips, 2, 10) if arguments.quick else (3, 1, much.clips, 6, 25)
     names = ("seeds", "controls", "clips", "held_out", "denoise")
     for name, value in zip(names, defaults, strict=True):
         if getattr(arguments, name) is None:
@@ -159,7 +188,13 @@ def main() -> None:
 
     def judge(kind: str, group: str, rows: list[Row], clips: list[Tensor]) -> None:
         wanted, found = [held.effect_of(row[1]) for row in rows], named(net, clips)
-        findings.verdicts.setdefault((kind, group), []).extend(zip(wanted, found, strict=True))
+        verdicts = list(zip(wanted, found, strict=True))
+        findings.verdicts.setdefault((kind, group), []).extend(verdicts)
+        findings.transferred.setdefault((kind, group), []).extend(
+            verdict
+            for verdict, (target, reference, _) in zip(verdicts, rows, strict=True)
+            if other_scene(target, reference)
+        )
         pages.setdefault((kind, group), []).extend(
             Shown(clip, held.encoded.mean[row[1]].float(), NAMES[a], NAMES[b])
             for clip, row, a, b in zip(clips, rows, wanted, found, strict=True)
@@ -169,6 +204,9 @@ def main() -> None:
     for variant in VARIANTS:
         for seed in range(arguments.seeds if variant == "same" else arguments.controls):
             lessons = replace(much, clips=arguments.clips, seed=seed, references=variant)
+            if variant != "same":
+                # Their references tell nothing: there is but one adapter to learn.
+                lessons = replace(lessons, regression_steps=min(200, much.regression_steps))
             with shown_step(f"{variant}, seed {seed}") as progress:
                 method, _ = teach(backbone, training, POCKET_METHOD, lessons, arguments.work, progress)
             for group, found in gaps(method, held, seed).items():
@@ -176,14 +214,14 @@ def main() -> None:
                 said(f"{variant}, seed {seed}, {group}: gap {transfer_gap(found).gap:+.1%}")
             for group, effects in GROUPS.items():
                 rows = chosen_rows(held, effects, seed)
-                if variant != "shuffled":
-                    clips = generated(backbone, method, held, rows, variant, arguments.denoise)
-                    judge(variant, group, rows, clips)
+                ways = [(variant, 1.0), (variant, arguments.guidance)] if variant != "shuffled" else []
                 if variant == "same" and seed == 0:
-                    clips = generated(backbone, method, held, rows, "none", arguments.denoise)
-                    judge("none", group, rows, clips)
+                    ways += [("none", 1.0), ("named", 1.0), ("named", arguments.guidance)]
                     real = decoded(backbone, held.encoded.mean[[row[1] for row in rows]])
                     judge("real, through the VAE", group, rows, real)
+                for adapted, guidance in ways:
+                    clips = generated(backbone, method, held, rows, adapted, arguments.denoise, guidance)
+                    judge(f"{adapted}, guided" if guidance > 1 else adapted, group, rows, clips)
     write_page(pages, backbone, arguments.out)
     report(arguments, much, own, findings, time.perf_counter() - began)
 
@@ -193,6 +231,12 @@ def chosen_rows(held: Pairs, effects: tuple[int, ...], seed: int) -> list[Row]:
     each = max(1, min(held.per_effect, len(SEEN) // len(effects)))
     numbers = {(seed * each + place) % held.per_effect for place in range(each)}
     return [row for row in held.held_out(effects, seed) if row[0] // len(held.effects) in numbers]
+
+
+def other_scene(target: int, reference: int) -> bool:
+    """Whether two clips of the held-out set show different subjects in different colours."""
+    scenes = [make_scene(TEST_FROM + clip) for clip in (target, reference)]
+    return len({scene.subject for scene in scenes}) == len({scene.colour for scene in scenes}) == 2
 
 
 def report(
@@ -230,10 +274,14 @@ def report(
                 "effect_accuracy": {
                     f"{kind} {group}": findings.share(kind, group) for kind, group in findings.verdicts
                 },
+                "effect_accuracy_other_subject_and_colour": {
+                    f"{kind} {group}": {"share": hits(verdicts), "clips": len(verdicts)}
+                    for (kind, group), verdicts in findings.transferred.items()
+                },
                 "by_effect": {
                     f"{kind} {group}": findings.by_effect(kind, group)
                     for kind, group in findings.verdicts
-                    if kind in ("same", "real, through the VAE")
+                    if kind.startswith(("same", "named", "real"))
                 },
                 "chance": 1 / len(NAMES),
                 "seconds": round(seconds, 1),

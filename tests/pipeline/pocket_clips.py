@@ -17,4 +17,5 @@ def random_pairs(folder: Path, per_effect: int) -> Pairs:
     encoded.std = torch.full_like(encoded.mean, 0.1)
     encoded.first = encoded.mean[:, 0]
     encoded.captions = [f"clip {number}" for number in range(count)]
-    return Pairs(encoded, torch.randn(count, 5, 8, generator=generator), torch.zeros(5, 8))
+    text, named = torch.randn(2, count, 5, 8, generator=generator)
+    return Pairs(encoded, text, named, torch.zeros(5, 8))

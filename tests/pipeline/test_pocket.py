@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from jobs.profile import load_profile
-from pipeline.pocket import POCKET_TEXT_TOKENS, NoPocket, PocketSettings, train_pocket
+from pipeline.pocket import POCKET_TEXT_TOKENS, NoPocket, PocketSettings, naming, train_pocket
 from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from training.backbone import PARTS, Backbone
 from training.release import find_start, read_release, require_start
 
-SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, measured=1)
+SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1)
 
 
 @pytest.fixture
@@ -91,6 +91,16 @@ def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
     assert np.array_equal(whole[3:5], part)
     assert effect == list(EFFECTS)[50 % len(EFFECTS)] and effect not in caption
     assert {draw_clip(n, 1, 16, 16)[2] for n in range(len(EFFECTS))} == set(EFFECTS)
+
+
+def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
+    tokenizer = Backbone.load(pocket_settings(), ["text"]).tokenizer
+    for effect in EFFECTS:
+        told = naming("A striped red and blue teapot on a wooden floor in front of a brick wall.", effect)
+        tokens = tokenizer(told, max_length=POCKET_TEXT_TOKENS, truncation=True).input_ids
+        words = tokenizer.convert_ids_to_tokens(tokens)
+        assert words.count(f"▁{effect}") == 12, "a word of its own"
+    assert naming("", "melt").split() == ["melt"] * 12
 
 
 def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():

@@ -134,6 +134,35 @@ def test_an_identity_adapter_generates_what_the_frozen_backbone_does_and_another
     assert next(iter(method.adapters.layers.values())).down_pred is None
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_adapter_guidance_leads_from_the_frozen_backbone_to_the_adapter_and_beyond(tiny_folder, guidance):
+    own = load_backbone(tiny_folder)
+    method = Video2LoRA(own.transformer, SMALL, own.scheduler_config)
+    disturb(method, size=1.0)
+    mask = torch.ones(1, LATENTS[0], *LATENTS[2:], dtype=torch.bool)
+    with torch.no_grad():
+        theta = method.predict(torch.randn(1, *LATENTS), mask)
+    noise, image = torch.randn(1, *LATENTS), torch.randn(1, *LATENTS[1:])
+    text = torch.randn(2 if guidance > 1 else 1, TEXT_TOKENS, own.transformer.config.text_embed_dim)
+
+    def latents(adapter, text=text, guidance=guidance, **options):
+        # One step, so that what comes out is linear in the velocity.
+        with method.adapted(adapter) as transformer:
+            scheduler = make_scheduler(own.scheduler_config)
+            return denoise(transformer, scheduler, noise, image, text, 1, guidance, **options)
+
+    def guided(weight):
+        bare = {"without_adapter": lambda: method.adapted(None)}
+        return latents(theta, adapter_guidance=weight, **bare)
+
+    once = guided(1)
+    assert torch.equal(once, latents(theta))
+    plain, bare = (latents(adapter, text[-1:], 1.0) for adapter in (theta, None))
+    assert not torch.allclose(plain, bare, atol=1e-3)
+    assert torch.allclose(guided(0) - once, bare - plain, atol=1e-4)
+    assert torch.allclose(guided(3) - once, 2 * (plain - bare), atol=1e-4)
+
+
 def test_progress_counts_every_step(backbone, frame):
     seen = []
     generate(backbone, None, None, frame, PROMPT, steps=3, progress=lambda *call: seen.append(call))

@@ -54,13 +54,29 @@ def test_what_motion_adds_to_a_token_does_not_know_the_standing_picture():
     assert difference(network, latents, latents.flip(1), mask) > 1e-4
 
 
+def test_video_blocks_let_a_token_know_of_the_others():
+    latents, mask = reference()
+    for blocks, mixes in ((0, False), (2, True)):
+        network = build(video_blocks=blocks)
+        seen = []
+        network.decoder[0].cross.to_k.register_forward_hook(
+            lambda _, given, __, seen=seen: seen.append(given)
+        )
+        changed = latents.clone()
+        changed[:, -1] += 1
+        with torch.no_grad():
+            network(latents, mask), network(changed, mask)
+        (before,), (after,) = seen
+        assert torch.equal(before[:, 0], after[:, 0]) is not mixes
+
+
 @pytest.mark.parametrize("motion", [False, True])
 def test_padding_does_not_matter_whatever_it_holds(motion):
     latents, mask = reference()
     mask = mask.clone()
     mask[:, 2:] = False
     mask[:, :, :, 5:] = False  # half a patch
-    network = build(motion=motion)
+    network = build(motion=motion, video_blocks=int(motion))
     other = torch.where(mask[:, :, None], latents, torch.full_like(latents, torch.nan))
     assert difference(network, latents, other, mask) == 0
     with torch.no_grad():

@@ -75,6 +75,7 @@ class Video2LoRA(nn.Module):
                 positions=settings.positions,
                 identity_start=settings.identity_start,
                 motion=settings.motion,
+                video_blocks=settings.video_layers,
             )
         self.hypernetwork = hypernetwork.to(transformer.device)
 

@@ -14,7 +14,12 @@ def line() -> nn.Linear:
     return nn.Linear(3, 1)
 
 
-def loss_of(model: nn.Linear):
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def loss_of(model: nn.Module):
     def loss(step: int) -> torch.Tensor:
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
         return (model(x)[:, 0] - x.sum(dim=1)).square().mean()
@@ -54,6 +59,26 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path, stop):
     assert torch.equal(second.weight, unbroken.weight)
 
 
+def test_muon_moves_the_matrices_it_is_given_and_resumes_to_the_same_weights(tmp_path):
+    unbroken, first, second, adam = net(), net(), net(), net()
+    fit(unbroken, loss_of(unbroken), SETTINGS, tmp_path / "unbroken.safetensors", matrices=["0.weight"])
+    fit(adam, loss_of(adam), SETTINGS, tmp_path / "adam.safetensors")
+    assert not torch.equal(unbroken[0].weight, adam[0].weight)
+
+    def dies(step: int) -> torch.Tensor:
+        if step == 5:
+            raise KeyboardInterrupt
+        return loss_of(first)(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, dies, SETTINGS, tmp_path / "state.safetensors", matrices=["0.weight"])
+    fit(second, loss_of(second), SETTINGS, tmp_path / "state.safetensors", matrices=["0.weight"])
+    for resumed, whole in zip(second.parameters(), unbroken.parameters(), strict=True):
+        assert torch.equal(resumed, whole)
+    with pytest.raises(BadFitState):
+        fit(net(), loss_of(second), SETTINGS, tmp_path / "adam.safetensors", matrices=["0.weight"])
+
+
 def test_a_finished_state_is_loaded_and_nothing_is_done_again(tmp_path):
     model, again = line(), line()
     seconds = fit(model, loss_of(model), SETTINGS, tmp_path / "state.safetensors")
@@ -78,7 +103,7 @@ def test_a_state_that_does_not_fit_is_one_sentence(tmp_path, damage):
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero():
-    rates = [FitSettings(steps=100, lr=1.0, warmup=10, decay=0.2).rate(step) for step in range(101)]
+    rates = [FitSettings(steps=100, lr=1.0, warmup=10, decay=0.2).share(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == rates[79] == 1.0
     assert rates[90] == pytest.approx(0.5)

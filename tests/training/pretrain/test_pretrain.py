@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from training.conditioning import predict_velocity
 from training.geometry import SampleGeometry
-from training.pretrain.denoiser import Denoiser
+from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
@@ -93,6 +94,16 @@ def test_a_batch_is_a_function_of_its_seed_and_drops_a_tenth_of_the_captions(pip
     assert set(captions) == {"", "red ball"}
 
 
+def test_a_silent_transformer_predicts_nothing_and_learns_all_the_same(pipeline):
+    transformer = pipeline.transformer
+    start_silent(transformer)
+    noisy = torch.randn(1, 3, 4, 4, 8)
+    velocity = predict_velocity(transformer, noisy, noisy[:, 0], torch.randn(1, 8, 32), torch.tensor([500]))
+    assert not velocity.any()
+    (velocity - noisy).square().mean().backward()
+    assert transformer.proj_out.weight.grad.any()
+
+
 def test_the_denoiser_trains_the_dit_and_the_text_encoder(pipeline, tmp_path):
     encoded = EncodedClips(tmp_path / "latents")
     encoded.fill(pipeline.vae, lambda number: (clips(2)[number], "red ball"), 2)
@@ -100,7 +111,7 @@ def test_the_denoiser_trains_the_dit_and_the_text_encoder(pipeline, tmp_path):
     before = {name: value.detach().clone() for name, value in denoiser.named_parameters()}
     fit(
         denoiser,
-        lambda step: denoiser.loss(encoded.batch([0, 1], step)),
+        lambda step: denoiser.loss(*encoded.batch([0, 1], step)),
         FitSettings(steps=3, warmup=1),
         tmp_path / "dit.safetensors",
     )
