@@ -7,7 +7,7 @@ renders, finds the reference's effect in the clip generated from it, beside no a
 without looking at the reference (`blank`: what text and first frame can do by themselves), references of
 arbitrary categories (`shuffled`), chance, the backbone told the effect by name (`named`: what it could do),
 and real clips that only went through the VAE. Every generated clip begins with a scene that its reference
-did not have. Adapters are measured as they are and with adapter guidance.
+did not have. Adapters are measured with adapter guidance, those of the first seed also as they are.
 
 Training is resumed from `--work` after Ctrl-C. Writes a page of clips beside their references to `--out`,
 failures among them, and prints one JSON object as its last line.
@@ -214,9 +214,9 @@ def main() -> None:
                 said(f"{variant}, seed {seed}, {group}: gap {transfer_gap(found).gap:+.1%}")
             for group, effects in GROUPS.items():
                 rows = chosen_rows(held, effects, seed)
-                ways = [(variant, 1.0), (variant, arguments.guidance)] if variant != "shuffled" else []
+                ways = [(variant, arguments.guidance)] if variant != "shuffled" else []
                 if variant == "same" and seed == 0:
-                    ways += [("none", 1.0), ("named", 1.0), ("named", arguments.guidance)]
+                    ways += [("same", 1.0), ("none", 1.0), ("named", arguments.guidance)]
                     real = decoded(backbone, held.encoded.mean[[row[1] for row in rows]])
                     judge("real, through the VAE", group, rows, real)
                 for adapted, guidance in ways:

@@ -41,8 +41,8 @@ class FitSettings:
         return min(1.0, (step + 1) / self.warmup, left)
 
 
-# What an optimizer keeps of a parameter beside its count of steps: AdamW, AdamW, Muon.
-_MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+# What an optimizer keeps of a parameter beside its count of steps.
+_MOMENTS = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
 
 
 def fit(
@@ -129,7 +129,7 @@ def _save(
         tensors |= {f"weights.{name}": value.detach(), f"average.{name}": average[name]}
         for optimizer in optimizers:
             moments = optimizer.state.get(value, {})
-            tensors |= {f"{key}.{name}": moments[key] for key in _MOMENTS if key in moments}
+            tensors |= {f"{key}.{name}": moments[key] for key in _MOMENTS[type(optimizer)] if key in moments}
     facts = {"step": str(step), "seconds": str(seconds)}
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_suffix(".part")
@@ -143,19 +143,21 @@ def _load(
     average: dict[str, Tensor],
     optimizers: list[torch.optim.Optimizer],
 ) -> tuple[int, float]:
+    owner = {
+        id(value): each for each in optimizers for group in each.param_groups for value in group["params"]
+    }
     try:
         with safe_open(path, "pt") as file, torch.no_grad():
             step, seconds = int(file.metadata()["step"]), float(file.metadata()["seconds"])
             for name, value in weights.items():
                 value.copy_(file.get_tensor(f"weights.{name}"))
                 average[name].copy_(file.get_tensor(f"average.{name}"))
-                for optimizer in optimizers if step else ():
-                    if any(value is each for group in optimizer.param_groups for each in group["params"]):
-                        muon = isinstance(optimizer, torch.optim.Muon)
-                        optimizer.state[value] = {
-                            key: file.get_tensor(f"{key}.{name}").to(value.device)
-                            for key in (_MOMENTS[2:] if muon else _MOMENTS[:2])
-                        } | ({} if muon else {"step": torch.tensor(float(step))})
+                optimizer = owner[id(value)]
+                if step:
+                    optimizer.state[value] = {"step": torch.tensor(float(step))} | {
+                        key: file.get_tensor(f"{key}.{name}").to(value.device)
+                        for key in _MOMENTS[type(optimizer)]
+                    }
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadFitState(
             f"The state {str(path)!r} is not one of this model ({' '.join(str(error).split())[:120]}). Delete"
