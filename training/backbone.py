@@ -19,6 +19,7 @@ from training.conditioning import require_image_to_video
 from training.errors import InvalidGeometry, TrainingError, WeightsUnreachable
 from training.fingerprint import fingerprint
 from training.geometry import SampleGeometry
+from training.patches import project_patches
 from training.settings import BackboneSettings
 from training.tiny import quiet_transformers
 from training.weights import resolve_weights
@@ -174,7 +175,7 @@ def _load_transformer(
     model = CogVideoXTransformer3DModel.from_pretrained(
         folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
     )
-    return _frozen(model, dtype, device)
+    return _frozen(project_patches(model), dtype, device)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype, device: torch.device | str) -> AutoencoderKLCogVideoX:

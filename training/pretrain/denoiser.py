@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from training.batch import TrainingBatch
 from training.conditioning import predict_velocity
 from training.diffusion import Diffusion
+from training.patches import project_patches
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         self.timestep_shift = timestep_shift
-        self.transformer = pipeline.transformer
+        self.transformer = project_patches(pipeline.transformer)
         self.text_encoder = pipeline.text_encoder
         self.tokenizer = pipeline.tokenizer
         self.max_text_tokens = max_text_tokens
