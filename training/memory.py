@@ -131,11 +131,15 @@ def _activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int], po
 
 
 def _hypernetwork_activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int]) -> int:
-    """Keys and values of the reference and about thirty tensors of weight tokens, per block and pass."""
-    settings = module.settings
+    """Keys and values of the reference and about thirty tensors of weight tokens, per block and pass; about
+    sixteen tensors of video tokens per video block; on a CPU all scores, which `attention` holds there."""
+    settings, layers = module.settings, len(module.adapters)
     frames, _, height, width = latent_shape
     cells = prod(
         -(-size // patch) for size, patch in zip((frames, height, width), settings.patch, strict=True)
     )
     passes = settings.layers * settings.refinements
-    return settings.width * (cells * (6 + 2 * passes) + len(module.adapters) * 30 * passes)
+    tokens = cells * (6 + 2 * passes + 16 * settings.video_layers) + layers * 30 * passes
+    scores = layers * (layers + cells) * passes + cells * cells * settings.video_layers
+    on_cpu = module.transformer.device.type == "cpu"
+    return settings.width * tokens + (settings.heads * scores if on_cpu else 0)
