@@ -142,7 +142,7 @@ def draw(rows: dict[str, Row], path: Path) -> None:
     axes.axvline(0, color="#9ca3af", linewidth=1)
     axes.set_xlabel("transfer gap, %")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
