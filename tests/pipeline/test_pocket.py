@@ -14,6 +14,7 @@ from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from training.backbone import PARTS, Backbone
+from training.conditioning import predict_velocity
 from training.release import find_start, read_release, require_start
 
 SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1)
@@ -101,6 +102,17 @@ def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
         words = tokenizer.convert_ids_to_tokens(tokens)
         assert words.count(f"▁{effect}") == 12, "a word of its own"
     assert naming("", "melt").split() == ["melt"] * 12
+
+
+def test_the_shipped_transformer_does_in_bf16_what_it_does_in_fp32():
+    backbone = Backbone.load(pocket_settings(), ["transformer", "text"])
+    noisy = torch.randn(1, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    text = backbone.encode_text(["a red ball"])
+    with torch.no_grad():
+        full = predict_velocity(backbone.transformer, noisy, noisy[:, 0], text, torch.tensor([500]))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = predict_velocity(backbone.transformer, noisy, noisy[:, 0], text, torch.tensor([500]))
+    assert (half.float() - full).square().mean() < 0.01 * full.square().mean()
 
 
 def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
