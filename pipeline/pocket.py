@@ -57,7 +57,7 @@ class PocketSettings:
     """How much training.
 
     Attributes:
-        named: share of the DiT's captions that end with the effect's name.
+        named: share of the DiT's captions that name the effect; see `naming`.
         timestep_shift: of the DiT's timesteps towards noise.
         compile: the DiT's blocks; pays after some hundred steps.
         measured: held-out clips on which the VAE is measured.

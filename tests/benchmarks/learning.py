@@ -277,6 +277,7 @@ def report(
                 "effect_accuracy_other_subject_and_colour": {
                     f"{kind} {group}": {"share": hits(verdicts), "clips": len(verdicts)}
                     for (kind, group), verdicts in findings.transferred.items()
+                    if verdicts
                 },
                 "by_effect": {
                     f"{kind} {group}": findings.by_effect(kind, group)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pipeline.pocket_hypernetwork import Lessons
-from pipeline.pocket_pairs import NAMES, SEEN, UNSEEN
+from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, UNSEEN
 from pipeline.samples.draw import draw_clip
+from pipeline.samples.scene import make_scene
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
-from tests.benchmarks.learning import GROUPS, Findings, chosen_rows, named, report
+from tests.benchmarks.learning import GROUPS, Findings, chosen_rows, named, other_scene, report
 from tests.benchmarks.learning_page import Shown, choose
 from tests.pipeline.pocket_clips import random_pairs
 from training.evaluate import PairLosses
@@ -25,12 +26,14 @@ def test_the_tables_and_the_json_line_tell_the_same(capsys):
     findings = Findings()
     findings.losses = {("same", group): [losses(0.8, 1.0), losses(0.6, 1.0)] for group in GROUPS}
     findings.verdicts = {("same", "seen"): [(0, 0), (1, 1), (2, 2), (2, 3)], ("same", "unseen"): [(4, 5)]}
+    findings.transferred = {("same", "seen"): [(0, 0), (2, 3)], ("same", "unseen"): []}
     report(argparse.Namespace(seeds=2), Lessons(), 0.97, findings, 12.0)
     printed = capsys.readouterr().out
     told = json.loads(printed.splitlines()[-1])
     assert told["gap"]["same seen"]["gap"] == pytest.approx(0.3)
     assert told["gap"]["same seen"]["pairs"] == 4
     assert told["effect_accuracy"] == {"same seen": 0.75, "same unseen": 0}
+    assert told["effect_accuracy_other_subject_and_colour"] == {"same seen": {"share": 0.5, "clips": 2}}
     assert told["by_effect"]["same seen"] == {NAMES[0]: 1, NAMES[1]: 1, NAMES[2]: 0.5}
     assert "+30.0%" in printed and "75.0%" in printed and f"{1 / len(NAMES):.1%}" in printed
 
@@ -50,6 +53,14 @@ def test_both_groups_generate_about_as_many_clips(tmp_path):
     pairs = random_pairs(tmp_path, per_effect=6)
     count = {group: len(chosen_rows(pairs, effects, 0)) for group, effects in GROUPS.items()}
     assert count == {"seen": len(SEEN), "unseen": 3 * len(UNSEEN)}
+
+
+def test_another_scene_has_another_subject_in_another_colour():
+    scenes = [make_scene(TEST_FROM + clip) for clip in range(40)]
+    for clip, scene in enumerate(scenes):
+        differs = scene.subject != scenes[0].subject and scene.colour != scenes[0].colour
+        assert other_scene(0, clip) == differs
+    assert 10 < sum(other_scene(0, clip) for clip in range(40)) < 40
 
 
 def test_the_page_shows_failures_too():
