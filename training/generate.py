@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import diffusers
 import numpy as np
@@ -20,6 +21,27 @@ from training.methods.video2lora import Video2LoRA
 
 Progress = Callable[[int, int | None, dict], None]
 SCHEDULERS = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far a step is led away from the negative prompt, and from what the backbone does by itself.
+
+    With v = v(prompt, adapter), prompt guidance w and adapter guidance a the step takes
+
+        v + (w - 1) (v - v(negative, adapter)) + (a - 1) (v - v(prompt, none))
+
+    Attributes:
+        prompt: classifier-free guidance; 1 or less runs the prompt alone, in half the time.
+        dynamic: lead by the prompt along a cosine of the timestep, as diffusers' `use_dynamic_cfg` does.
+        adapter: 1 takes the adapter as it is; each other value costs one more forward a step.
+        without_adapter: opens the transformer as it was frozen; None where there is no adapter to lead to.
+    """
+
+    prompt: float = 6.0
+    dynamic: bool = False
+    adapter: float = 1.0
+    without_adapter: Callable[[], AbstractContextManager] | None = None
 
 
 def generate(
@@ -45,11 +67,10 @@ def generate(
         method: what the adapter belongs to; None runs the backbone as it is.
         theta: adapter [L, r·(a+b)] or [1, L, r·(a+b)]; None leaves the backbone frozen.
         first_frame_pixels: [H, W, 3], uint8 or floating in [0, 1].
-        guidance: classifier-free guidance; 1 or less runs the prompt alone, in half the time.
+        guidance, dynamic_guidance, adapter_guidance: `prompt`, `dynamic` and `adapter` of `Guidance`.
         seed: of everything drawn; it gives what diffusers' pipeline gives for a CPU generator of that seed.
         progress: called after every step with (steps done, steps, {"timestep": t}).
         scheduler: "ddim", "dpm" or None, the class that the backbone's configuration names.
-        adapter_guidance: see `denoise`; nothing without an adapter.
 
     Returns:
         uint8 frames [n, height, width, 3] at the backbone's sample geometry, on the CPU.
@@ -69,6 +90,7 @@ def generate(
     text = torch.cat([backbone.encode_text([each]) for each in prompts]).to(device)
     image = px.encode_image(backbone.vae, frame, generator).to(device, text.dtype)
     noise = randn_tensor((1, *backbone.latent_shape), generator=generator, device=device, dtype=text.dtype)
+    without_adapter = None if method is None or theta is None else lambda: method.adapted(None)
 
     def run() -> Tensor:
         return denoise(
@@ -78,12 +100,9 @@ def generate(
             image[None],
             text,
             steps,
-            guidance,
+            Guidance(guidance, dynamic_guidance, adapter_guidance, without_adapter),
             generator,
             progress,
-            dynamic_guidance,
-            adapter_guidance,
-            None if method is None or theta is None else lambda: method.adapted(None),
         )
 
     if method is None:
@@ -123,35 +142,26 @@ def denoise(
     first_frame_latents: Tensor,
     text_embeddings: Tensor,
     steps: int,
-    guidance: float = 6.0,
+    guidance: Guidance,
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
-    dynamic_guidance: bool = False,
-    adapter_guidance: float = 1.0,
-    without_adapter: Callable[[], AbstractContextManager] | None = None,
 ) -> Tensor:
     """From noise to latents [B, F, C, h, w].
-
-    Classifier-free guidance w leads away from the negative prompt, adapter guidance a in the same way from
-    what the backbone does by itself. With v = v(prompt, adapter) the step takes
-
-        v + (w - 1) (v - v(negative, adapter)) + (a - 1) (v - v(prompt, none))
 
     Args:
         latents: standard normal noise [B, F, C, h, w].
         first_frame_latents: [B, C, h, w].
-        text_embeddings: [B, T, D], or with guidance above 1 [2B, T, D]: those of the negative prompts first.
-        adapter_guidance: 1 takes the adapter as it is; each other value costs one more forward a step.
-        without_adapter: opens the transformer as it was frozen; None where there is no adapter to lead to.
+        text_embeddings: [B, T, D], or with prompt guidance above 1 [2B, T, D]: those of the negative prompts
+            first.
     """
     if steps < 1:
         raise TrainingError(f"{steps} denoising steps make no video: ask for 1 at least (50 is usual).")
-    guided = guidance > 1
+    guided = guidance.prompt > 1
     copies = 2 if guided else 1
     if len(text_embeddings) != copies * len(latents):
         raise TrainingError(
-            f"{len(text_embeddings)} text embeddings for {len(latents)} videos with guidance {guidance}:"
-            f" there must be {copies * len(latents)}."
+            f"{len(text_embeddings)} text embeddings for {len(latents)} videos with guidance"
+            f" {guidance.prompt}: there must be {copies * len(latents)}."
         )
     scheduler.set_timesteps(steps, device=latents.device)
     extra = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
@@ -164,16 +174,18 @@ def denoise(
         velocity = predict_velocity(transformer, noisy, image, text_embeddings, t.expand(len(noisy))).float()
         plain = velocity[-len(latents) :]
         if guided:
-            weight = _dynamic(guidance, steps, t.item()) if dynamic_guidance else guidance
+            weight = guidance.prompt
+            if guidance.dynamic:
+                weight = _dynamic(weight, steps, t.item())
             negative = velocity[: len(latents)]
             velocity = negative + weight * (plain - negative)
-        if adapter_guidance != 1 and without_adapter is not None:
+        if guidance.adapter != 1 and guidance.without_adapter is not None:
             prompt = text_embeddings[-len(latents) :]
-            with without_adapter():
+            with guidance.without_adapter():
                 bare = predict_velocity(
                     transformer, noisy[-len(latents) :], first_frame_latents, prompt, t.expand(len(latents))
                 ).float()
-            velocity = velocity + (adapter_guidance - 1) * (plain - bare)
+            velocity = velocity + (guidance.adapter - 1) * (plain - bare)
         before = latents.dtype
         if isinstance(scheduler, CogVideoXDPMScheduler):
             latents, earlier_estimate = scheduler.step(

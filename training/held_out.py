@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.backbone import Backbone
 from training.batch import TrainingBatch
 from training.evaluate import PairLosses, pair_losses, transfer_gap
-from training.generate import denoise, make_scheduler
+from training.generate import Guidance, denoise, make_scheduler
 from training.methods.video2lora import Video2LoRA
 from training.settings import BackboneSettings
 
@@ -141,10 +141,12 @@ class SampleVideos:
                 batch.first_frame_latents,
                 text,
                 self.steps,
-                self.guidance,
+                Guidance(
+                    self.guidance,
+                    adapter=self.adapter_guidance,
+                    without_adapter=lambda: module.adapted(None),
+                ),
                 generator,
-                adapter_guidance=self.adapter_guidance,
-                without_adapter=lambda: module.adapted(None),
             )[0]
 
 

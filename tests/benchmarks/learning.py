@@ -37,7 +37,7 @@ from tests.benchmarks.effect_classifier import (
 from tests.benchmarks.learning_page import Shown, write_page
 from training.backbone import Backbone
 from training.evaluate import PairLosses, pair_losses, transfer_gap
-from training.generate import denoise, make_scheduler
+from training.generate import Guidance, denoise, make_scheduler
 from training.methods.video2lora import Video2LoRA
 from training.weights import cache_folder
 
@@ -97,9 +97,11 @@ def generated(
                 batch.first_frame_latents,
                 text,
                 steps,
-                guidance if leads_by_name else 1.0,
-                adapter_guidance=guidance,
-                without_adapter=(lambda: method.adapted(None)) if theta is not None else None,
+                Guidance(
+                    prompt=guidance if leads_by_name else 1.0,
+                    adapter=guidance,
+                    without_adapter=(lambda: method.adapted(None)) if theta is not None else None,
+                ),
             )
         clips += decoded(backbone, latents)
     return clips

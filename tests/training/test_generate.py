@@ -10,7 +10,7 @@ from tests.training.backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS, dist
 from training.backbone import Backbone
 from training.conditioning import rotary_embedding, with_first_frame
 from training.errors import TrainingError
-from training.generate import denoise, generate, generate_from_reference, make_scheduler
+from training.generate import Guidance, denoise, generate, generate_from_reference, make_scheduler
 from training.methods.video2lora import Video2LoRA
 from training.pixels import to_signed
 
@@ -146,19 +146,18 @@ def test_adapter_guidance_leads_from_the_frozen_backbone_to_the_adapter_and_beyo
     noise, image = torch.randn(1, *LATENTS), torch.randn(1, *LATENTS[1:])
     text = torch.randn(2 if guidance > 1 else 1, TEXT_TOKENS, own.transformer.config.text_embed_dim)
 
-    def latents(adapter, text=text, guidance=guidance, **options):
+    def latents(theta, text, guidance):
         # One step, so that what comes out is linear in the velocity.
-        with method.adapted(adapter) as transformer:
-            scheduler = make_scheduler(own.scheduler_config)
-            return denoise(transformer, scheduler, noise, image, text, 1, guidance, **options)
+        with method.adapted(theta) as transformer:
+            return denoise(transformer, make_scheduler(own.scheduler_config), noise, image, text, 1, guidance)
 
     def guided(weight):
-        bare = {"without_adapter": lambda: method.adapted(None)}
-        return latents(theta, adapter_guidance=weight, **bare)
+        how = Guidance(guidance, adapter=weight, without_adapter=lambda: method.adapted(None))
+        return latents(theta, text, how)
 
     once = guided(1)
-    assert torch.equal(once, latents(theta))
-    plain, bare = (latents(adapter, text[-1:], 1.0) for adapter in (theta, None))
+    assert torch.equal(once, latents(theta, text, Guidance(guidance)))
+    plain, bare = (latents(adapter, text[-1:], Guidance(1.0)) for adapter in (theta, None))
     apart = (plain - bare).abs().max()
     assert apart > 1e-2
     assert ((guided(0) - once) - (bare - plain)).abs().max() < 1e-3 * apart
@@ -183,4 +182,5 @@ def test_a_request_that_cannot_be_met_is_one_sentence(backbone, frame):
         make_scheduler({"_class_name": "DDPMScheduler"})
     scheduler = make_scheduler(backbone.scheduler_config)
     with pytest.raises(TrainingError, match="text embeddings"):
-        denoise(backbone.transformer, scheduler, torch.zeros(1, *LATENTS), None, torch.zeros(1, 4, 32), 1)
+        noise, text = torch.zeros(1, *LATENTS), torch.zeros(1, 4, 32)
+        denoise(backbone.transformer, scheduler, noise, None, text, 1, Guidance())
