@@ -65,10 +65,10 @@ class PocketSettings:
 
     vae_steps: int = 4_200
     clips: int = 3_456
-    dit_steps: int = 8_000
+    dit_steps: int = 12_000
     batch: int = 8
     named: float = 0.7
-    timestep_shift: float = 2.0
+    timestep_shift: float = 4.0
     compile: bool = True
     measured: int = 12
     seed: int = 0

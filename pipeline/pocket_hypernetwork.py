@@ -57,8 +57,8 @@ class Lessons:
         references: what the references have to do with their targets.
     """
 
-    category_steps: int = 250
-    regression_steps: int = 1_000
+    category_steps: int = 600
+    regression_steps: int = 1_500
     steps: int = 300
     clips: int = 72
     batch: int = 8

@@ -39,7 +39,7 @@ GRID: dict[str, dict] = {
     "shared q, k, v": {"share_qkv_down": True},
 }
 # With fewer steps of regression no variant tells categories apart yet, and all gaps are the same.
-SHORT = Lessons(category_steps=120, regression_steps=700, steps=40)
+SHORT = Lessons(category_steps=250, regression_steps=700, steps=40)
 Row = dict[str, TransferGap]
 Losses = dict[str, PairLosses]
 

@@ -208,7 +208,11 @@ def main() -> None:
             lessons = replace(much, clips=arguments.clips, seed=seed, references=variant)
             if variant != "same":
                 # Their references tell nothing: there is but one adapter to learn.
-                lessons = replace(lessons, regression_steps=min(200, much.regression_steps))
+                lessons = replace(
+                    lessons,
+                    category_steps=min(250, much.category_steps),
+                    regression_steps=min(200, much.regression_steps),
+                )
             with shown_step(f"{variant}, seed {seed}") as progress:
                 method, _ = teach(backbone, training, POCKET_METHOD, lessons, arguments.work, progress)
             for group, found in gaps(method, held, seed).items():
