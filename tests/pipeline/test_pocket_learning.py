@@ -15,7 +15,13 @@ from training.evaluate import TransferGap, pair_losses, transfer_gap
 
 EFFECTS = (0, 1, 5, 9)
 LESSONS = Lessons(
-    category_steps=120, regression_steps=200, steps=20, clips=12, batch=4, references_batch=16, effects=EFFECTS
+    category_steps=120,
+    regression_steps=200,
+    steps=20,
+    clips=12,
+    batch=4,
+    references_batch=16,
+    effects=EFFECTS,
 )
 
 
