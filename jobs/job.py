@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
 from jobs.memory import MemoryWatch
 from jobs.ray_session import ray_session
@@ -37,14 +38,15 @@ class Job:
         self.workspace.remember_profile()
         self.catalog = self.workspace.catalog
         self.report["versions"] = {"read": self.catalog.versions()}
-        self._record("running")
+        self._record(RunStatus.RUNNING)
         if self._needs_ray:
             self._stack.enter_context(ray_session(self._address))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._stack.close()
-        status = "finished" if error is None else "interrupted" if kind is KeyboardInterrupt else "failed"
+        stopped = RunStatus.INTERRUPTED if kind is KeyboardInterrupt else RunStatus.FAILED
+        status = RunStatus.FINISHED if error is None else stopped
         self.report["status"] = status
         self.report["peak_rss_mb"] = round(self.memory.peak_mb)
         self._record(status)
@@ -61,8 +63,8 @@ class Job:
         seconds = time.perf_counter() - begin
         self.report["steps"].append({"name": name, "seconds": round(seconds, 2), "items": progress.items})
 
-    def _record(self, status: str) -> None:
-        ended = {} if status == "running" else {"finished_at": datetime.now(UTC)}
+    def _record(self, status: RunStatus) -> None:
+        ended = {} if status == RunStatus.RUNNING else {"finished_at": datetime.now(UTC)}
         row = {
             "run_id": self.run_id,
             "kind": self.command,

@@ -10,6 +10,7 @@ from jinja2 import Environment, select_autoescape
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome, Status
 from jobs.pictures import MAX_ROWS, contact_sheet, loss_curve
 from pipeline.video.transcode import read_clip
 
@@ -75,7 +76,7 @@ def _template():
 
 def _sheets(catalog: Catalog, assets: Path) -> tuple[list[dict[str, Any]], int]:
     """A contact sheet per category, largest categories first, and how many categories are left out."""
-    clips = catalog.scan("clips", ["clip_id", "category_id"], col("status") == "accepted").to_pylist()
+    clips = catalog.scan("clips", ["clip_id", "category_id"], col("status") == Status.ACCEPTED).to_pylist()
     members: dict[str, list[str]] = {}
     for clip in sorted(clips, key=lambda c: c["clip_id"]):
         members.setdefault(clip["category_id"] or "(none)", []).append(clip["clip_id"])
@@ -105,7 +106,7 @@ def _outcomes(catalog: Catalog) -> tuple[list[dict[str, Any]], list[dict[str, An
     rows = catalog.scan("sources", ["source_uri", "outcome", "reason", "reason_code"]).to_pylist()
     counted = Counter((row["outcome"], row["reason_code"] or "") for row in rows)
     outcomes = [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counted.items())]
-    refused = sorted((r for r in rows if r["outcome"] != "accepted"), key=lambda r: r["source_uri"])
+    refused = sorted((r for r in rows if r["outcome"] != Outcome.ACCEPTED), key=lambda r: r["source_uri"])
     return outcomes, refused
 
 

@@ -7,6 +7,7 @@ from lancedb.expr import col
 from PIL import Image
 
 from catalog.store import Catalog
+from catalog.vocabulary import Split, Status
 from jobs.caveats import caveats
 from jobs.curate import cluster_step, embed_step, encode_step, ingest_step
 from jobs.generate import Studio
@@ -85,7 +86,7 @@ def choose_examples(catalog: Catalog) -> list[tuple[dict[str, Any], dict[str, An
     reference's doing.
     """
     columns = ["clip_id", "category_id", "caption", "split"]
-    rows = catalog.scan("clips", columns, col("status") == "accepted").to_pylist()
+    rows = catalog.scan("clips", columns, col("status") == Status.ACCEPTED).to_pylist()
     rows = sorted((row for row in rows if row["category_id"]), key=lambda row: row["clip_id"])
     members: dict[str, list[dict]] = {}
     for row in rows:
@@ -94,7 +95,7 @@ def choose_examples(catalog: Catalog) -> list[tuple[dict[str, Any], dict[str, An
     examples = []
     for place, category in enumerate(order[:EXAMPLES]):
         other = members[order[(place + 1) % len(order)]]
-        target = next((row for row in other if row["split"] != "train"), other[-1])
+        target = next((row for row in other if row["split"] != Split.TRAIN), other[-1])
         if target is not members[category][0]:
             examples.append((members[category][0], target))
     return examples

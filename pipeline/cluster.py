@@ -8,6 +8,7 @@ import numpy as np
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.curation.membership import (
     Clip,
     ClusterSettings,
@@ -96,7 +97,9 @@ def _read(catalog: Catalog, names: Names) -> list[Clip]:
     columns = [*FACTS, *DECIDED]
     if "embedding" in catalog.scan("clips", limit=0).column_names:
         columns.append("embedding")
-    rows = catalog.scan("clips", columns, where=col("status") == "accepted").sort_by("clip_id").to_pylist()
+    rows = (
+        catalog.scan("clips", columns, where=col("status") == Status.ACCEPTED).sort_by("clip_id").to_pylist()
+    )
     labels = _labels(catalog)
     clips = []
     for row in rows:

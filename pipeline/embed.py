@@ -9,6 +9,7 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.progress import Progress
 from pipeline.stored import read_stored
@@ -86,7 +87,7 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
     embedder_id = files.embedder_id(settings.frames)
     catalog.ensure_vectors("clips", "embedding", int(files.config["embed_dim"]), embedder_id)
     accepted = catalog.scan(
-        "clips", ["clip_id", "embedder_id"], where=col("status") == "accepted"
+        "clips", ["clip_id", "embedder_id"], where=col("status") == Status.ACCEPTED
     ).to_pylist()
     due = [row["clip_id"] for row in accepted if row["embedder_id"] != embedder_id]
     counts = {"accepted": len(accepted), "present": len(accepted) - len(due), "embedded": 0, "failed": 0}

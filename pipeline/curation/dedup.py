@@ -6,6 +6,7 @@ from time import monotonic
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.curation import acts
 from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
 from pipeline.progress import Progress
@@ -46,7 +47,7 @@ def deduplicate(
     """
     began = monotonic()
     settings = settings or DuplicateSettings()
-    where = col("status").isin(["accepted", "duplicate"])
+    where = col("status").isin([Status.ACCEPTED, Status.DUPLICATE])
     rows = catalog.scan("clips", list(_COLUMNS), where).sort_by("clip_id").to_pylist()
     signatures = [
         Signature.of(
@@ -90,9 +91,9 @@ def deduplicate(
 def _decided(row: dict, kept: str | None, group: str | None) -> dict:
     decided = {"clip_id": row["clip_id"], "duplicate_of": kept, "duplicate_group": group}
     if kept is None:
-        return decided | {"status": "accepted", "reason": None, "reason_code": None}
+        return decided | {"status": Status.ACCEPTED, "reason": None, "reason_code": None}
     reason = f"It shows the same as clip {kept}."
-    return decided | {"status": "duplicate", "reason": reason, "reason_code": "near_duplicate"}
+    return decided | {"status": Status.DUPLICATE, "reason": reason, "reason_code": "near_duplicate"}
 
 
 def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:

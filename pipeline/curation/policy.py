@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from catalog.vocabulary import Status
 from pipeline.errors import PipelineError
 from pipeline.sources.labels import normalise_label
 from pipeline.video.quality import SCORES
@@ -76,7 +77,7 @@ class QualityPolicy(BaseModel):
 class Verdict(NamedTuple):
     """`status` is `accepted` or `rejected`; code and reason are None where accepted."""
 
-    status: str
+    status: Status
     code: str | None = None
     reason: str | None = None
 
@@ -89,10 +90,12 @@ def judge(scores: dict, category: str | None, policy: QualityPolicy) -> Verdict:
         if value is None:
             continue
         if limit.min is not None and value < limit.min:
-            return Verdict("rejected", f"{name}_low", f"Its {name} is {value:.4g}, below {limit.min:g}.")
+            return Verdict(Status.REJECTED, f"{name}_low", f"Its {name} is {value:.4g}, below {limit.min:g}.")
         if limit.max is not None and value > limit.max:
-            return Verdict("rejected", f"{name}_high", f"Its {name} is {value:.4g}, above {limit.max:g}.")
-    return Verdict("accepted")
+            return Verdict(
+                Status.REJECTED, f"{name}_high", f"Its {name} is {value:.4g}, above {limit.max:g}."
+            )
+    return Verdict(Status.ACCEPTED)
 
 
 def load_policy(path: str | Path) -> QualityPolicy:

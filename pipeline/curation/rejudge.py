@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.curation import acts
 from pipeline.curation.policy import SUPERSEDED, QualityPolicy, judge
 from pipeline.progress import Progress
@@ -38,22 +39,22 @@ def rejudge(
     began = monotonic()
     columns = ["clip_id", "category_id", *SCORES, *acts.UNDONE]
     rows = catalog.scan("clips", columns).sort_by("clip_id").to_pylist()
-    counts = dict.fromkeys(("accepted", "duplicate", "rejected"), 0)
+    counts = dict.fromkeys(Status, 0)
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
         if row["reason_code"] == SUPERSEDED:
-            counts["rejected"] += 1
+            counts[Status.REJECTED] += 1
             reasons[SUPERSEDED] = reasons.get(SUPERSEDED, 0) + 1
             continue
         verdict = judge(row, row["category_id"], policy)
         decided = {name: row[name] for name in ("clip_id", *acts.UNDONE)}
-        if verdict.status == "rejected":
-            decided |= {"status": "rejected", "reason": verdict.reason, "reason_code": verdict.code}
+        if verdict.status == Status.REJECTED:
+            decided |= {"status": Status.REJECTED, "reason": verdict.reason, "reason_code": verdict.code}
             decided |= {"duplicate_of": None, "duplicate_group": None}
             reasons[verdict.code] = reasons.get(verdict.code, 0) + 1
-        elif row["status"] == "rejected":
-            decided |= {"status": "accepted", "reason": None, "reason_code": None}
+        elif row["status"] == Status.REJECTED:
+            decided |= {"status": Status.ACCEPTED, "reason": None, "reason_code": None}
         counts[decided["status"]] += 1
         changes.append(decided)
     payload = {"policy": policy.model_dump(mode="json")}

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable, Set
 from typing import Protocol
 
-SPLITS = ("train", "val", "ood")
+from catalog.vocabulary import Split
+
 # Fewer training clips than this and a category cannot make one pair.
 PAIRABLE = 2
 
@@ -17,7 +18,7 @@ class Placed(Protocol):
     category_id: str | None
 
 
-def split_of(clips: Iterable[Placed], held_out: Set[str], val_fraction: float) -> dict[str, str]:
+def split_of(clips: Iterable[Placed], held_out: Set[str], val_fraction: float) -> dict[str, Split]:
     """Split by clip id.
 
     A held-out category is `ood` as a whole. Of the others a clip is `val` when the hash of its stratum falls
@@ -27,13 +28,13 @@ def split_of(clips: Iterable[Placed], held_out: Set[str], val_fraction: float) -
     splits, categories = {}, {}
     for clip in clips:
         if clip.category_id in held_out:
-            splits[clip.clip_id] = "ood"
+            splits[clip.clip_id] = Split.OOD
             continue
-        splits[clip.clip_id] = "val" if _fraction(clip.stratum) < val_fraction else "train"
+        splits[clip.clip_id] = Split.VAL if _fraction(clip.stratum) < val_fraction else Split.TRAIN
         categories.setdefault(clip.category_id, []).append(clip)
     for members in categories.values():
-        if sum(splits[clip.clip_id] == "train" for clip in members) < PAIRABLE:
-            splits |= {clip.clip_id: "train" for clip in members}
+        if sum(splits[clip.clip_id] == Split.TRAIN for clip in members) < PAIRABLE:
+            splits |= {clip.clip_id: Split.TRAIN for clip in members}
     return splits
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome, Status
 from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
@@ -46,14 +47,14 @@ def settle(catalog: Catalog, hashes: Sequence[str]) -> int:
     columns = ["source_uri", "sha256", "outcome", "clip_ids", "reason", "reason_code"]
     changed, moved = [], []
     for at in range(0, len(hashes), _PER_QUERY):
-        where = col("sha256").isin(list(hashes[at : at + _PER_QUERY])) & (col("outcome") == "accepted")
+        where = col("sha256").isin(list(hashes[at : at + _PER_QUERY])) & (col("outcome") == Outcome.ACCEPTED)
         by_content: dict[tuple, list[dict]] = {}
         for row in catalog.scan("sources", columns, where=where).to_pylist():
             by_content.setdefault((row["sha256"], *row["clip_ids"]), []).append(row)
         for rows in by_content.values():
             first, *others = sorted(rows, key=lambda row: row["source_uri"])
             for row in others:
-                fate = Fate("accepted", clip_ids=row["clip_ids"])
+                fate = Fate(Outcome.ACCEPTED, clip_ids=row["clip_ids"])
                 copy = records.copied(fate, first["source_uri"])
                 row |= {"outcome": copy.outcome, "reason": copy.reason, "reason_code": copy.code}
                 changed.append(row)
@@ -91,7 +92,7 @@ def retire(catalog: Catalog, uris: Sequence[str]) -> int:
         for row in catalog.scan("sources", ["clip_ids"], where=where).to_pylist():
             used.update(row["clip_ids"] or ())
     fate = {
-        "status": "rejected",
+        "status": Status.REJECTED,
         "reason_code": SUPERSEDED,
         "reason": "Its source is now another file, or another part of it.",
         "duplicate_of": None,

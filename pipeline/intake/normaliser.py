@@ -10,6 +10,7 @@ import pyarrow as pa
 import ray.data
 
 from catalog.clip_spec import ClipSpec
+from catalog.vocabulary import Outcome
 from pipeline.intake.fingerprint import Stat
 from pipeline.intake.reading import InputChanged, reading
 from pipeline.sources.objects import ObjectError
@@ -52,12 +53,14 @@ def _normalise_one(sandbox: Sandbox, endpoint: str | None, uri: str, window: str
         with reading(uri, Stat(**known), endpoint) as file:
             answer = sandbox.normalise(file, window)
     except InputChanged:
-        answer = Answer("quarantined", "changed", "The file changed while it was read; run again.")
+        answer = Answer(Outcome.QUARANTINED, "changed", "The file changed while it was read; run again.")
     except ObjectError as error:
-        outcome, code = ("rejected", "unreadable") if error.lasting else ("quarantined", "unreachable")
+        outcome, code = (
+            (Outcome.REJECTED, "unreadable") if error.lasting else (Outcome.QUARANTINED, "unreachable")
+        )
         answer = Answer(outcome, code, str(error))
     except OSError as error:
-        answer = Answer("rejected", "unreadable", f"The file cannot be read: {error.strerror}.")
+        answer = Answer(Outcome.REJECTED, "unreadable", f"The file cannot be read: {error.strerror}.")
     numbers = {name: getattr(answer, name) for name in ("outcome", "code", "reason", "facts")}
     numbers |= {name: getattr(answer, name) for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
     clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in answer.clips]

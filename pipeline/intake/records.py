@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+from catalog.vocabulary import CategorySource, Outcome, Status
 from pipeline.curation.policy import QualityPolicy, judge
 from pipeline.intake.fingerprint import Stat
 from pipeline.sources.labels import normalise_label
@@ -21,7 +22,7 @@ def clip_id(sha256: str, key: str, spec_id: str) -> str:
 class Fate:
     """What a row of `sources` says: outcome, why, and the clips that hold the content."""
 
-    outcome: str
+    outcome: Outcome
     code: str | None = None
     reason: str | None = None
     clip_ids: list[str] = field(default_factory=list)
@@ -77,7 +78,7 @@ def clip_rows(
                 **clip["scores"],
                 "caption": source.caption,
                 "category_id": category,
-                "category_source": "label" if category else None,
+                "category_source": CategorySource.LABEL if category else None,
                 "category_confidence": 1.0 if category else None,
                 "source": source.source,
                 "generator": source.generator,
@@ -102,23 +103,23 @@ def media_rows(ids: Sequence[str], videos: Sequence[bytes], posters: Sequence[by
 def fate_of(answer: dict, clips: Sequence[dict]) -> Fate:
     """An input is accepted when one of its clips is; otherwise the first clip's reason is its own."""
     if answer["outcome"] != "normalised":
-        return Fate(answer["outcome"], answer["code"], answer["reason"])
+        return Fate(Outcome(answer["outcome"]), answer["code"], answer["reason"])
     return fate_of_clips(clips)
 
 
 def fate_of_clips(clips: Sequence[dict]) -> Fate:
     """The fate of an input by its clips, in order of time: the best of theirs."""
     ids = [clip["clip_id"] for clip in clips]
-    for status, outcome in (("accepted", "accepted"), ("duplicate", "duplicate")):
+    for status, outcome in ((Status.ACCEPTED, Outcome.ACCEPTED), (Status.DUPLICATE, Outcome.DUPLICATE)):
         first = next((clip for clip in clips if clip["status"] == status), None)
         if first is not None:
-            told = (None, None) if status == "accepted" else (first["reason_code"], first["reason"])
+            told = (None, None) if status == Status.ACCEPTED else (first["reason_code"], first["reason"])
             return Fate(outcome, *told, ids)
-    return Fate("rejected", clips[0]["reason_code"], clips[0]["reason"], ids)
+    return Fate(Outcome.REJECTED, clips[0]["reason_code"], clips[0]["reason"], ids)
 
 
 def copied(fate: Fate, original: str) -> Fate:
     """The fate of an input with the same bytes as one that has been decided."""
     if not fate.clip_ids:
         return fate
-    return Fate("duplicate", "same_content", f"It has the same content as {original}.", fate.clip_ids)
+    return Fate(Outcome.DUPLICATE, "same_content", f"It has the same content as {original}.", fate.clip_ids)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from catalog.store import Catalog
+from catalog.vocabulary import CategorySource
 from pipeline.sources.labels import normalise_label
 from pipeline.sources.source import Source
 
@@ -44,8 +45,8 @@ def refresh(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> int:
         if clip["source_uri"] != uri:
             continue  # a copy's words are not the original's
         after = clip | {name: value for name, value in said.items() if name in _OF_CLIPS}
-        if "label" in said and clip["category_source"] in (None, "label"):
-            after |= {"category_id": normalise_label(said["label"]), "category_source": "label"}
+        if "label" in said and clip["category_source"] in (None, CategorySource.LABEL):
+            after |= {"category_id": normalise_label(said["label"]), "category_source": CategorySource.LABEL}
             after["category_confidence"] = 1.0
         if after != clip:
             changed.append(after | {"updated_at": now})

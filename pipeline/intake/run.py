@@ -12,6 +12,7 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome
 from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
@@ -26,7 +27,6 @@ from pipeline.video.plan import plan_keys
 COMMIT_SECONDS = 30.0
 # Reasons that lie with the moment and not with the input.
 _ONCE_MORE = ("changed", "unreachable")
-OUTCOMES = ("accepted", "duplicate", "rejected", "quarantined")
 
 
 @dataclass
@@ -73,7 +73,7 @@ class IngestRun:
         self.settings = settings
         self.run_id = run_id
         self.progress = progress
-        self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
         self.reasons: Counter[str] = Counter()
         self.facts: Counter[str] = Counter(dict.fromkeys(("unchanged", "refreshed", "decoded", "clips"), 0))
         self.total = total
@@ -122,7 +122,7 @@ class IngestRun:
             row = known.get(item.source.uri)
             same = row is not None and Stat(row["size"], row["mtime"], row["etag"]) == item.stat
             same = same and item.source.window in (None, row["window"])
-            retry = same and row["outcome"] == "quarantined" and self.settings.retry_quarantined
+            retry = same and row["outcome"] == Outcome.QUARANTINED and self.settings.retry_quarantined
             if same and not retry and row["reason_code"] not in _ONCE_MORE:
                 self.facts["unchanged"] += 1
                 self.count(row["outcome"], row["reason_code"])
@@ -138,7 +138,9 @@ class IngestRun:
         """The inputs of a size that is worth reading; writes the others' rows, unread."""
         limits = self.settings.normalise.limits
         large = [item for item in inputs if (item.stat.size or 0) > limits.max_bytes]
-        self._write_fates([(item, Fate("rejected", *limits.too_large(item.stat.size))) for item in large])
+        self._write_fates(
+            [(item, Fate(Outcome.REJECTED, *limits.too_large(item.stat.size))) for item in large]
+        )
         return [item for item in inputs if (item.stat.size or 0) <= limits.max_bytes]
 
     def skip_copies(self, groups: list[list[Input]]) -> list[list[Input]]:
@@ -151,7 +153,7 @@ class IngestRun:
         for group in groups:
             sha256 = group[0].sha256
             if sha256 is None:
-                fate = Fate("rejected", "unreadable", "The file is not there, or may not be read.")
+                fate = Fate(Outcome.REJECTED, "unreadable", "The file is not there, or may not be read.")
                 rows += [self._source_row(item, fate) for item in group]
             elif (key := (sha256, group[0].source.window)) in found:
                 rows += self._rows_of_group(group, *found[key])

@@ -9,6 +9,7 @@ from pathlib import Path
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.errors import BadManifest
 from pipeline.pairs import GivenPair, PairSettings
 from pipeline.sources import manifests
@@ -78,7 +79,7 @@ def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:
     """
     rows = catalog.scan("sources", ["source_uri", "clip_ids", "references"]).to_pylist()
     first = {row["source_uri"]: row["clip_ids"][0] for row in rows if row["clip_ids"]}
-    marked = catalog.scan("clips", ["clip_id", "duplicate_of"], col("status") == "duplicate").to_pylist()
+    marked = catalog.scan("clips", ["clip_id", "duplicate_of"], col("status") == Status.DUPLICATE).to_pylist()
     kept = {row["clip_id"]: row["duplicate_of"] for row in marked}
     found: dict[tuple[str, str], float | None] = {}
     for row in sorted(rows, key=lambda row: row["source_uri"]):

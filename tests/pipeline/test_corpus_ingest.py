@@ -7,8 +7,8 @@ from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome
 from pipeline.ingest import ingest
-from pipeline.intake.run import OUTCOMES
 from pipeline.sources.survey import discover
 from pipeline.video.transcode import read_clip
 
@@ -23,7 +23,7 @@ def test_every_odd_file_of_the_corpus_ends_as_one_row(corpus, tmp_path):
     assert {source.uri for source in sources} == {str(path.resolve()) for path in files}
     report = ingest(sources, catalog)
     assert catalog.count("sources") == len(files)
-    assert report.counts["found"] == len(files) == sum(report.counts[name] for name in OUTCOMES)
+    assert report.counts["found"] == len(files) == sum(report.counts[name] for name in Outcome)
     # About half of the files hold eight frames that any decoder could show.
     assert report.counts["accepted"] > 0.4 * len(files)
     assert report.counts["quarantined"] == 0, Counter(report.reasons)

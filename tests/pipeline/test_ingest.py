@@ -9,10 +9,10 @@ from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome
 from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.curation.rejudge import rejudge
 from pipeline.ingest import ingest
-from pipeline.intake.run import OUTCOMES
 from pipeline.intake.settings import IngestSettings
 from pipeline.sources.survey import discover
 from pipeline.video.limits import DecodeLimits
@@ -77,7 +77,7 @@ def test_the_report_counts_every_input_once(ingested):
     _, report = ingested
     counts = report.counts
     assert counts["found"] == 8
-    assert counts["found"] == sum(counts[name] for name in OUTCOMES)
+    assert counts["found"] == sum(counts[name] for name in Outcome)
     assert (counts["accepted"], counts["duplicate"], counts["clips"], counts["decoded"]) == (3, 1, 3, 7)
     assert report.reasons["same_content"] == 1
     assert [step["name"] for step in report.steps] == ["hash", "normalise", "settle"]

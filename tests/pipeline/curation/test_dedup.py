@@ -3,10 +3,10 @@ from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome
 from pipeline.curation.acts import UnknownEvent, undo
 from pipeline.curation.dedup import deduplicate
 from pipeline.ingest import ingest
-from pipeline.intake.run import OUTCOMES
 from pipeline.sources.survey import discover
 from tests.pipeline.in_process import store
 from tests.pipeline.video.video_files import ffmpeg, moving, write
@@ -53,7 +53,7 @@ def test_the_sources_of_marked_clips_count_as_duplicates_and_every_input_is_coun
     again = ingest(discover(tmp_path / "videos"), catalog)
     assert again.counts["decoded"] == 0
     assert (again.counts["accepted"], again.counts["duplicate"]) == (2, 3)
-    assert sum(again.counts[name] for name in OUTCOMES) == again.counts["found"] == 5
+    assert sum(again.counts[name] for name in Outcome) == again.counts["found"] == 5
     assert again.reasons == {"near_duplicate": 3}
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
+from catalog.vocabulary import Outcome
 from pipeline.errors import PipelineError
 from pipeline.ingest import ingest
-from pipeline.intake.run import OUTCOMES
 from pipeline.intake.settings import IngestSettings
 from pipeline.sources.survey import discover, survey
 from pipeline.video.limits import DecodeLimits
@@ -112,7 +112,7 @@ def test_odd_keys_end_as_rows_and_cost_nothing_else(
         "melt/page.mp4": ("rejected", "not_a_video"),
         "melt/list.mp4": ("rejected", "refers_elsewhere"),
     }
-    assert report.counts["found"] == sum(report.counts[name] for name in OUTCOMES) == 8
+    assert report.counts["found"] == sum(report.counts[name] for name in Outcome) == 8
 
 
 def test_an_object_over_the_size_limit_is_not_fetched(bucket, video, s3_endpoint, tmp_path, ray_cluster):

@@ -1,0 +1,68 @@
+"""The words that the tables hold, as enums: what a column of words may say is read here and nowhere else.
+
+Every member is the text that is stored, so it is compared with, written to and filtered by like a text.
+"""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of an input (`sources.outcome`)."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # what it shows is in the catalogue already
+    REJECTED = "rejected"  # a verdict about its bytes, which stays
+    QUARANTINED = "quarantined"  # may go better the next time
+
+
+class Status(StrEnum):
+    """Whether a clip is used (`clips.status`)."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"  # another clip shows the same, and is better
+    REJECTED = "rejected"
+
+
+class CategorySource(StrEnum):
+    """Who put a clip into its category (`clips.category_source`)."""
+
+    LABEL = "label"  # its data set
+    ASSIGNED = "assigned"  # a prototype that was near enough
+    PROPOSED = "proposed"  # a cluster that proposes a category
+    HUMAN = "human"  # a person, whom nothing overrules
+
+
+class CategoryState(StrEnum):
+    """What a category is (`categories.state`)."""
+
+    ACTIVE = "active"
+    PROPOSED = "proposed"
+    MERGED = "merged"  # its clips count as those of `merged_into`
+
+
+class Split(StrEnum):
+    """What a clip is for (`clips.split`)."""
+
+    TRAIN = "train"
+    VAL = "val"  # held out of a category that trains
+    OOD = "ood"  # of a category that is held out as a whole
+
+
+class RunStatus(StrEnum):
+    """How a command stands (`runs.status`)."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class EventState(StrEnum):
+    """How an act stands (`events.state`)."""
+
+    BEGUN = "begun"  # written down whole, and being carried out
+    DONE = "done"
+
+
+# The licence of a clip whose data set states none, as filters and settings name it.
+NO_LICENCE = "unknown"
