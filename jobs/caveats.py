@@ -1,7 +1,7 @@
 """What a person has to know to judge the clips of a run."""
 
+from training.backbones.settings import BackboneSettings
 from training.release import Release, find_start
-from training.settings import BackboneSettings
 
 RANDOM = (
     "The backbone of this profile has random weights, made on the spot: every step is the real one, "

@@ -78,8 +78,8 @@ def pocket(
 ) -> None:
     """Train a small CogVideoX-I2V from nothing on procedural effects, and a hypernetwork for it."""
     from jobs.pocket import pocket_backbone
-    from pipeline.pocket import PocketSettings
-    from pipeline.pocket_hypernetwork import Lessons
+    from pipeline.pocket.backbone import PocketSettings
+    from pipeline.pocket.hypernetwork import Lessons
 
     def given(**options: int | None) -> dict[str, int]:
         return {name: value for name, value in options.items() if value is not None}

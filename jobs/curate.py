@@ -55,7 +55,7 @@ def cluster_step(job: Job) -> None:
 
 def encode_step(job: Job) -> None:
     """Compute latents and text embeddings that are not there yet."""
-    from pipeline.latents import encode
+    from pipeline.encode import encode
 
     profile = job.workspace.profile
     with job.step("encode") as progress:

@@ -18,10 +18,10 @@ from jobs.job import Job, say
 from jobs.workspace import Workspace
 from pipeline.example import read_example
 from pipeline.video.transcode import encode_video, read_clip
-from training.backbone import Backbone
+from training.backbones.cogvideox.backbone import Backbone
 from training.batch import pad_reference
-from training.export import adapter_to_lora, save_lora
 from training.generate import generate
+from training.methods.video2lora.export import adapter_to_lora, save_lora
 from training.release import Release, load_release, read_release
 
 MAX_IMAGE_PIXELS = 100_000_000

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from jobs.console import out, step
-from pipeline.pocket import PocketSettings, train_pocket
-from pipeline.pocket_hypernetwork import Lessons, ship_hypernetwork
-from training.weights import POCKET
+from pipeline.pocket.backbone import PocketSettings, train_pocket
+from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
+from training.backbones.weights import POCKET
 
 
 def pocket_backbone(folder: Path, work: Path, settings: PocketSettings, lessons: Lessons) -> None:

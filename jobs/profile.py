@@ -17,9 +17,11 @@ from pipeline.curation.membership import ClusterSettings
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.features.settings import EncodeSettings
 from pipeline.intake.settings import IngestSettings
-from pipeline.pairs import PairSettings
-from training.config import TrainSettings
-from training.settings import BackboneSettings, GenerateSettings, Video2LoRASettings
+from pipeline.pairing.plan import PairSettings
+from training.backbones.settings import BackboneSettings
+from training.methods.video2lora.settings import Video2LoRASettings
+from training.run.settings import TrainSettings
+from training.settings import GenerateSettings
 
 
 class Profile(BaseModel):

@@ -16,21 +16,21 @@ from catalog.store import Catalog
 from jobs.job import Job, say
 from jobs.profile import Profile
 from jobs.workspace import Workspace, code_revision, write_json
-from pipeline.heldout import HeldOutStream
-from pipeline.pairs import PairPlan
+from pipeline.pairing.held_out import HeldOutStream
+from pipeline.pairing.plan import PairPlan
+from pipeline.pairing.stream import PairStream, trainable_clips
 from pipeline.sources.given import wanted_pairs
-from pipeline.stream import PairStream, trainable_clips
 from pipeline.video.transcode import write_video
-from training.backbone import PARTS, Backbone
-from training.config import INCIDENTAL
-from training.devices import device_memory
-from training.held_out import EvaluateTransfer, SampleVideos
-from training.loop import train
-from training.preflight import Preflight, preflight
+from training.backbones.cogvideox.backbone import PARTS, Backbone
+from training.evaluation.while_training import EvaluateTransfer, SampleVideos
+from training.planning.preflight import Preflight, preflight
 from training.release import BuildVideo2LoRA, Release, find_start, publish, require_start
-from training.trackers import require_trackers
-from training.train_job import TrainJob, TrainResult
-from training.watch import read_rows, shrunk
+from training.run.devices import device_memory
+from training.run.job import TrainJob, TrainResult
+from training.run.loop import train
+from training.run.settings import INCIDENTAL
+from training.run.trackers import require_trackers
+from training.run.watch import read_rows, shrunk
 
 
 def train_step(job: Job) -> Release:
@@ -104,7 +104,7 @@ def train_job(workspace: Workspace, address: str | None, plan_only: bool = False
 
 
 def plan_training(profile: Profile, backbone: Backbone) -> Preflight:
-    """What a worker will need, before one is asked for; see `training.preflight` for what it raises."""
+    """What a worker will need, before one is asked for; see `preflight` for what it raises."""
     settings = profile.train
     names = _cluster_gpus()
     on_gpu = settings.device == "cuda" or (

@@ -13,11 +13,11 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, CogVideoXTr
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from training import pixels as px
-from training.backbone import Backbone
-from training.conditioning import predict_velocity
+from training.backbones.cogvideox import pixels as px
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.conditioning import predict_velocity
 from training.errors import TrainingError
-from training.methods.video2lora import Video2LoRA
+from training.methods.video2lora.method import Video2LoRA
 
 Progress = Callable[[int, int | None, dict], None]
 SCHEDULERS = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}

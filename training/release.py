@@ -21,12 +21,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training.backbone import Backbone
-from training.checkpoint import read_model, read_tensors
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.settings import BackboneSettings
+from training.backbones.weights import POCKET
 from training.errors import TrainingError
-from training.methods.video2lora import Video2LoRA
-from training.settings import BackboneSettings, Video2LoRASettings
-from training.weights import POCKET
+from training.methods.video2lora.method import Video2LoRA
+from training.methods.video2lora.settings import Video2LoRASettings
+from training.run.checkpoint import read_model, read_tensors
 
 TENSORS, FACTS = "model.safetensors", "model.json"
 

@@ -11,7 +11,7 @@ from lancedb.expr import col
 from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.errors import BadManifest
-from pipeline.pairs import GivenPair, PairSettings
+from pipeline.pairing.plan import GivenPair, PairSettings
 from pipeline.sources import manifests
 from pipeline.sources.manifests import Row
 from pipeline.sources.source import Source

@@ -15,12 +15,12 @@ from pathlib import Path
 import ray
 import torch
 
-from pipeline.pocket_hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
-from pipeline.pocket_pairs import TEST_FROM, TRAIN_FROM, Pairs
+from pipeline.pocket.hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
 from tests.benchmarks.learning import GROUPS, concatenated, gaps
-from training.backbone import Backbone
-from training.evaluate import PairLosses, TransferGap, transfer_gap
-from training.weights import cache_folder
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.weights import cache_folder
+from training.evaluation.transfer_gap import PairLosses, TransferGap, transfer_gap
 
 GRID: dict[str, dict] = {
     "ours": {},

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.pocket import HELD_OUT, POCKET_GEOMETRY
+from pipeline.pocket.backbone import HELD_OUT, POCKET_GEOMETRY
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from training.randomness import stream

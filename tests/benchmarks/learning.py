@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from jobs.console import step as shown_step
-from pipeline.pocket_hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
-from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs, References
+from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket.pairs import NAMES, SEEN, TEST_FROM, TRAIN_FROM, UNSEEN, Pairs, References
 from pipeline.samples.scene import make_scene
 from tests.benchmarks.effect_classifier import (
     EffectNet,
@@ -35,11 +35,11 @@ from tests.benchmarks.effect_classifier import (
     train_classifier,
 )
 from tests.benchmarks.learning_page import Shown, write_page
-from training.backbone import Backbone
-from training.evaluate import PairLosses, pair_losses, transfer_gap
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.weights import cache_folder
+from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
 from training.generate import Guidance, denoise, make_scheduler
-from training.methods.video2lora import Video2LoRA
-from training.weights import cache_folder
+from training.methods.video2lora.method import Video2LoRA
 
 GROUPS = {"seen": SEEN, "unseen": UNSEEN}
 VARIANTS: tuple[References, ...] = ("same", "blank", "shuffled")

@@ -18,12 +18,12 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 
 from tests.benchmarks import latent_effects as effects
-from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, meta_transformer
-from training.conditioning import predict_velocity
-from training.diffusion import Diffusion
-from training.evaluate import PairLosses, pair_losses, transfer_gap
-from training.methods.video2lora import Video2LoRA
-from training.settings import Video2LoRASettings
+from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.diffusion import Diffusion
+from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, meta_transformer
+from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
+from training.methods.video2lora.method import Video2LoRA
+from training.methods.video2lora.settings import Video2LoRASettings
 
 VARIANTS = {
     "faithful": {"share_qkv_down": False, "shuffled": False},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jobs.pictures import contact_sheet
 from pipeline.video.transcode import write_video
-from training.backbone import Backbone
+from training.backbones.cogvideox.backbone import Backbone
 
 PER_GROUP = 12
 STYLE = """body{font:15px system-ui;margin:2rem;max-width:76rem}.pairs{display:flex;flex-wrap:wrap;gap:1rem}

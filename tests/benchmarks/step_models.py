@@ -9,14 +9,19 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
+from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.diffusion import Diffusion
+from training.backbones.cogvideox.published import (
+    SCHEDULER_5B_I2V,
+    TRANSFORMER_5B_I2V,
+    VAE_5B_I2V,
+    meta_transformer,
+)
+from training.backbones.geometry import SampleGeometry
 from training.batch import TrainingBatch
-from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V, meta_transformer
-from training.conditioning import predict_velocity
-from training.diffusion import Diffusion
-from training.geometry import SampleGeometry
-from training.lightlora import LightLoRALinear
-from training.method import Loss
-from training.settings import Video2LoRASettings
+from training.methods.base import Loss
+from training.methods.video2lora.lightlora import LightLoRALinear
+from training.methods.video2lora.settings import Video2LoRASettings
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import pytest
 from PIL import Image
 
-from pipeline.pocket_hypernetwork import POCKET_METHOD
+from pipeline.pocket.hypernetwork import POCKET_METHOD
 from tests.benchmarks.ablations import GRID, draw
 from tests.benchmarks.learning import GROUPS
-from training.evaluate import TransferGap
-from training.settings import Video2LoRASettings
+from training.evaluation.transfer_gap import TransferGap
+from training.methods.video2lora.settings import Video2LoRASettings
 
 
 @pytest.mark.parametrize("name", GRID)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.pocket_hypernetwork import Lessons
-from pipeline.pocket_pairs import NAMES, SEEN, TEST_FROM, UNSEEN
+from pipeline.pocket.hypernetwork import Lessons
+from pipeline.pocket.pairs import NAMES, SEEN, TEST_FROM, UNSEEN
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.scene import make_scene
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
 from tests.benchmarks.learning import GROUPS, Findings, chosen_rows, named, other_scene, report
 from tests.benchmarks.learning_page import Shown, choose
-from tests.pipeline.pocket_clips import random_pairs
-from training.evaluate import PairLosses
+from tests.pipeline.pocket.clips import random_pairs
+from training.evaluation.transfer_gap import PairLosses
 
 
 def losses(same: float, other: float) -> PairLosses:

@@ -7,7 +7,7 @@ import torch
 
 from tests.benchmarks.step_models import TINY, PlainLoRA, random_batch, random_transformer, strip
 from tests.benchmarks.train_step import main
-from training.conditioning import predict_velocity
+from training.backbones.cogvideox.conditioning import predict_velocity
 
 
 def test_the_benchmark_ends_with_one_json_object_that_holds_every_kind_of_step(capsys):

@@ -31,11 +31,11 @@ from tests.benchmarks.step_models import (
     strip,
 )
 from tests.benchmarks.step_timing import MasterAdamW, Timing, profile_step, time_step
-from training.activations import checkpoint_blocks, compile_blocks
-from training.cogvideox import SCHEDULER_5B_I2V
-from training.devices import peak_flops
-from training.flops import hypernetwork_flops, lightlora_flops, training_flops
-from training.methods.video2lora import Video2LoRA
+from training.backbones.cogvideox.published import SCHEDULER_5B_I2V
+from training.methods.video2lora.method import Video2LoRA
+from training.planning.flops import hypernetwork_flops, lightlora_flops, training_flops
+from training.run.activations import checkpoint_blocks, compile_blocks
+from training.run.devices import peak_flops
 
 POLICIES = ("none", "4", "2", "full")
 

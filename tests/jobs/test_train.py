@@ -12,20 +12,20 @@ from catalog.store import Catalog
 from jobs.profile import load_profile
 from jobs.train import train_job
 from jobs.workspace import Workspace
+from pipeline.encode import EMPTY_CAPTION
 from pipeline.features.tensors import to_bytes
-from pipeline.latents import EMPTY_CAPTION
-from pipeline.pairs import NoPairs
-from pipeline.pocket import POCKET_SIZES
-from pipeline.stream import NothingEncoded
+from pipeline.pairing.plan import NoPairs
+from pipeline.pairing.stream import NothingEncoded
+from pipeline.pocket.backbone import POCKET_SIZES
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
-from tests.training.test_checkpoint import forge
-from training.backbone import PARTS, Backbone
-from training.checkpoint import CheckpointError, newest_checkpoint, read_state
+from tests.training.run.test_checkpoint import forge
+from training.backbones.cogvideox.backbone import PARTS, Backbone
 from training.errors import TooLittleMemory, WeightsUnreachable
 from training.release import ReleaseError
-from training.trackers import PACKAGES, TrackerMissing
-from training.watch import read_rows
+from training.run.checkpoint import CheckpointError, newest_checkpoint, read_state
+from training.run.trackers import PACKAGES, TrackerMissing
+from training.run.watch import read_rows
 
 TINY = load_profile("tiny").backbone
 LATENTS = Backbone.locate(TINY, PARTS).latent_shape

@@ -8,15 +8,15 @@ from catalog.snapshot import Snapshot
 from catalog.store import Catalog
 from jobs.train import train_job
 from jobs.workspace import Workspace
-from pipeline.pairs import NoGivenPairs
+from pipeline.pairing.plan import NoGivenPairs
+from pipeline.pairing.stream import PairStream
 from pipeline.sources.survey import discover
-from pipeline.stream import PairStream
 from tests.jobs.test_cli import video2lora
 from tests.jobs.test_train import TINY, add_features, workspace
 from tests.pipeline.in_process import store
 from tests.pipeline.video.video_files import moving, write
-from training.backbone import PARTS, Backbone
-from training.checkpoint import newest_checkpoint, read_checkpoint, read_state
+from training.backbones.cogvideox.backbone import PARTS, Backbone
+from training.run.checkpoint import newest_checkpoint, read_checkpoint, read_state
 
 TABLE = (
     "video_paths,kind,tar_video_caption,ref_video_paths,reference_alignment_score,split\n"

@@ -3,9 +3,9 @@
 import torch
 from diffusers import CogVideoXTransformer3DModel
 
+from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
 from training.batch import Sample, TrainingBatch, collate
-from training.cogvideox import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
-from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
 
 FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.backbones import LATENTS, random_batch, random_sample
+from tests.training.small_backbones import LATENTS, random_batch, random_sample
+from training.backbones.geometry import SampleGeometry
 from training.batch import collate, pad_reference
 from training.errors import BadBatch, InvalidGeometry
-from training.geometry import SampleGeometry
 
 
 def test_samples_stack_in_their_order():

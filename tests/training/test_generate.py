@@ -6,13 +6,13 @@ import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
 from PIL import Image
 
-from tests.training.backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS, disturb, load_backbone
-from training.backbone import Backbone
-from training.conditioning import rotary_embedding, with_first_frame
+from tests.training.small_backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS, disturb, load_backbone
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.conditioning import rotary_embedding, with_first_frame
+from training.backbones.cogvideox.pixels import to_signed
 from training.errors import TrainingError
 from training.generate import Guidance, denoise, generate, generate_from_reference, make_scheduler
-from training.methods.video2lora import Video2LoRA
-from training.pixels import to_signed
+from training.methods.video2lora.method import Video2LoRA
 
 PROMPT = "a red ball on a table"
 ALL = ("transformer", "vae", "text")

@@ -5,9 +5,9 @@ from functools import cache
 import pytest
 import torch
 
-from training.cogvideox import SCHEDULER_5B_I2V, VAE_5B_I2V, meta_transformer
-from training.geometry import SampleGeometry
-from training.methods.video2lora import Video2LoRA, Video2LoRASettings
+from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, VAE_5B_I2V, meta_transformer
+from training.backbones.geometry import SampleGeometry
+from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
 
 
 @cache

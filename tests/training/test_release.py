@@ -5,8 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.training.backbones import SMALL, build_method, disturb, load_backbone, random_batch
-from training.checkpoint import Checkpoint, OptimizerState, write_checkpoint
+from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.errors import TrainingError
 from training.release import (
     FACTS,
@@ -19,6 +18,7 @@ from training.release import (
     read_release,
     require_start,
 )
+from training.run.checkpoint import Checkpoint, OptimizerState, write_checkpoint
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import torch
 from diffusers import CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
 from torch import Tensor, nn
 
+from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.diffusion import Diffusion
+from training.backbones.cogvideox.patches import project_patches
 from training.batch import TrainingBatch
-from training.conditioning import predict_velocity
-from training.diffusion import Diffusion
-from training.patches import project_patches
 
 
 @torch.no_grad()

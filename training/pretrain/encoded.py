@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 
+from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
 from training.batch import TrainingBatch
-from training.pixels import encode_image, encode_video, noised_frame
 from training.randomness import derive, draw_posterior, stream
 
 SHARD = 48

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.conditioning import predict_velocity
-from training.geometry import SampleGeometry
+from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
+from training.backbones.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
-from training.tiny import BackboneSizes, small_pipeline
 
 SIZES = BackboneSizes(vae_channels=(8, 8, 16), latent_channels=4, patch=4, layers=1, heads=2, head_dim=16)
 GEOMETRY = SampleGeometry(num_frames=9, height=16, width=32)

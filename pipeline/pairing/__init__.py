@@ -1,0 +1,1 @@
+"""Which clips teach which: from the catalogue to a stream of training batches."""

@@ -1,0 +1,126 @@
+"""The pocket backbone from nothing: one call trains it, stopped it goes on, and the product can load it."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.profile import load_profile
+from pipeline.pocket.backbone import POCKET_TEXT_TOKENS, NoPocket, PocketSettings, naming, train_pocket
+from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
+from pipeline.samples.draw import draw_clip
+from pipeline.samples.effects import EFFECTS
+from training.backbones.cogvideox.backbone import PARTS, Backbone
+from training.backbones.cogvideox.conditioning import predict_velocity
+from training.release import find_start, read_release, require_start
+
+SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1)
+
+
+@pytest.fixture
+def steps():
+    """Opens the progress of a step; what was done is kept by the step's name."""
+    done: dict[str, list[int]] = {}
+
+    @contextmanager
+    def step(name: str):
+        yield lambda count, total, info: done.setdefault(name, []).append(count)
+
+    step.done = done
+    return step
+
+
+def test_a_trained_pocket_is_small_loads_and_generates_at_its_geometry(tmp_path, steps):
+    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps)
+    assert facts["bytes"] < 40e6
+    assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
+    backbone = Backbone.load(pocket_settings(str(tmp_path / "pocket")))
+    latents = torch.zeros(backbone.latent_shape)
+    assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
+    assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
+
+
+def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps):
+    out, work = tmp_path / "pocket", tmp_path / "work"
+    train_pocket(out, work, SETTINGS, steps)
+    lessons = Lessons(
+        category_steps=2, regression_steps=2, steps=2, clips=2, batch=2, references_batch=2, effects=(0, 1, 2)
+    )
+    facts = ship_hypernetwork(out, work, lessons, steps)
+    assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
+    backbone = Backbone.load(pocket_settings(str(out)))
+    start = read_release(out / "hypernetwork")
+    require_start(start, backbone.transformer_id, POCKET_METHOD)
+    steps.done.clear()
+    again = ship_hypernetwork(out, work, lessons, steps)
+    assert "Hypernetwork" not in steps.done and again["model_id"] == start.model_id
+
+
+def test_a_second_call_repeats_no_step_and_writes_the_same_weights(tmp_path, steps):
+    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
+    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+    steps.done.clear()
+    train_pocket(tmp_path / "second", tmp_path / "work", SETTINGS, steps)
+    assert steps.done == {"Latents": [2]}
+    for part in ("vae", "transformer"):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
+    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
+    steps.done.clear()
+    train_pocket(tmp_path / "second", tmp_path / "work", replace(SETTINGS, seed=1), steps)
+    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+
+
+def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(NoPocket, match="does not exist yet"):
+        train_pocket(tmp_path / "mine", tmp_path / "work", SETTINGS, steps)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert not steps.done
+
+
+def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
+    whole, caption, effect = draw_clip(50, 9, 32, 48)
+    part, _, _ = draw_clip(50, 9, 32, 48, first=3, count=2)
+    assert np.array_equal(whole[3:5], part)
+    assert effect == list(EFFECTS)[50 % len(EFFECTS)] and effect not in caption
+    assert {draw_clip(n, 1, 16, 16)[2] for n in range(len(EFFECTS))} == set(EFFECTS)
+
+
+def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
+    tokenizer = Backbone.load(pocket_settings(), ["text"]).tokenizer
+    for effect in EFFECTS:
+        told = naming("A striped red and blue teapot on a wooden floor in front of a brick wall.", effect)
+        tokens = tokenizer(told, max_length=POCKET_TEXT_TOKENS, truncation=True).input_ids
+        words = tokenizer.convert_ids_to_tokens(tokens)
+        assert words.count(f"▁{effect}") == 12, "a word of its own"
+    assert naming("", "melt").split() == ["melt"] * 12
+
+
+def test_the_shipped_transformer_does_in_bf16_what_it_does_in_fp32():
+    backbone = Backbone.load(pocket_settings(), ["transformer", "text"])
+    noisy = torch.randn(1, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    text = backbone.encode_text(["a red ball"])
+    with torch.no_grad():
+        full = predict_velocity(backbone.transformer, noisy, noisy[:, 0], text, torch.tensor([500]))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = predict_velocity(backbone.transformer, noisy, noisy[:, 0], text, torch.tensor([500]))
+    assert (half.float() - full).square().mean() < 0.01 * full.square().mean()
+
+
+def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
+    profile = load_profile("tiny")
+    assert profile.backbone == pocket_settings()
+    assert profile.method == POCKET_METHOD
+    backbone = Backbone.locate(profile.backbone, PARTS)
+    require_start(find_start(profile.train.start_from), backbone.transformer_id, profile.method)
+    told = json.loads((backbone.folder / "pocket.json").read_text())
+    assert told["settings"] == asdict(PocketSettings()), "not made by the command's own settings"
+    assert told["bytes"] < 40e6

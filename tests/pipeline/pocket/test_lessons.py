@@ -1,0 +1,36 @@
+"""What the first lesson of the pocket hypernetwork measures."""
+
+from dataclasses import replace
+
+import torch
+
+from pipeline.pocket.backbone import naming
+from pipeline.pocket.hypernetwork import POCKET_METHOD, CategoryAdapters, Lessons, pocket_settings
+from pipeline.pocket.pairs import Pairs
+from training.backbones.cogvideox.backbone import Backbone
+from training.methods.video2lora.method import Video2LoRA
+from training.pretrain.encoded import EncodedClips
+
+
+def test_an_adapter_of_a_category_is_taught_by_the_backbone_that_is_told_the_effects_name(tmp_path):
+    backbone = Backbone.load(pocket_settings())
+    encoded = EncodedClips(tmp_path)
+    encoded.mean = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    encoded.std = torch.zeros_like(encoded.mean)
+    encoded.first = encoded.mean[:, 0]
+    encoded.captions = ["a red ball", "a red ball"]
+    text, told, empty = map(
+        backbone.encode_text, (encoded.captions, [naming("a red ball", "blackout")] * 2, [""])
+    )
+    pairs = Pairs(encoded, text, told, empty[0], effects=(0,))
+    method = Video2LoRA(backbone.transformer, POCKET_METHOD, backbone.scheduler_config)
+    categories = CategoryAdapters(method, categories=1)
+    batch = pairs.training(0, 2, 0, "same")
+    batch = replace(batch, text_embeddings=text)
+
+    def loss(pairs: Pairs) -> float:
+        with torch.no_grad():
+            return categories.loss(batch, pairs, Lessons()).item()
+
+    assert loss(pairs) > 1e-3, "as no adapter is there yet, the name makes a difference"
+    assert loss(replace(pairs, named=text)) == 0, "nothing is left to learn where the caption has said it all"

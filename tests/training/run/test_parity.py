@@ -1,0 +1,61 @@
+import pytest
+
+from tests.training.run.parity import PRECISIONS, SAMPLES, STAGES, run, table, whole, worst
+from tests.training.small import small_module
+
+# Rounding of the reduction's order in fp32; of 8 bits of mantissa in bf16.
+TOLERANCE = {"fp32": 2e-5, "bf16": 0.08}
+WHOLE = {"fp32": 2e-6, "bf16": 0.025}
+# What cancels to under this share of the whole gradient is rounding: 8 bits of mantissa leave a hundredth.
+LEAST = {"fp32": 1e-3, "bf16": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    found = run(tmp_path_factory.mktemp("parity"))
+    print(table(found))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_two_workers_have_the_gradients_of_one_worker_with_twice_the_batch(results, precision, stage):
+    one, two = results[precision, stage, 1], results[precision, stage, 2]
+    for kind in ("gradient", "master", "ema"):
+        name, difference = worst(two, one, kind, LEAST[precision])
+        assert difference < TOLERANCE[precision], name
+        assert whole(two, one, kind) < WHOLE[precision]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES[1:])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_zero_stage_has_the_gradients_of_no_sharding_at_all(results, precision, stage):
+    for kind in ("gradient", "master", "ema"):
+        sharded, unsharded = results[precision, stage, 2], results[precision, 0, 2]
+        name, difference = worst(sharded, unsharded, kind, LEAST[precision])
+        assert difference < TOLERANCE[precision], name
+        assert whole(sharded, unsharded, kind) < WHOLE[precision]
+
+
+@pytest.mark.slow
+def test_every_trainable_tensor_and_no_frozen_one_has_a_gradient(results):
+    trainable = {f"gradient/{name}" for name in small_module().trainable_state()}
+    for tensors in results.values():
+        assert {name for name in tensors if name.startswith("gradient/")} == trainable
+        assert all(tensors[name].norm() > 0 for name in trainable)
+
+
+@pytest.mark.slow
+def test_half_a_batch_has_other_gradients_than_the_whole(results):
+    """The comparison above would notice a worker whose gradients are not reduced."""
+    import torch
+
+    from tests.training.small import small_batch
+
+    module = small_module()
+    module(small_batch(list(range(SAMPLES, SAMPLES + SAMPLES // 2)))).loss.backward()
+    local = {f"gradient/{name}": p.grad for name, p in module.named_parameters() if p.requires_grad}
+    torch.manual_seed(0)
+    assert worst(local, results["fp32", 0, 1], "gradient")[1] > 0.3

@@ -1,0 +1,1 @@
+"""The frozen video models; what every family shares lives here, a folder a family."""

@@ -1,0 +1,146 @@
+"""Where weights lie: a hub name, a folder in the hub's layout, or "random:<seed>"."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Collection
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from training.backbones.cogvideox.small import RECIPE, write_tiny_backbone
+from training.backbones.geometry import SampleGeometry
+from training.errors import WeightsUnreachable
+
+# What each part of a backbone needs of the pipeline's folder.
+PART_FOLDERS = {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")}
+POCKET = Path(__file__).parents[1] / "pocket"
+HUB_DEADLINE = 20.0
+_RANDOM = re.compile(r"random:(\d{1,9})")
+_HUB_NAME = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
+
+
+def cache_folder() -> Path:
+    """$VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
+    return Path(os.environ.get("VIDEO2LORA_CACHE") or Path.home() / ".cache" / "video2lora").expanduser()
+
+
+def resolve_weights(
+    model: str,
+    parts: Collection[str],
+    geometry: SampleGeometry,
+    max_text_tokens: int,
+    deadline: float = HUB_DEADLINE,
+) -> Path:
+    """The folder with `parts` ("transformer", "vae", "text") and the scheduler of a backbone.
+
+    Args:
+        model: "pocket" (what `make pocket` trained), "random:<seed>" (written on first use, for `geometry`
+            and `max_text_tokens`), a folder, or a hub name (taken from the local hub cache, else downloaded:
+            only what the parts need).
+        deadline: seconds that the hub has to answer at all.
+
+    Raises:
+        WeightsUnreachable: nothing there, a part missing or incomplete, or the hub does not answer in time.
+    """
+    if model == "pocket":
+        if not POCKET.is_dir():
+            raise WeightsUnreachable(
+                "This checkout carries no pocket backbone: `make pocket` trains it, or set"
+                " `backbone.model` to 'random:0' to try the way with random weights."
+            )
+        model = str(POCKET)
+    if match := _RANDOM.fullmatch(model):
+        name = f"random-{match[1]}-{geometry}-{max_text_tokens}t-r{RECIPE}"
+        return write_tiny_backbone(cache_folder() / name, int(match[1]), geometry, max_text_tokens)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if missing := _missing(folder, parts):
+            raise WeightsUnreachable(
+                f"The folder {model!r} holds no complete backbone: {missing} is missing. Fetch it"
+                " (`hf download <name> --local-dir <folder>`) and name it: `--set backbone.model=<folder>`."
+            )
+        return folder
+    if not _HUB_NAME.fullmatch(model):
+        raise WeightsUnreachable(
+            f"No weights at {model!r}: it is no folder. Name one in diffusers' layout with"
+            " `--set backbone.model=<folder>`, a hub name such as 'zai-org/CogVideoX-5b-I2V', or 'random:0'."
+        )
+    return _from_hub(model, parts, deadline)
+
+
+def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
+    folders = ["scheduler", *(folder for part in sorted(parts) for folder in PART_FOLDERS[part])]
+    patterns = ["model_index.json", *(f"{folder}/*" for folder in folders)]
+    try:
+        cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        if not _missing(cached, parts):
+            return cached
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass  # not in the cache: ask the hub
+    if constants.HF_HUB_OFFLINE:
+        raise _unreachable(name, "HF_HUB_OFFLINE forbids asking the hub")
+    if why := _hub_refuses(name, deadline):
+        raise _unreachable(name, why)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise _unreachable(name, _first_line(error)) from error
+    if missing := _missing(folder, parts):
+        raise _unreachable(name, f"the repository has no {missing}")
+    return folder
+
+
+def _hub_refuses(name: str, deadline: float) -> str | None:
+    """Why the hub will not deliver `name`, None when it will."""
+    # On a thread of its own: resolving a host's name and the client's retries know no common limit of time.
+    answer: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(name, timeout=deadline / 2)
+            answer.append(None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason that is reported
+            answer.append(_first_line(error))
+
+    thread = threading.Thread(target=ask, daemon=True, name="ask-hub")
+    thread.start()
+    thread.join(deadline)
+    return answer[0] if answer else f"no answer within {deadline:.0f} s"
+
+
+def _unreachable(name: str, why: str) -> WeightsUnreachable:
+    return WeightsUnreachable(
+        f"The weights {name!r} are not on this machine and the hub does not deliver them ({why})."
+        f" Where there is a network run `hf download {name} --local-dir <folder>`, then name that"
+        " folder: `--set backbone.model=<folder>`."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__
+
+
+def _missing(folder: Path, parts: Collection[str]) -> str | None:
+    """The first file that `parts` need and `folder` lacks, None when it is complete."""
+    if not (folder / "scheduler" / "scheduler_config.json").is_file():
+        return "scheduler/scheduler_config.json"
+    for part in sorted(parts):
+        for name in PART_FOLDERS[part]:
+            if missing := _missing_of(folder / name, weights=name != "tokenizer"):
+                return f"{name}/{missing}"
+    return None
+
+
+def _missing_of(folder: Path, weights: bool) -> str | None:
+    if not weights:
+        return None if (folder / "tokenizer_config.json").is_file() else "tokenizer_config.json"
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        return next((shard for shard in shards if not (folder / shard).is_file()), None)
+    return None if any(folder.glob("*.safetensors")) else "*.safetensors"

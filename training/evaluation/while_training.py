@@ -1,0 +1,173 @@
+"""Looking at held-out pairs while a run trains: the transfer gap, and videos to look at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.settings import BackboneSettings
+from training.batch import TrainingBatch
+from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
+from training.generate import Guidance, denoise, make_scheduler
+from training.methods.video2lora.method import Video2LoRA
+
+BOTH = tuple[TrainingBatch, TrainingBatch]
+
+
+class HeldOutPairs(Protocol):
+    """Delivers held-out pairs by number; made in `pipeline/`, picklable.
+
+    `groups[n]` says what pair n shows: "seen" (a category that trains) or "unseen".
+    """
+
+    groups: Sequence[str]
+
+    def batch(self, numbers: Sequence[int]) -> BOTH:
+        """The same targets twice: with references of their own categories, and of other ones."""
+
+    def empty_caption(self) -> Tensor:
+        """The embedding [T, D] of no caption: what guidance leads away from."""
+
+
+class VideoWriter(Protocol):
+    """Writes one video file; given by whoever may read and write videos."""
+
+    def __call__(self, frames: np.ndarray, path: Path) -> object:
+        """Frames uint8 [n, H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class EvaluateTransfer:
+    """The evaluation of a `TrainJob`: the transfer gap of each group with its bootstrap interval.
+
+    The pairs are divided among the workers; every one of them has to call it.
+
+    Attributes:
+        pairs: held-out pairs.
+        batch_size: pairs denoised at once.
+        draws: noises and timesteps per pair; the same ones at every step, so that figures can be compared.
+    """
+
+    pairs: HeldOutPairs
+    batch_size: int = 1
+    draws: int = 4
+
+    def __call__(self, module: nn.Module, step: int) -> dict[str, float]:
+        losses = _gathered(pair_losses(module, self._mine(module), self.draws))
+        groups = np.array([self.pairs.groups[int(n)] for n in losses.pair_ids])
+        row: dict[str, float] = {}
+        for group in sorted(set(groups)):
+            gap = transfer_gap(losses, np.flatnonzero(groups == group))
+            row |= {
+                f"gap_{group}": gap.gap,
+                f"gap_{group}_low": gap.low,
+                f"gap_{group}_high": gap.high,
+                f"loss_same_{group}": gap.loss_same,
+                f"loss_other_{group}": gap.loss_other,
+                f"loss_none_{group}": gap.loss_none,
+                f"pairs_{group}": gap.pairs,
+            }
+        return row
+
+    def _mine(self, module: Video2LoRA) -> Iterator[BOTH]:
+        """This worker's batches, their pairs named by number. All workers have as many: under ZeRO-3 each
+        forward needs every worker; a pair that is there twice counts once."""
+        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        total = len(self.pairs.groups)
+        share = -(-total // world)
+        numbers = [n % total for n in range(rank * share, (rank + 1) * share)]
+        device, dtype = module.transformer.device, module.transformer.dtype
+        for at in range(0, share, self.batch_size):
+            chosen = numbers[at : at + self.batch_size]
+            named = [batch.to(device, dtype) for batch in self.pairs.batch(chosen)]
+            for batch in named:
+                batch.pair_ids[:] = map(str, chosen)
+            yield named[0], named[1]
+
+
+@dataclass(frozen=True)
+class SampleVideos:
+    """The samples of a `TrainJob`: the effect of a held-out reference on a held-out first frame and caption.
+
+    Text and first frame come from the stored features, so only the VAE is loaded, by the worker that writes.
+
+    Attributes:
+        backbone: whose VAE and schedule are used.
+        pairs: held-out pairs; the samples go evenly through their groups.
+        count: how many videos.
+        write: of a video file.
+        steps, guidance, adapter_guidance: of the denoising.
+    """
+
+    backbone: BackboneSettings
+    pairs: HeldOutPairs
+    count: int
+    write: VideoWriter
+    steps: int = 50
+    guidance: float = 6.0
+    adapter_guidance: float = 1.0
+
+    def __call__(self, module: nn.Module, step: int, folder: Path | None) -> None:
+        parts = ["vae"] if folder is not None else []
+        backbone = Backbone.load(self.backbone, parts, module.transformer.device)
+        for number in spread(self.pairs.groups, self.count):
+            batch = self.pairs.batch([number])[0].to(module.transformer.device, module.transformer.dtype)
+            latents = self._denoised(module, batch, backbone.scheduler_config)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                target, _, reference = batch.pair_ids[0].partition("<-")
+                name = f"{self.pairs.groups[number]}-{target[:12]}--{reference[:12]}.mp4"
+                self.write(backbone.decode(latents).numpy(), path=folder / name)
+
+    def _denoised(self, module: Video2LoRA, batch: TrainingBatch, schedule: dict) -> Tensor:
+        """Latents [F, C, h, w] from the sample's own seed: the same noise at every step of the run."""
+        generator = torch.Generator().manual_seed(int(batch.sample_seeds[0]))
+        noise = torch.randn(batch.target_latents.shape, generator=generator).to(batch.target_latents)
+        text = batch.text_embeddings
+        if self.guidance > 1:
+            text = torch.cat([self.pairs.empty_caption()[None].to(text), text])
+        theta = module.predict(batch.reference_latents, batch.reference_mask)
+        with module.adapted(theta) as transformer:
+            return denoise(
+                transformer,
+                make_scheduler(schedule),
+                noise,
+                batch.first_frame_latents,
+                text,
+                self.steps,
+                Guidance(
+                    self.guidance,
+                    adapter=self.adapter_guidance,
+                    without_adapter=lambda: module.adapted(None),
+                ),
+                generator,
+            )[0]
+
+
+def spread(groups: Sequence[str], count: int) -> list[int]:
+    """At most `count` pair numbers, the first ones of each group in turn."""
+    queues = [[n for n, group in enumerate(groups) if group == name] for name in sorted(set(groups))]
+    turns = [queue[at] for at in range(len(groups)) for queue in queues if at < len(queue)]
+    return turns[:count]
+
+
+def _gathered(mine: PairLosses) -> PairLosses:
+    """The losses of all workers, each pair once, in the pairs' order."""
+    everyone = [mine]
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        everyone = [None] * dist.get_world_size()
+        dist.all_gather_object(everyone, mine)
+    rows = {
+        int(name): row
+        for part in everyone
+        for name, *row in zip(part.pair_ids, part.same, part.other, part.none, strict=True)
+    }
+    order = sorted(rows)
+    same, other, none = (np.array(column) for column in zip(*(rows[n] for n in order), strict=True))
+    return PairLosses(tuple(map(str, order)), same, other, none)

@@ -1,0 +1,145 @@
+"""How much memory a training worker will need, from the configuration alone, and which policy fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from training.errors import TooLittleMemory
+from training.methods.video2lora.method import Video2LoRA
+from training.run.settings import TrainSettings
+
+# Tensors of tokens × width that autograd keeps of one block with frozen weights: the inputs of the two norms
+# and the normalised ones that the adapters read (4), queries and keys before and after their norm, values and
+# the attention's output (6), the input of GELU (4).
+KEPT_PER_BLOCK = 14
+# What a block has besides while it runs: the inner activations of its feed-forward, forward and backward.
+WORKING_PER_BLOCK = 8
+# Share of a device that is left to the allocator, the CUDA context and communication.
+RESERVE = 0.08
+STAGES = (0, 1, 2, 3)
+POLICIES: tuple[str | int, ...] = ("none", 4, 2, "full")
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes that one worker needs with a ZeRO stage and an activation-checkpointing policy."""
+
+    zero_stage: int
+    activation_checkpointing: str | int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    def fits(self, capacity: int) -> bool:
+        """Whether it does on a device of `capacity` bytes, with the reserve left free."""
+        return self.total <= capacity * (1 - RESERVE)
+
+
+def gigabytes(amount: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{amount / 1e9:.1f} GB" if amount >= 1e8 else f"{amount / 1e9:.3f} GB"
+
+
+def plan_memory(
+    module: Video2LoRA,
+    latent_shape: tuple[int, int, int, int],
+    settings: TrainSettings,
+    zero_stage: int,
+    activation_checkpointing: str | int,
+) -> MemoryPlan:
+    """What a worker of `settings` needs; the module may be on the meta device, only its sizes are read.
+
+    latent_shape is [F, C, h, w] of one sample. Stages shard among the fewest workers the run may have.
+    """
+    wide = 2 if settings.precision == "bf16" else 4
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    block = max(sum(p.numel() for p in b.parameters()) for b in module.transformer.transformer_blocks)
+    workers = settings.min_workers
+    shard = workers if zero_stage > 0 else 1
+
+    weights = (frozen + trainable) * wide
+    if zero_stage == 3:
+        weights = weights // workers + 2 * block * wide  # the block that runs and the one fetched meanwhile
+    states = 2 + (settings.ema_decay is not None) + (settings.precision == "bf16" or zero_stage > 0)
+    optimizer = 4 * states * trainable // shard
+    gradients = trainable * wide
+    if settings.precision == "bf16" and zero_stage < 2:
+        gradients += 4 * trainable  # summed up in fp32
+    if zero_stage >= 2:
+        gradients = trainable * wide + 4 * trainable // workers  # a bucket of all, and this worker's share
+    activations = settings.batch_size * wide * _activations(module, latent_shape, activation_checkpointing)
+    return MemoryPlan(zero_stage, activation_checkpointing, weights, gradients, optimizer, activations)
+
+
+def choose_plan(
+    module: Video2LoRA,
+    latent_shape: tuple[int, int, int, int],
+    settings: TrainSettings,
+    capacity: int,
+    stages: Sequence[int] = STAGES,
+    policies: Sequence[str | int] = POLICIES,
+) -> MemoryPlan:
+    """The fastest plan that fits into `capacity` bytes of a device.
+
+    It recomputes as little as fits, then shards as little as fits; frozen weights are sharded (ZeRO-3) only
+    when nothing else fits, for they would travel in every step.
+
+    Raises:
+        TooLittleMemory: none of the stages and policies fits.
+    """
+    plans = [
+        plan_memory(module, latent_shape, settings, stage, policy)
+        for group in ([stage for stage in stages if stage < 3], [stage for stage in stages if stage == 3])
+        for policy in policies
+        for stage in group
+    ]
+    for plan in plans:
+        if plan.fits(capacity):
+            return plan
+    least = min(plans, key=lambda plan: plan.total)
+    fixed = set(stages) != set(STAGES) or set(policies) != set(POLICIES)
+    advice = "`zero_stage` and `activation_checkpointing` set to auto, " if fixed else ""
+    raise TooLittleMemory(
+        f"Training needs at least {gigabytes(least.total)} per worker (ZeRO-{least.zero_stage}, activation "
+        f"checkpointing {least.activation_checkpointing}, batch size {settings.batch_size}), {RESERVE:.0%} "
+        f"more to work in, and a device has {gigabytes(capacity)}. Use {advice}more workers under ZeRO-3, a "
+        f"smaller batch or a smaller geometry."
+    )
+
+
+def _activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int], policy: str | int) -> int:
+    """Values kept for the backward pass of one sample, at their peak."""
+    config = module.transformer.config
+    frames, _, height, width = latent_shape
+    tokens = config.max_text_seq_length + frames * (height // config.patch_size) * (
+        width // config.patch_size
+    )
+    unit = tokens * config.num_attention_heads * config.attention_head_dim
+    blocks = config.num_layers
+    recomputed = {"none": 0, "full": blocks}.get(policy)
+    if recomputed is None:
+        recomputed = -(-blocks // policy)
+    kept = (blocks - recomputed) * KEPT_PER_BLOCK + recomputed
+    working = WORKING_PER_BLOCK + (KEPT_PER_BLOCK if recomputed else 0)
+    return unit * (kept + working) + _hypernetwork_activations(module, latent_shape)
+
+
+def _hypernetwork_activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int]) -> int:
+    """Keys and values of the reference and about thirty tensors of weight tokens, per block and pass; about
+    sixteen tensors of video tokens per video block; on a CPU all scores, which `attention` holds there."""
+    settings, layers = module.settings, len(module.adapters)
+    frames, _, height, width = latent_shape
+    cells = prod(
+        -(-size // patch) for size, patch in zip((frames, height, width), settings.patch, strict=True)
+    )
+    passes = settings.layers * settings.refinements
+    tokens = cells * (6 + 2 * passes + 16 * settings.video_layers) + layers * 30 * passes
+    scores = layers * (layers + cells) * passes + cells * cells * settings.video_layers
+    on_cpu = module.transformer.device.type == "cpu"
+    return settings.width * tokens + (settings.heads * scores if on_cpu else 0)
