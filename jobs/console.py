@@ -22,6 +22,14 @@ out = Console(highlight=False, soft_wrap=True, width=WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def opening(text: str) -> None:
+    """Say what was asked for before anything is loaded: a command answers at once.
+
+    On the error stream, so that what a command prints for programs stays theirs.
+    """
+    err.print(f"{text} ...", markup=False)
+
+
 class StepProgress:
     """The progress of one step: call it with (done, total, info); `info` becomes the text behind the bar.
 

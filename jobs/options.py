@@ -1,9 +1,23 @@
-"""The options that several commands share, each said once."""
+"""The options that several commands share, each said once, and what they mean together."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from jobs.place import Place
+    from jobs.workspace import Workspace
+
+# torch takes seeds of 63 bits.
+LARGEST_SEED = 2**63 - 1
+
+Source = Annotated[
+    str, typer.Argument(help="A folder, glob, video, manifest (CSV, JSON, JSONL, Parquet) or s3:// prefix.")
+]
 
 Workdir = Annotated[
     Path,
@@ -44,3 +58,37 @@ SourceName = Annotated[
 Licence = Annotated[str | None, typer.Option(help="Terms of use, where the manifest states none.")]
 LicenceEvidence = Annotated[str | None, typer.Option(help="Where those terms are stated.")]
 Generator = Annotated[str | None, typer.Option(help="The model that made the videos.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Training workers, one GPU each where there are GPUs.")
+]
+
+
+def open_workspace(
+    workdir: Path,
+    profile: str | None,
+    overrides: list[str] | None,
+    catalog: str | None,
+    settings: Mapping[str, object] | None = None,
+) -> Workspace:
+    """The working directory as asked for; `settings` come from options of their own, None where not given."""
+    from jobs.workspace import Workspace
+
+    given = {key: value for key, value in (settings or {}).items() if value is not None}
+    overrides = [*(overrides or []), *(f"{key}={value}" for key, value in given.items())]
+    return Workspace(workdir, profile, overrides, catalog)
+
+
+def open_place(
+    source: str,
+    layout: str | None,
+    columns: list[str] | None,
+    source_name: str | None,
+    licence: str | None,
+    licence_evidence: str | None,
+    generator: str | None,
+) -> Place:
+    """Where the videos are, and what is true of those that say nothing of it themselves."""
+    from jobs.place import Place
+
+    said = {"source": source_name, "licence": licence, "generator": generator}
+    return Place.of(source, layout, columns or [], said | {"licence_evidence": licence_evidence})

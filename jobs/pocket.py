@@ -1,5 +1,6 @@
 """`video2lora pocket`: train a small backbone from nothing, and a hypernetwork for it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,8 +11,16 @@ from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
 from training.backbones.weights import POCKET
 
 
-def pocket_backbone(folder: Path, work: Path, settings: PocketSettings, lessons: Lessons) -> None:
-    """Train both and say what came out."""
+def pocket_backbone(
+    folder: Path,
+    work: Path,
+    seed: int,
+    backbone: Mapping[str, int | None],
+    hypernetwork: Mapping[str, int | None],
+) -> None:
+    """Train both, by their settings' defaults where a value is None, and say what came out."""
+    settings = PocketSettings(**_given(backbone), seed=seed)
+    lessons = Lessons(**_given(hypernetwork), seed=seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = train_pocket(folder, work, settings, step, device)
     seconds = dict(facts["seconds"])
@@ -29,3 +38,7 @@ def pocket_backbone(folder: Path, work: Path, settings: PocketSettings, lessons:
             f" train.start_from={folder / 'hypernetwork'}",
             markup=False,
         )
+
+
+def _given(values: Mapping[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}

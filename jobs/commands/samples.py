@@ -1,0 +1,45 @@
+"""Things to try the others on: rendered videos, and a backbone that a CPU can train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.console import opening
+from jobs.options import LARGEST_SEED
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `video2lora sample demo/videos --categories 6 --per-category 6 --seed 0`")
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where the labelled folders of videos go.")],
+    categories: Annotated[int, typer.Option(min=1, help="How many effect categories.")] = 6,
+    per_category: Annotated[int, typer.Option(min=1, help="Clips in each.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same pixels.")] = 0,
+) -> None:
+    """Render procedural effect clips as real video files of many formats, in labelled folders."""
+    opening(f"Sample videos for {folder}")
+    from jobs.sample import sample_videos
+
+    sample_videos(folder, categories, per_category, seed)
+
+
+@app.command(epilog="Example: `video2lora pocket training/pocket --work pocket-work`")
+def pocket(
+    folder: Annotated[Path, typer.Argument(help="Where the backbone goes, in the hub's layout.")],
+    work: Annotated[
+        Path, typer.Option(help="States and encoded clips; the same folder goes on from there.")
+    ] = Path("pocket-work"),
+    vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Clips that the DiT learns from.")] = None,
+    dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the hypernetwork.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights and every draw.")] = 0,
+) -> None:
+    """Train a small CogVideoX-I2V from nothing on procedural effects, and a hypernetwork for it."""
+    opening(f"Pocket backbone for {folder}")
+    from jobs.pocket import pocket_backbone
+
+    backbone = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
+    pocket_backbone(folder, work, seed, backbone, {"steps": steps})

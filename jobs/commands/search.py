@@ -1,0 +1,34 @@
+"""What the catalogue holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.console import opening
+from jobs.options import CatalogUri, Overrides, ProfileOption, Workdir, open_workspace
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: `video2lora search 'red mug' -w demo` · `video2lora search --like melt.mp4 -w demo` · "
+    "`video2lora search -w demo --where \"category_id = 'melt' and motion > 0.1\"`"
+)
+def search(
+    query: Annotated[str | None, typer.Argument(help="Words to look for in captions and categories.")] = None,
+    like: Annotated[str | None, typer.Option(help="An example: a video file or a clip_id.")] = None,
+    where: Annotated[str | None, typer.Option(help="A filter over the clips' columns.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
+    workdir: Workdir = Path("work"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    profile: ProfileOption = None,
+    overrides: Overrides = None,
+    catalog: CatalogUri = None,
+) -> None:
+    """Find clips by text, by an example video, by a filter, or by any of them together."""
+    opening(f"Search {catalog or workdir}")
+    workspace = open_workspace(workdir, profile, overrides, catalog)
+    from jobs.search import search_job
+
+    search_job(workspace, query, like, where, limit, as_json)
