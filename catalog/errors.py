@@ -1,5 +1,7 @@
 """What can be wrong with a request to the catalogue. Messages are for the person who typed it."""
 
+from collections.abc import Sequence
+
 
 class CatalogError(Exception):
     """Root of everything that this room raises on purpose."""
@@ -47,6 +49,31 @@ class SnapshotMissing(CatalogError):
 
 class WriteConflict(CatalogError):
     """Other writers kept winning until the retries were used up."""
+
+
+class UnknownEvent(CatalogError):
+    """There is no act of that number."""
+
+
+class ChangedMeanwhile(CatalogError):
+    """Rows that an act would change are not what its author saw; nothing is overwritten.
+
+    Attributes:
+        table: where they are.
+        keys: which rows, by the values of their key columns.
+    """
+
+    def __init__(self, message: str, table: str, keys: Sequence[tuple]) -> None:
+        super().__init__(message)
+        self.table = table
+        self.keys = keys
+
+    def __reduce__(self):
+        return type(self), (str(self), self.table, self.keys)
+
+
+class UnknownCategory(CatalogError):
+    """No category has that id, name or alias."""
 
 
 class BadFilter(CatalogError):

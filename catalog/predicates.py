@@ -23,7 +23,7 @@ import pyarrow as pa
 from lancedb.expr import Expr, col, func, lit
 
 from catalog.errors import BadFilter
-from catalog.names import nearest
+from catalog.hints import nearest
 
 MAX_LENGTH = 10_000  # characters
 MAX_DEPTH = 40  # parentheses and nots inside one another

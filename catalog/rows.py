@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import InvalidRows, UnknownColumn
-from catalog.names import nearest
+from catalog.hints import nearest
 from catalog.schema import JSON_COLUMNS
 
 Rows = Sequence[dict] | pa.Table

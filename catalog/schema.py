@@ -1,4 +1,4 @@
-"""The tables of a catalogue: their columns and keys. `architecture.md` says what each is for.
+"""The tables of a catalogue: their columns and keys; `vocabulary.py` has the words that columns hold.
 
 Scores and times are float64: a filter `motion = 0.2` must find the 0.2 that was written, which a float32
 would not be.
@@ -34,7 +34,7 @@ BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
 JSON_COLUMNS = frozenset(
-    {"thresholds", "snapshot", "config", "metrics", "gate", "payload", "undo", "references"}
+    {"thresholds", "snapshot", "config", "metrics", "gate", "payload", "changed", "references"}
 )
 
 
@@ -56,7 +56,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         mtime=NUMBER,  # seconds since 1970, or null where the store has only an etag
         etag=TEXT,
         sha256=TEXT,
-        outcome=TEXT,  # accepted | duplicate | rejected | quarantined
+        outcome=TEXT,  # Outcome
         reason=TEXT,  # a short sentence
         reason_code=TEXT,  # a slug to count by
         clip_ids=TEXTS,
@@ -89,7 +89,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         time_policy=TEXT,
         fit=TEXT,
         spec_id=TEXT,
-        status=TEXT,  # accepted | duplicate | rejected
+        status=TEXT,  # Status
         reason=TEXT,
         reason_code=TEXT,
         motion=NUMBER,
@@ -101,9 +101,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         phash=HASHES,  # 64-bit perceptual hashes of frames across the clip
         caption=TEXT,
         category_id=TEXT,
-        category_source=TEXT,  # label | assigned | proposed | human
+        category_source=TEXT,  # CategorySource
         category_confidence=NUMBER,
-        split=TEXT,  # train | val | ood
+        split=TEXT,  # Split
         source=TEXT,
         generator=TEXT,
         licence=TEXT,
@@ -123,7 +123,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         group=TEXT,
         description=TEXT,
         prototype=VECTOR,
-        state=TEXT,  # active | proposed | merged
+        state=TEXT,  # CategoryState
         merged_into=TEXT,
         thresholds=TEXT,  # json
         size=WHOLE,
@@ -159,7 +159,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "runs": _table(
         "runs",
         kind=TEXT,
-        status=TEXT,
+        status=TEXT,  # RunStatus
         started_at=TIME,
         finished_at=TIME,
         config=TEXT,  # json
@@ -167,5 +167,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         snapshot=TEXT,  # json
         metrics=TEXT,  # json
     ),
-    "events": _table("events", act=TEXT, actor=TEXT, at=TIME, payload=TEXT, undo=TEXT),
+    "events": _table(
+        "events",  # see `catalog.acts`
+        act=TEXT,
+        actor=TEXT,
+        at=TIME,
+        state=TEXT,  # EventState
+        payload=TEXT,  # json: what was asked for
+        changed=TEXT,  # json: rows by table
+        changes=pa.list_(BYTES),  # see `catalog.changes`
+    ),
 }

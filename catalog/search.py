@@ -11,8 +11,8 @@ from lancedb.expr import Expr, col
 from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
-from catalog.categories import CategoryNames
 from catalog.errors import CatalogError, VectorMismatch
+from catalog.names import CategoryNames
 from catalog.predicates import Synonym, not_null, parse
 from catalog.store import Catalog
 from catalog.words import bm25, words
@@ -56,7 +56,7 @@ def search_text(
     if not wanted or limit < 1:
         return []
     categories = CategoryNames.load(catalog)
-    shares = categories.matching(wanted)
+    shares = categories.matching(query)
     if catalog.pinned is None and catalog.count("clips") >= index_rows:
         rows = _indexed(catalog, query, shares, where, limit)
     else:

@@ -19,7 +19,7 @@ from catalog.errors import (
     UnknownTable,
     WriteConflict,
 )
-from catalog.names import nearest
+from catalog.hints import nearest
 from catalog.schema import SCHEMAS
 from catalog.snapshot import tag_of
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+
+from catalog.text import split_words, without_accents
 
 _SUFFIXES = ("ing", "ed", "es", "s", "e")
 # BM25's usual constants: how soon repetition stops counting, how much a long text is discounted.
@@ -15,9 +15,7 @@ _SATURATION, _LENGTH = 1.2, 0.75
 
 def words(text: str | None) -> list[str]:
     """Lower-case stems without accents, in order: `Exploding Cafés` → `explod`, `caf`."""
-    plain = unicodedata.normalize("NFKD", (text or "").casefold())
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return [_stem(word) for word in re.findall(r"[^\W_]+", plain)]
+    return [_stem(word) for word in split_words(without_accents(text or ""))]
 
 
 def _stem(word: str) -> str:

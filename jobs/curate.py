@@ -1,10 +1,14 @@
 """The curating steps: ingest, embed, cluster, encode. Each reads and writes the catalogue."""
 
+import getpass
+
 from jobs.job import Job, say
 from jobs.place import Place
 from jobs.workspace import Workspace
 
 _UNLISTED_SHOWN = 10
+_REASONS_SHOWN = 3
+_SPELLINGS_SHOWN = 10
 
 
 def ingest_step(job: Job, place: Place) -> None:
@@ -48,9 +52,20 @@ def cluster_step(job: Job) -> None:
     from pipeline.cluster import cluster
 
     with job.step("cluster") as progress:
-        report = cluster(job.catalog, job.workspace.profile.cluster, progress)
+        report = cluster(job.catalog, job.workspace.profile.cluster, getpass.getuser(), progress)
     job.report["clusters"] = report.counts
+    job.report |= {"unassigned": report.unassigned, "spellings": report.spellings}
     say("  " + ", ".join(f"{count} {name}" for name, count in report.counts.items()))
+    if report.unassigned:
+        say(f"    {len(report.unassigned)} clips have no category; the report says why, for instance:")
+        for clip_id, reason in list(report.unassigned.items())[:_REASONS_SHOWN]:
+            say(f"      {clip_id}: {reason}")
+    for category in report.empty_held_out:
+        say(f"    held out, but without an accepted clip: {category}")
+    for category, labels in list(report.spellings.items())[:_SPELLINGS_SHOWN]:
+        say(f"    {category} takes the labels {', '.join(map(repr, labels))}")
+    if (more := len(report.spellings) - _SPELLINGS_SHOWN) > 0:
+        say(f"    and {more} more categories take several labels, in the report")
 
 
 def encode_step(job: Job) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from catalog.acts import settle
 from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
 from jobs.memory import MemoryWatch
@@ -37,6 +38,8 @@ class Job:
         self.memory = self._stack.enter_context(MemoryWatch())
         self.workspace.remember_profile()
         self.catalog = self.workspace.catalog
+        # An act that a crash left half done is completed before anything reads what it changes.
+        settle(self.catalog)
         self.report["versions"] = {"read": self.catalog.versions()}
         self._record(RunStatus.RUNNING)
         if self._needs_ray:

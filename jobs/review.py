@@ -37,14 +37,15 @@ def dedup_job(workspace: Workspace, undo: str | None) -> None:
 
 def undo_step(job: Job, event: str) -> None:
     """Put the clips of an event back as they were."""
-    from pipeline.curation.acts import undo
+    from catalog.acts import undo
 
     with job.step("undo") as progress:
-        undoing, changed = undo(job.catalog, event, getpass.getuser())
+        undoing = undo(job.catalog, event, actor=getpass.getuser())
+        changed = undoing.changed.get("clips", 0)
         progress(changed, changed, {})
-    job.report["undo"] = {"event": undoing, "changed": changed}
-    again = f"; redo with --undo {undoing}" if undoing else ""
-    say(f"  {changed} clips are as they were before {event}{again}")
+    job.report["undo"] = {"event": undoing.event, "changed": changed}
+    again = f"; redo with --undo {undoing.event}" if undoing.event else ""
+    say(f"  {changed} clips are as they were before event {event}{again}")
 
 
 def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> None:
@@ -73,6 +74,8 @@ def judge_step(job: Job) -> None:
     say("  " + ", ".join(f"{count} {name}" for name, count in report.counts.items()))
     for reason, count in sorted(report.reasons.items()):
         say(f"    {count} × {reason}")
+    for name, near in report.unknown_categories.items():
+        say(f"  the policy's [categories.{name}] holds for nothing: no category is called that{near}")
     if report.event:
         say(f"  take it back with `video2lora judge --undo {report.event}`")
     if report.counts["duplicate"]:

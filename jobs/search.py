@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from catalog.categories import CategoryNames
+from catalog.names import CategoryNames
 from catalog.search import clip_filter, search_text, search_vector
 from catalog.store import Catalog
 from jobs.console import out

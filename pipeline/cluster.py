@@ -1,18 +1,21 @@
 """Clips to categories and splits: by label, by prototype, or by a cluster that proposes a category."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
 
 import numpy as np
 from lancedb.expr import col
 
+from catalog.acts import apply
+from catalog.changes import Change, Kind
+from catalog.errors import UnknownCategory
+from catalog.names import CategoryNames, normalise_label
 from catalog.store import Catalog
-from catalog.vocabulary import Status
+from catalog.vocabulary import CategorySource, CategoryState, Split, Status
 from pipeline.curation.membership import (
     Clip,
     ClusterSettings,
-    Names,
     by_cluster,
     by_label_or_person,
     by_prototype,
@@ -20,11 +23,10 @@ from pipeline.curation.membership import (
 )
 from pipeline.curation.splits import split_of
 from pipeline.progress import Progress
-from pipeline.sources.labels import normalise_label
 
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]
 
-ROWS_PER_COMMIT = 10_000
+ACT = "cluster"
 FACTS = ("clip_id", "source_uri", "sha256", "duplicate_group")
 DECIDED = ("category_id", "category_source", "category_confidence", "split")
 
@@ -37,26 +39,38 @@ class ClusterReport:
         counts: accepted clips by where their category comes from (`label`, `assigned`, `proposed`, `human`,
             `none`), `categories`, `new_categories`, splits (`train`, `val`, `ood`), `changed` rows.
         unassigned: clip id to the reason why it has no category.
-        unknown_held_out: held-out names that no category has.
+        empty_held_out: held-out categories of which no clip is accepted.
+        spellings: by category, the labels of its data sets where they are more than one.
+        event: what `undo` takes; None where nothing changed.
     """
 
     counts: dict[str, int]
     items: int
     seconds: float
     unassigned: dict[str, str] = field(default_factory=dict)
-    unknown_held_out: tuple[str, ...] = ()
+    empty_held_out: tuple[str, ...] = ()
+    spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    event: str | None = None
 
 
-def cluster(catalog: Catalog, settings: ClusterSettings, progress: Progress | None = None) -> ClusterReport:
-    """Give every accepted clip its category and its split; a second run on the same rows changes nothing.
+def cluster(
+    catalog: Catalog, settings: ClusterSettings, actor: str = "", progress: Progress | None = None
+) -> ClusterReport:
+    """Give every accepted clip its category and its split, in one act; a second run changes nothing.
 
     A category that a person gave stays. Prototypes are the mean of the members that a label or a person put
     there, so that what is assigned to them does not move them.
+
+    Raises:
+        UnknownCategory: a category is to be held out that no clip and no label names; nothing is changed.
+        ChangedMeanwhile: somebody moved these clips while they were sorted.
     """
     started = monotonic()
     known = {row["category_id"]: row for row in catalog.scan("categories").to_pylist()}
-    names = Names(known)
-    clips = _read(catalog, names)
+    labels = _labels(catalog)
+    names = CategoryNames(list(known.values()), filter(None, map(normalise_label, set(labels.values()))))
+    held_out = _held_out(settings, names)
+    clips = _read(catalog, names, labels)
 
     def step(done: int, what: str) -> None:
         if progress:
@@ -69,47 +83,57 @@ def cluster(catalog: Catalog, settings: ClusterSettings, progress: Progress | No
     if settings.propose:
         by_cluster(clips, known, settings)
     step(3, "splits")
-    held_out = {names.resolve(name) for name in settings.held_out_categories}
     splits = split_of(clips, held_out, settings.val_fraction)
-    new = _write_categories(catalog, clips, known)
-    changed = _write_clips(catalog, clips, splits)
+    new, fresh = _categories(clips, known)
+    changes = [
+        Change("categories", new, Kind.ADD),
+        Change("categories", fresh),
+        Change("clips", _decided(clips, splits), seen=[{"clip_id": c.clip_id, **c.before} for c in clips]),
+    ]
+    done = apply(catalog, ACT, changes, actor=actor, payload={"settings": settings.model_dump(mode="json")})
     step(4, "done")
 
     present = {clip.category_id for clip in clips}
-    counts = {
-        source: sum(clip.source == source for clip in clips)
-        for source in ("label", "assigned", "proposed", "human")
+    counts: dict[str, int] = {
+        source: sum(clip.source == source for clip in clips) for source in CategorySource
     }
     counts["none"] = sum(clip.category_id is None for clip in clips)
-    counts |= {"categories": len(present - {None}), "new_categories": new, "changed": changed}
-    counts |= {split: sum(value == split for value in splits.values()) for split in ("train", "val", "ood")}
+    counts |= {"categories": len(present - {None}), "new_categories": len(new)}
+    counts |= {"changed": done.changed.get("clips", 0)}
+    counts |= {split: sum(value == split for value in splits.values()) for split in Split}
     return ClusterReport(
         counts,
         len(clips),
         monotonic() - started,
         {clip.clip_id: clip.reason for clip in clips if clip.reason},
-        tuple(sorted(name for name in held_out if name not in present)),
+        tuple(sorted(held_out - present)),
+        _spellings(labels, names),
+        done.event,
     )
 
 
-def _read(catalog: Catalog, names: Names) -> list[Clip]:
+def _held_out(settings: ClusterSettings, names: CategoryNames) -> set[str]:
+    try:
+        return {names.id_of(name) for name in settings.held_out_categories}
+    except UnknownCategory as error:
+        raise UnknownCategory(f"`cluster.held_out_categories` names what is not there: {error}") from error
+
+
+def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> list[Clip]:
     """Accepted clips in order of their id."""
     columns = [*FACTS, *DECIDED]
-    if "embedding" in catalog.scan("clips", limit=0).column_names:
+    if "embedding" in catalog.schema("clips").names:
         columns.append("embedding")
-    rows = (
-        catalog.scan("clips", columns, where=col("status") == Status.ACCEPTED).sort_by("clip_id").to_pylist()
-    )
-    labels = _labels(catalog)
+    rows = catalog.scan("clips", columns, where=col("status") == Status.ACCEPTED)
     clips = []
-    for row in rows:
+    for row in rows.sort_by("clip_id").to_pylist():
         label = labels.get(row["source_uri"]) or labels.get(row["clip_id"])
         vector = row.get("embedding")
         clips.append(
             Clip(
                 row["clip_id"],
                 row["duplicate_group"] or row["sha256"] or row["clip_id"],
-                names.resolve(label) if label else None,
+                names.file_under(label),
                 None if vector is None else np.asarray(vector, dtype=np.float64),
                 {name: row[name] for name in DECIDED},
             )
@@ -118,23 +142,29 @@ def _read(catalog: Catalog, names: Names) -> list[Clip]:
 
 
 def _labels(catalog: Catalog) -> dict[str, str]:
-    """Normalised label by source uri, and by clip id for clips that a second source, a duplicate, labels."""
+    """Label by source uri, and by clip id for clips that a second source, a duplicate, labels."""
     rows = catalog.scan("sources", ["source_uri", "label", "clip_ids"]).sort_by("source_uri").to_pylist()
     labels: dict[str, str] = {}
     for row in rows:
-        if label := normalise_label(row["label"]):
-            labels[row["source_uri"]] = label
+        if normalise_label(row["label"]):
+            labels[row["source_uri"]] = row["label"]
             for clip_id in row["clip_ids"] or ():
-                labels.setdefault(clip_id, label)
+                labels.setdefault(clip_id, row["label"])
     return labels
 
 
-def _write_categories(catalog: Catalog, clips: list[Clip], known: dict[str, dict]) -> int:
-    """Add new categories, refresh prototype and size of the others; returns how many are new."""
+def _spellings(labels: dict[str, str], names: CategoryNames) -> dict[str, tuple[str, ...]]:
+    said: dict[str, set[str]] = {}
+    for label in set(labels.values()):
+        said.setdefault(names.file_under(label) or label, set()).add(label)
+    return {category: tuple(sorted(said[category])) for category in sorted(said) if len(said[category]) > 1}
+
+
+def _categories(clips: Sequence[Clip], known: dict[str, dict]) -> tuple[list[dict], list[dict]]:
+    """Rows of new categories, and those of known ones with prototype and size as they are now."""
     vectors = prototypes(clips)
-    now = datetime.now(UTC)
     sizes: dict[str, int] = dict.fromkeys(known, 0)
-    founders: dict[str, str] = {}
+    founders: dict[str, CategorySource | None] = {}
     for clip in clips:
         if clip.category_id:
             sizes[clip.category_id] = sizes.get(clip.category_id, 0) + 1
@@ -142,31 +172,25 @@ def _write_categories(catalog: Catalog, clips: list[Clip], known: dict[str, dict
     new, fresh = [], []
     for category, size in sorted(sizes.items()):
         vector = vectors.get(category)
-        row = {
-            "category_id": category,
-            "prototype": None if vector is None else vector.astype(np.float32).tolist(),
-            "size": size,
-            "updated_at": now,
-        }
-        if category not in known:
-            state = "proposed" if founders[category] == "proposed" else "active"
-            new.append(row | {"name": category, "aliases": [], "state": state})
-        elif known[category]["size"] != size or known[category]["prototype"] != row["prototype"]:
+        prototype = None if vector is None else vector.astype(np.float32).tolist()
+        row = {"category_id": category, "prototype": prototype, "size": size}
+        if category in known:
             fresh.append(row)
-    catalog.upsert("categories", new)
-    catalog.update("categories", fresh)
-    return len(new)
+        else:
+            proposed = founders[category] == CategorySource.PROPOSED
+            state = CategoryState.PROPOSED if proposed else CategoryState.ACTIVE
+            new.append(row | {"name": category, "aliases": [], "state": state})
+    return new, fresh
 
 
-def _write_clips(catalog: Catalog, clips: list[Clip], splits: dict[str, str]) -> int:
-    now = datetime.now(UTC)
-    changed = []
-    for clip in clips:
-        after = dict(
-            zip(DECIDED, (clip.category_id, clip.source, clip.confidence, splits[clip.clip_id]), strict=True)
-        )
-        if after != clip.before:
-            changed.append({"clip_id": clip.clip_id, **after, "updated_at": now})
-    for start in range(0, len(changed), ROWS_PER_COMMIT):
-        catalog.update("clips", changed[start : start + ROWS_PER_COMMIT])
-    return len(changed)
+def _decided(clips: Sequence[Clip], splits: dict[str, Split]) -> list[dict]:
+    return [
+        {
+            "clip_id": clip.clip_id,
+            "category_id": clip.category_id,
+            "category_source": clip.source,
+            "category_confidence": clip.confidence,
+            "split": splits[clip.clip_id],
+        }
+        for clip in clips
+    ]

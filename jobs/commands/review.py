@@ -11,14 +11,11 @@ from jobs.options import CatalogUri, Overrides, ProfileOption, Workdir, open_wor
 app = typer.Typer()
 
 
-@app.command(
-    epilog="Examples: `video2lora dedup -w work` · "
-    "`video2lora dedup -w work --undo dedup-20261120T101500-ab12cd`"
-)
+@app.command(epilog="Examples: `video2lora dedup -w work` · `video2lora dedup -w work --undo 12`")
 def dedup(
     workdir: Workdir = Path("work"),
     undo: Annotated[
-        str | None, typer.Option(help="Take back an event of `dedup`; what it marked stays apart.")
+        str | None, typer.Option(help="Take back the act of this number; what `dedup` marked stays apart.")
     ] = None,
     profile: ProfileOption = None,
     overrides: Overrides = None,
@@ -38,7 +35,7 @@ def judge(
     policy: Annotated[
         str | None, typer.Option(help="A TOML file of bounds, by score and by category [default: as before]")
     ] = None,
-    undo: Annotated[str | None, typer.Option(help="Take back an event of `judge`.")] = None,
+    undo: Annotated[str | None, typer.Option(help="Take back the act of this number.")] = None,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,

@@ -5,14 +5,16 @@ from time import monotonic
 
 from lancedb.expr import col
 
+from catalog.acts import apply, history
 from catalog.store import Catalog
 from catalog.vocabulary import Status
-from pipeline.curation import acts
 from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
+from pipeline.curation.fate import VERDICT, with_sources
 from pipeline.progress import Progress
 
+ACT = "dedup"
 _FACTS = ("clip_id", "source_uri", "sha256", "source_width", "source_height", "window_start", "window_end")
-_COLUMNS = (*_FACTS, "source_duration", "created_at", "phash", *acts.UNDONE)
+_COLUMNS = (*_FACTS, "source_duration", "created_at", "phash", *VERDICT)
 
 
 @dataclass
@@ -44,6 +46,9 @@ def deduplicate(
     A marked clip has the status `duplicate`, so that nothing trains on it, and names the clip that is kept.
     Of copies the one with most pixels is kept, then the longest, the highest bit rate, the earliest. What a
     person has undone is not marked again.
+
+    Raises:
+        ChangedMeanwhile: somebody judged these clips while they were compared.
     """
     began = monotonic()
     settings = settings or DuplicateSettings()
@@ -73,11 +78,12 @@ def deduplicate(
     ]
     marked = sorted((ids[copy], ids[kept]) for copy, kept in copies.items())
     payload = {"settings": settings.model_dump(), "marked": marked}
-    event, changed = acts.apply(catalog, "dedup", changes, payload, actor)
+    seen = [{name: row[name] for name in ("clip_id", *VERDICT)} for row in rows]
+    done = apply(catalog, ACT, with_sources(catalog, changes, seen), actor=actor, payload=payload)
     if progress:
         progress(len(rows), len(rows), {"duplicates": len(copies)})
     counts = {"compared": len(rows), "matches": len(matches), "groups": len(groups)}
-    counts |= {"duplicates": len(copies), "changed": changed}
+    counts |= {"duplicates": len(copies), "changed": done.changed.get("clips", 0)}
     told = [
         {
             "kept": [ids[number] for number in group if number not in copies],
@@ -85,7 +91,7 @@ def deduplicate(
         }
         for group in groups
     ]
-    return DedupReport(counts, len(rows), monotonic() - began, told, event)
+    return DedupReport(counts, len(rows), monotonic() - began, told, done.event)
 
 
 def _decided(row: dict, kept: str | None, group: str | None) -> dict:
@@ -113,5 +119,5 @@ def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
 
 def _kept_apart(catalog: Catalog) -> set[frozenset]:
     """Pairs of clips that an act marked and a person took back."""
-    acted = acts.in_force(catalog, "dedup")
-    return {frozenset(pair) for payload, stands in acted if not stands for pair in payload["marked"]}
+    taken_back = [event for event in history(catalog) if event.act == ACT and event.undone_by]
+    return {frozenset(pair) for event in taken_back for pair in event.payload["marked"]}

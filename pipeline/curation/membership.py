@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.sources.labels import normalise_label
+from catalog.vocabulary import CategorySource, CategoryState
 
 
 class ClusterSettings(BaseModel):
@@ -40,54 +40,37 @@ class Clip:
     vector: np.ndarray | None
     before: dict
     category_id: str | None = None
-    source: str | None = None
+    source: CategorySource | None = None
     confidence: float | None = None
     reason: str | None = None
 
-    def decide(self, category_id: str, source: str, confidence: float) -> None:
+    def decide(self, category_id: str, source: CategorySource, confidence: float) -> None:
         self.category_id, self.source = category_id, source
         # Rounded so that a second run on another machine writes nothing new.
         self.confidence = round(float(confidence), 4)
 
 
-class Names:
-    """From what a data set or a person calls an effect to its category, by alias and by merge."""
-
-    def __init__(self, categories: dict[str, dict]) -> None:
-        self._merged = {key: row["merged_into"] for key, row in categories.items() if row["merged_into"]}
-        self._aliases: dict[str, str] = {}
-        for key, row in sorted(categories.items()):
-            for alias in (row["name"], *(row["aliases"] or ())):
-                self._aliases.setdefault(normalise_label(alias) or key, key)
-
-    def resolve(self, label: str) -> str:
-        """The category id of a label, through at most as many merges as there are."""
-        slug = normalise_label(label) or label
-        category = label if label in self._merged else self._aliases.get(slug, slug)
-        for _ in range(len(self._merged)):
-            category = self._merged.get(category, category)
-        return category
-
-
 def by_label_or_person(clips: list[Clip], known: dict[str, dict]) -> None:
     for clip in clips:
         before = clip.before
-        adopted = known.get(before["category_id"] or "", {}).get("state") == "active"
-        if before["category_source"] == "human" and before["category_id"]:
+        adopted = known.get(before["category_id"] or "", {}).get("state") == CategoryState.ACTIVE
+        if before["category_source"] == CategorySource.HUMAN and before["category_id"]:
             confidence = before["category_confidence"]
-            clip.decide(before["category_id"], "human", 1.0 if confidence is None else confidence)
+            clip.decide(
+                before["category_id"], CategorySource.HUMAN, 1.0 if confidence is None else confidence
+            )
         elif clip.label:
-            clip.decide(clip.label, "label", 1.0)
-        elif before["category_source"] == "proposed" and adopted:
+            clip.decide(clip.label, CategorySource.LABEL, 1.0)
+        elif before["category_source"] == CategorySource.PROPOSED and adopted:
             # A person has made the proposal a category: its members found it, they are not proposed anew.
-            clip.decide(before["category_id"], "proposed", before["category_confidence"] or 1.0)
+            clip.decide(before["category_id"], CategorySource.PROPOSED, before["category_confidence"] or 1.0)
 
 
 def prototypes(clips: list[Clip]) -> dict[str, np.ndarray]:
     """Unit vectors by category: the mean of the founding members' vectors."""
     members: dict[str, list[np.ndarray]] = {}
     for clip in clips:
-        if clip.category_id and clip.source != "assigned" and clip.vector is not None:
+        if clip.category_id and clip.source != CategorySource.ASSIGNED and clip.vector is not None:
             members.setdefault(clip.category_id, []).append(clip.vector)
     means = {category: np.mean(vectors, axis=0) for category, vectors in sorted(members.items())}
     return {category: mean / max(np.linalg.norm(mean), 1e-12) for category, mean in means.items()}
@@ -113,7 +96,7 @@ def by_prototype(clips: list[Clip], prototypes: dict[str, np.ndarray], settings:
         elif best - second < settings.margin:
             clip.reason = f"{names[nearest[0]]} and {names[nearest[1]]} are equally near, at {best:.2f}."
         else:
-            clip.decide(names[nearest[0]], "assigned", best)
+            clip.decide(names[nearest[0]], CategorySource.ASSIGNED, best)
 
 
 def by_cluster(clips: list[Clip], known: dict[str, dict], settings: ClusterSettings) -> None:
@@ -136,16 +119,18 @@ def by_cluster(clips: list[Clip], known: dict[str, dict], settings: ClusterSetti
     for group in groups:
         before = [left[i].before for i in group]
         old = sorted(
-            {b["category_id"] for b in before if b["category_source"] == "proposed"} - taken - {None}
+            {b["category_id"] for b in before if b["category_source"] == CategorySource.PROPOSED}
+            - taken
+            - {None}
         )
         votes = {name: sum(b["category_id"] == name for b in before) for name in old}
         name = max(old, key=lambda name: votes[name], default=None)
-        if name is None or known.get(name, {}).get("state") != "proposed":
+        if name is None or known.get(name, {}).get("state") != CategoryState.PROPOSED:
             number += 1
             name = f"cluster-{number:03d}"
         taken.add(name)
         for i in group:
-            left[i].decide(name, "proposed", found.probabilities_[i])
+            left[i].decide(name, CategorySource.PROPOSED, found.probabilities_[i])
             left[i].reason = None
     for clip, label in zip(left, found.labels_, strict=True):
         if label < 0:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from catalog.names import CategoryNames, normalise_label
 from catalog.vocabulary import Status
 from pipeline.errors import PipelineError
-from pipeline.sources.labels import normalise_label
 from pipeline.video.quality import SCORES
 
 # The reason of a clip that no source stands for any more: no policy brings it back.
@@ -96,6 +96,22 @@ def judge(scores: dict, category: str | None, policy: QualityPolicy) -> Verdict:
                 Status.REJECTED, f"{name}_high", f"Its {name} is {value:.4g}, above {limit.max:g}."
             )
     return Verdict(Status.ACCEPTED)
+
+
+def by_category_id(policy: QualityPolicy, names: CategoryNames) -> tuple[QualityPolicy, dict[str, str]]:
+    """The policy with the bounds of a category under every id that its name means.
+
+    Returns:
+        That policy, and the names that no category has yet, each with the end of a sentence that says which
+        are near.
+    """
+    categories, unknown = dict(policy.categories), {}
+    for name, bounds in policy.categories.items():
+        try:
+            categories |= dict.fromkeys(names.ids_named(name), bounds)
+        except KeyError as error:
+            unknown[name] = error.args[0]
+    return policy.model_copy(update={"categories": categories}), unknown
 
 
 def load_policy(path: str | Path) -> QualityPolicy:

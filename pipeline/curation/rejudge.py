@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from time import monotonic
 
+from catalog.acts import apply
+from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Status
-from pipeline.curation import acts
-from pipeline.curation.policy import SUPERSEDED, QualityPolicy, judge
+from pipeline.curation.fate import VERDICT, with_sources
+from pipeline.curation.policy import SUPERSEDED, QualityPolicy, by_category_id, judge
 from pipeline.progress import Progress
 from pipeline.video.quality import SCORES
 
@@ -19,6 +21,8 @@ class JudgeReport:
         counts: clips `accepted`, `duplicate` and `rejected` after it, `changed` rows.
         reasons: rejected clips per reason code.
         event: what `undo` takes; None where nothing changed.
+        unknown_categories: names in the policy that no category has, and the end of a sentence that says
+            which are near.
     """
 
     counts: dict[str, int]
@@ -26,6 +30,7 @@ class JudgeReport:
     seconds: float
     reasons: dict[str, int] = field(default_factory=dict)
     event: str | None = None
+    unknown_categories: dict[str, str] = field(default_factory=dict)
 
 
 def rejudge(
@@ -37,9 +42,10 @@ def rejudge(
     when a later policy lets it pass.
     """
     began = monotonic()
-    columns = ["clip_id", "category_id", *SCORES, *acts.UNDONE]
+    columns = ["clip_id", "category_id", *SCORES, *VERDICT]
     rows = catalog.scan("clips", columns).sort_by("clip_id").to_pylist()
-    counts = dict.fromkeys(Status, 0)
+    named, unknown = by_category_id(policy, CategoryNames.load(catalog))
+    counts: dict[str, int] = dict.fromkeys(Status, 0)
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
@@ -47,8 +53,8 @@ def rejudge(
             counts[Status.REJECTED] += 1
             reasons[SUPERSEDED] = reasons.get(SUPERSEDED, 0) + 1
             continue
-        verdict = judge(row, row["category_id"], policy)
-        decided = {name: row[name] for name in ("clip_id", *acts.UNDONE)}
+        verdict = judge(row, row["category_id"], named)
+        decided = {name: row[name] for name in ("clip_id", *VERDICT)}
         if verdict.status == Status.REJECTED:
             decided |= {"status": Status.REJECTED, "reason": verdict.reason, "reason_code": verdict.code}
             decided |= {"duplicate_of": None, "duplicate_group": None}
@@ -58,7 +64,9 @@ def rejudge(
         counts[decided["status"]] += 1
         changes.append(decided)
     payload = {"policy": policy.model_dump(mode="json")}
-    event, changed = acts.apply(catalog, "judge", changes, payload, actor)
+    seen = [{name: row[name] for name in ("clip_id", *VERDICT)} for row in rows]
+    done = apply(catalog, "judge", with_sources(catalog, changes, seen), actor=actor, payload=payload)
     if progress:
         progress(len(rows), len(rows), counts)
-    return JudgeReport(counts | {"changed": changed}, len(rows), monotonic() - began, reasons, event)
+    counts["changed"] = done.changed.get("clips", 0)
+    return JudgeReport(counts, len(rows), monotonic() - began, reasons, done.event, unknown)

@@ -7,10 +7,10 @@ from lancedb.expr import col
 
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome, Status
+from pipeline.curation.fate import Fate
 from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
-from pipeline.intake.records import Fate
 from pipeline.sources.source import Source
 
 _PER_QUERY = 500

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 
-from catalog.vocabulary import CategorySource, Outcome, Status
+from catalog.vocabulary import CategorySource, Outcome
+from pipeline.curation.fate import SAME_CONTENT, Fate, fate_of_clips
 from pipeline.curation.policy import QualityPolicy, judge
 from pipeline.intake.fingerprint import Stat
-from pipeline.sources.labels import normalise_label
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings
 
@@ -16,16 +16,6 @@ from pipeline.video.normalise import NormaliseSettings
 def clip_id(sha256: str, key: str, spec_id: str) -> str:
     """A clip's identity: content of its source, window within it, geometry; 32 hex digits."""
     return hashlib.sha256(f"{sha256}/{key}/{spec_id}".encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What a row of `sources` says: outcome, why, and the clips that hold the content."""
-
-    outcome: Outcome
-    code: str | None = None
-    reason: str | None = None
-    clip_ids: list[str] = field(default_factory=list)
 
 
 def source_row(source: Source, stat: Stat, sha256: str | None, fate: Fate, run_id: str, at: datetime) -> dict:
@@ -48,6 +38,7 @@ def source_row(source: Source, stat: Stat, sha256: str | None, fate: Fate, run_i
 
 def clip_rows(
     source: Source,
+    category: str | None,
     sha256: str,
     answer: dict,
     settings: NormaliseSettings,
@@ -56,8 +47,7 @@ def clip_rows(
     run_id: str,
     at: datetime,
 ) -> list[dict]:
-    """The rows of `clips` that a decoded input makes, judged by the policy."""
-    category = normalise_label(source.label)
+    """The rows of `clips` that a decoded input makes, judged by the policy; `category` is its label's."""
     rows = []
     for clip in answer["clips"]:
         verdict = judge(clip["scores"], category, policy)
@@ -107,19 +97,8 @@ def fate_of(answer: dict, clips: Sequence[dict]) -> Fate:
     return fate_of_clips(clips)
 
 
-def fate_of_clips(clips: Sequence[dict]) -> Fate:
-    """The fate of an input by its clips, in order of time: the best of theirs."""
-    ids = [clip["clip_id"] for clip in clips]
-    for status, outcome in ((Status.ACCEPTED, Outcome.ACCEPTED), (Status.DUPLICATE, Outcome.DUPLICATE)):
-        first = next((clip for clip in clips if clip["status"] == status), None)
-        if first is not None:
-            told = (None, None) if status == Status.ACCEPTED else (first["reason_code"], first["reason"])
-            return Fate(outcome, *told, ids)
-    return Fate(Outcome.REJECTED, clips[0]["reason_code"], clips[0]["reason"], ids)
-
-
 def copied(fate: Fate, original: str) -> Fate:
     """The fate of an input with the same bytes as one that has been decided."""
     if not fate.clip_ids:
         return fate
-    return Fate(Outcome.DUPLICATE, "same_content", f"It has the same content as {original}.", fate.clip_ids)
+    return Fate(Outcome.DUPLICATE, SAME_CONTENT, f"It has the same content as {original}.", fate.clip_ids)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource
-from pipeline.sources.labels import normalise_label
 from pipeline.sources.source import Source
 
 # Said of a video by its data set; the last five are kept with its clips too.
@@ -38,6 +38,7 @@ def refresh(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> int:
     catalog.update("sources", [{"source_uri": row["source_uri"], **said} for row, said in _alike(changes)])
     by_clip = {key: (row["source_uri"], said) for row, said in changes for key in row["clip_ids"] or ()}
     columns = ["clip_id", "source_uri", "category_id", "category_source", "category_confidence", *_OF_CLIPS]
+    names = CategoryNames.load(catalog)
     now = datetime.now(UTC)
     changed = []
     for clip in catalog.get("clips", list(by_clip), columns).to_pylist():
@@ -46,7 +47,7 @@ def refresh(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> int:
             continue  # a copy's words are not the original's
         after = clip | {name: value for name, value in said.items() if name in _OF_CLIPS}
         if "label" in said and clip["category_source"] in (None, CategorySource.LABEL):
-            after |= {"category_id": normalise_label(said["label"]), "category_source": CategorySource.LABEL}
+            after |= {"category_id": names.file_under(said["label"]), "category_source": CategorySource.LABEL}
             after["category_confidence"] = 1.0
         if after != clip:
             changed.append(after | {"updated_at": now})

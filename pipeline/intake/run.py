@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from lancedb.expr import col
 
+from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
-from pipeline.curation.policy import SUPERSEDED
+from pipeline.curation.fate import Fate, fate_of_clips
+from pipeline.curation.policy import SUPERSEDED, by_category_id
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
 from pipeline.intake.inputs import Input
-from pipeline.intake.records import Fate
 from pipeline.intake.refresh import SAID, differences, refresh
 from pipeline.intake.settings import IngestSettings
 from pipeline.progress import Progress
@@ -72,6 +73,8 @@ class IngestRun:
         self.catalog = catalog
         self.settings = settings
         self.run_id = run_id
+        self.names = CategoryNames.load(catalog)
+        self.policy, _ = by_category_id(settings.policy, self.names)
         self.progress = progress
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
         self.reasons: Counter[str] = Counter()
@@ -188,7 +191,7 @@ class IngestRun:
             rows = [row for row in clips.get(key[0], ()) if row["clip_id"] in ids]
             if rows:
                 rows.sort(key=lambda row: row["window_start"])
-                fates[key] = (rows[0]["source_uri"], records.fate_of_clips(rows))
+                fates[key] = (rows[0]["source_uri"], fate_of_clips(rows))
         return fates
 
     def _possible_ids(self, sha256: str | None, window: str | None) -> set[str]:
@@ -207,13 +210,22 @@ class IngestRun:
     def take(self, made: pa.Table, groups: dict[str, list[Input]]) -> None:
         """Turn what a task made into rows, and write them when enough have come or waited long enough."""
         now = datetime.now(UTC)
-        normalise, policy, spec_id = self.settings.normalise, self.settings.policy, self.catalog.spec.spec_id
+        normalise, spec_id = self.settings.normalise, self.catalog.spec.spec_id
         for line in made.to_pylist():
             answer, group = json.loads(line["answer"]), groups[line["uri"]]
             first, clips = group[0], []
             if answer["outcome"] == "normalised":
+                category = self.names.file_under(first.source.label)
                 clips = records.clip_rows(
-                    first.source, first.sha256, answer, normalise, policy, spec_id, self.run_id, now
+                    first.source,
+                    category,
+                    first.sha256,
+                    answer,
+                    normalise,
+                    self.policy,
+                    spec_id,
+                    self.run_id,
+                    now,
                 )
                 ids = [clip["clip_id"] for clip in clips]
                 self.unwritten.media += records.media_rows(ids, line["videos"], line["posters"])

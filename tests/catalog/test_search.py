@@ -185,3 +185,18 @@ def test_words_fold_case_accents_and_the_endings_captions_vary_in():
     assert words("Café_au-lait, 3x") == words("cafe au lait 3x")
     assert words("ball") != words("bald")
     assert words(None) == words("  -- ") == []
+
+
+def test_a_category_that_only_clips_name_yet_is_found_by_words_and_by_filter(catalog):
+    catalog.upsert("clips", [{"clip_id": "1", "category_id": "cake_ify"}, {"clip_id": "2"}])
+    for spelling in ("Cakeify", "cake_ify", "Cake ify"):
+        assert ids(search_text(catalog, spelling)) == ["1"]
+        where = clip_filter(catalog, f"category = '{spelling}'")
+        assert catalog.scan("clips", ["clip_id"], where)["clip_id"].to_pylist() == ["1"]
+    with pytest.raises(BadFilter, match="no category named 'cakeifi'; nearest: 'cake_ify'"):
+        clip_filter(catalog, "category = 'cakeifi'")
+
+
+def test_vowel_signs_tell_words_apart_and_a_pictograph_is_a_word():
+    assert words("पानी") != words("पीना")
+    assert words("a 🔥") == [*words("a"), "🔥"]

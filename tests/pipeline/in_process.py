@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from catalog.names import normalise_label
 from catalog.store import Catalog
 from pipeline.curation.policy import QualityPolicy
 from pipeline.intake import records
@@ -21,7 +22,17 @@ def store(catalog: Catalog, sources: Sequence[Source], policy: QualityPolicy | N
             made = normalise(file, catalog.spec, settings)
         clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in made.clips]
         answer = {"outcome": "normalised", "facts": made.facts, "clips": clips}
-        rows = records.clip_rows(source, sha256, answer, settings, policy, catalog.spec.spec_id, "test", now)
+        rows = records.clip_rows(
+            source,
+            normalise_label(source.label),
+            sha256,
+            answer,
+            settings,
+            policy,
+            catalog.spec.spec_id,
+            "test",
+            now,
+        )
         media += records.media_rows(
             [row["clip_id"] for row in rows], [c.video for c in made.clips], [c.poster for c in made.clips]
         )

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from catalog.acts import undo
+from catalog.errors import UnknownCategory
 from catalog.store import Catalog
 from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.splits import split_of
@@ -176,11 +178,11 @@ def test_held_out_categories_are_ood_and_the_rest_is_split_by_what_the_clip_is(t
     clips = {f"melt-{i:02d}": ("melt", direction(0, i)) for i in range(40)}
     clips |= {f"boom-{i}": ("Explode it", direction(1, i)) for i in range(4)}
     catalog = catalog_of(tmp_path, clips)
-    settings = ClusterSettings(held_out_categories=("Explode", "never seen"), val_fraction=0.25)
+    settings = ClusterSettings(held_out_categories=("Explode",), val_fraction=0.25)
     report = cluster(catalog, settings)
     found = rows(catalog)
     assert {found[f"boom-{i}"]["split"] for i in range(4)} == {"ood"}
-    assert report.unknown_held_out == ("never_seen",)
+    assert report.empty_held_out == ()
     before = {c: found[c]["split"] for c in clips if c.startswith("melt")}
     assert 3 <= list(before.values()).count("val") <= 17
     add(catalog, {f"more-{i:02d}": ("melt", direction(0, 100 + i)) for i in range(20)})
@@ -206,3 +208,35 @@ def test_a_small_category_keeps_a_pair_to_train_on(size):
     for start in range(30):
         splits = split_of([Placed(f"{start}-{i}", f"{start}-{i}") for i in range(size)], set(), 0.8)
         assert list(splits.values()).count("train") >= min(size, 2)
+
+
+def test_a_held_out_name_that_no_category_has_is_refused_before_anything_changes(tmp_path):
+    catalog = catalog_of(tmp_path, {"a": ("melt", direction(0)), "b": ("Crush it", direction(1))})
+    versions = catalog.versions()
+    with pytest.raises(UnknownCategory, match=r"held_out_categories.*'mlet'; nearest: 'melt'"):
+        cluster(catalog, ClusterSettings(held_out_categories=("mlet",)))
+    assert catalog.versions() == versions
+    # A category that is known but of which no clip is accepted is told.
+    catalog.upsert("categories", [{"category_id": "freeze", "state": "active"}])
+    report = cluster(catalog, ClusterSettings(held_out_categories=("freeze", "CRUSH")))
+    assert report.empty_held_out == ("freeze",)
+    assert rows(catalog)["b"]["split"] == "ood"
+
+
+def test_spellings_of_one_effect_are_one_category_and_are_told(tmp_path):
+    labels = ("Cakeify", "cake_ify", "Cake ify", "Moultenify", "moulten-ify", "पानी", "पीना", "🔥")
+    catalog = catalog_of(tmp_path, {f"c{n}": (label, direction(0, n)) for n, label in enumerate(labels)})
+    report = cluster(catalog, ClusterSettings(held_out_categories=("cake ify",)))
+    found = [rows(catalog)[f"c{n}"]["category_id"] for n in range(len(labels))]
+    assert found == ["cake_ify"] * 3 + ["moulten_ify"] * 2 + ["पानी", "पीना", "🔥"]
+    assert report.spellings["cake_ify"] == ("Cake ify", "Cakeify", "cake_ify")
+    assert {row["split"] for row in rows(catalog).values() if row["category_id"] == "cake_ify"} == {"ood"}
+
+
+def test_sorting_is_one_act_that_is_taken_back_whole(tmp_path):
+    catalog = catalog_of(tmp_path, {"a": ("melt", direction(0)), "b": (None, direction(0, 2))})
+    event = cluster(catalog, ClusterSettings(), actor="ann").event
+    assert {row["category_id"] for row in rows(catalog).values()} == {"melt"}
+    undo(catalog, event, actor="ben")
+    assert categories(catalog) == {}
+    assert {row["category_id"] for row in rows(catalog).values()} == {None}

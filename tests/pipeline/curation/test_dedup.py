@@ -1,10 +1,11 @@
 import pytest
 from lancedb.expr import col
 
+from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
+from catalog.errors import ChangedMeanwhile, UnknownEvent
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
-from pipeline.curation.acts import UnknownEvent, undo
 from pipeline.curation.dedup import deduplicate
 from pipeline.ingest import ingest
 from pipeline.sources.survey import discover
@@ -68,21 +69,24 @@ def test_looking_again_changes_nothing(catalog):
 def test_what_was_undone_is_as_before_and_stays_so(catalog):
     before = by_name(catalog)
     event = deduplicate(catalog).event
-    undoing, changed = undo(catalog, event, "somebody")
-    assert changed == 4
+    undoing = undo(catalog, event, actor="somebody")
+    assert undoing.changed == {"clips": 4, "sources": 3}
     assert by_name(catalog) == before
     assert catalog.count("sources", where=col("outcome") == "accepted") == 5
-    deduplicate(catalog)
+    again = deduplicate(catalog)
     # The copies are no longer copies of the original; of each other they were never said not to be.
     assert by_name(catalog)["original.mp4"]["status"] == "accepted"
-    undo(catalog, undoing, "somebody")
+    with pytest.raises(ChangedMeanwhile, match=rf"by event {again.event} \(dedup"):
+        undo(catalog, undoing.event, actor="somebody")
+    undo(catalog, again.event, actor="somebody")
+    undo(catalog, undoing.event, actor="somebody")
     deduplicate(catalog)
     assert {n for n, r in by_name(catalog).items() if r["status"] == "duplicate"} == set(COPIES)
 
 
 def test_an_event_that_is_not_there_is_said(catalog):
     with pytest.raises(UnknownEvent, match="no event 'nothing'"):
-        undo(catalog, "nothing", "somebody")
+        undo(catalog, "nothing", actor="somebody")
 
 
 def test_when_the_kept_clip_is_rejected_another_copy_takes_its_place(catalog):

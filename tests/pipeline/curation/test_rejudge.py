@@ -1,8 +1,8 @@
 import pytest
 
+from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.curation.acts import undo
 from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.curation.rejudge import rejudge
 from pipeline.sources.survey import discover
@@ -67,6 +67,6 @@ def test_judging_again_by_the_same_policy_changes_nothing(catalog):
 def test_a_judgement_can_be_taken_back(catalog):
     before = standing(catalog)
     event = rejudge(catalog, STRICT).event
-    assert undo(catalog, event, "somebody")[1] == 2
+    assert undo(catalog, event, actor="somebody").changed["clips"] == 2
     assert standing(catalog) == before
     assert set(outcomes(catalog).values()) == {("accepted", None)}

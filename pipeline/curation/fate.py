@@ -1,0 +1,66 @@
+"""The fate of an input, which is the best that became of its clips, and how it follows when they change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from catalog.changes import Change
+from catalog.store import Catalog
+from catalog.vocabulary import Outcome, Status
+
+# What a verdict about a clip decides.
+VERDICT = ("status", "reason", "reason_code", "duplicate_of", "duplicate_group")
+SAME_CONTENT = "same_content"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What a row of `sources` says: outcome, why, and the clips that hold the content."""
+
+    outcome: Outcome
+    code: str | None = None
+    reason: str | None = None
+    clip_ids: list[str] = field(default_factory=list)
+
+
+def fate_of_clips(clips: Sequence[dict]) -> Fate:
+    """The fate of an input by its clips, in order of time: the best of theirs."""
+    ids = [clip["clip_id"] for clip in clips]
+    for status, outcome in ((Status.ACCEPTED, Outcome.ACCEPTED), (Status.DUPLICATE, Outcome.DUPLICATE)):
+        first = next((clip for clip in clips if clip["status"] == status), None)
+        if first is not None:
+            told = (None, None) if status == Status.ACCEPTED else (first["reason_code"], first["reason"])
+            return Fate(outcome, *told, ids)
+    return Fate(Outcome.REJECTED, clips[0]["reason_code"], clips[0]["reason"], ids)
+
+
+def with_sources(catalog: Catalog, verdicts: Sequence[dict], seen: Sequence[dict] = ()) -> list[Change]:
+    """Verdicts about clips, and the outcome of the sources that these clips came from, as one act's changes.
+
+    Copies with the same bytes stay the duplicates that they are.
+
+    Args:
+        verdicts: `clip_id` and `VERDICT` of clips as they are to be.
+        seen: the same of these clips as the verdicts were made on.
+    """
+    before = {row["clip_id"]: row for row in seen}
+    verdicts = [row for row in verdicts if row != before.get(row["clip_id"])]
+    wished = {row["clip_id"]: row for row in verdicts}
+    uris = catalog.get("clips", list(wished), ["source_uri"])["source_uri"].to_pylist()
+    columns = ["source_uri", "outcome", "reason", "reason_code", "clip_ids"]
+    sources = [
+        row
+        for row in catalog.get("sources", [uri for uri in uris if uri], columns).to_pylist()
+        if row["clip_ids"] and row["reason_code"] != SAME_CONTENT
+    ]
+    wanted = [key for row in sources for key in row["clip_ids"]]
+    columns = ["clip_id", "status", "reason", "reason_code"]
+    clips = {row["clip_id"]: row for row in catalog.get("clips", wanted, columns).to_pylist()} | wished
+    followers = []
+    for row in sources:
+        theirs = [clips[key] for key in row["clip_ids"] if key in clips]
+        if theirs:
+            fate = fate_of_clips(theirs)
+            told = {"outcome": fate.outcome, "reason": fate.reason, "reason_code": fate.code}
+            followers.append({"source_uri": row["source_uri"], **told})
+    seen = [before[key] for key in wished if key in before]
+    return [Change("clips", verdicts, seen=seen), Change("sources", followers)]
