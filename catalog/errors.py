@@ -51,6 +51,10 @@ class WriteConflict(CatalogError):
     """Other writers kept winning until the retries were used up."""
 
 
+class ModelMissing(CatalogError):
+    """The catalogue knows the model, but its files are not where they were left."""
+
+
 class UnknownEvent(CatalogError):
     """There is no act of that number."""
 

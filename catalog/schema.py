@@ -146,7 +146,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         "models",
         run_id=TEXT,
         method=TEXT,
-        path=TEXT,
+        path=TEXT,  # see `catalog.models`
         snapshot=TEXT,  # json
         config=TEXT,  # json
         code_revision=TEXT,

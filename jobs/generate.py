@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from catalog.models import model_folder
 from catalog.store import Catalog
 from jobs.caveats import caveats
 from jobs.errors import NothingToDo
@@ -177,7 +178,7 @@ def find_model(workspace: Workspace, catalog: Catalog, model_id: str | None) -> 
     if not chosen:
         known = ", ".join(row["model_id"] for row in reversed(rows[-5:]))
         raise NothingToDo(f"No model named {model_id!r} in this catalogue. Newest: {known}.")
-    return read_release(Path(chosen[-1]["path"]))
+    return read_release(model_folder(catalog, chosen[-1]["path"], workspace.folder("models")))
 
 
 def _cover(image: Image.Image, width: int, height: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from statistics import fmean, median
 import pyarrow as pa
 import torch
 
+from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
 from jobs.job import Job, say
@@ -257,7 +258,7 @@ def _record(job: Job, run: Run, release: Release, task: TrainJob) -> None:
                 "model_id": release.model_id,
                 "run_id": run.run_id,
                 "method": "video2lora",
-                "path": str(release.path.resolve()),
+                "path": keep_model(job.catalog, release.path),
                 "snapshot": run.snapshot.to_json(),
                 "config": json.dumps(task.config),
                 "code_revision": code_revision(),
