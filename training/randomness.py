@@ -6,13 +6,25 @@ generator keeps 32 bits of a seed: too few to tell the samples of a long run apa
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from training.errors import TrainingError
+
+
+@contextmanager
+def initial_values(seed: int) -> Iterator[None]:
+    """What is drawn inside on the CPU depends on `seed` alone; no global generator is moved, a GPU's neither.
+
+    (`torch.manual_seed` seeds the GPUs' generators as well, and a fork of the CPU's does not put them back.)
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:

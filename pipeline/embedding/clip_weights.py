@@ -10,11 +10,11 @@ from pathlib import Path
 
 import huggingface_hub
 import open_clip
-import torch
 from open_clip.factory import get_model_config, get_pretrained_cfg
 from safetensors.torch import save_file
 
 from pipeline.errors import PipelineError
+from training.randomness import initial_values
 
 TINY = {
     # The vocabulary is that of the tokenizer inside open_clip, so that words need no download either.
@@ -139,8 +139,7 @@ def _random_weights(name: str, seed: str) -> Path:
     folder = cache_folder() / "clip" / f"{name}-{seed}-{fingerprint[:8]}"
     if folder.is_dir():
         return folder
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed))
+    with initial_values(int(seed)):
         parts = {key: value for key, value in config.items() if key != "custom_text"}
         kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
         state = kind(**json.loads(json.dumps(parts))).state_dict()

@@ -173,14 +173,14 @@ def _load_transformer(
     folder: Path, dtype: torch.dtype, device: torch.device | str
 ) -> CogVideoXTransformer3DModel:
     model = CogVideoXTransformer3DModel.from_pretrained(
-        folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
+        folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True
     )
     return _frozen(project_patches(model), dtype, device)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype, device: torch.device | str) -> AutoencoderKLCogVideoX:
     model = AutoencoderKLCogVideoX.from_pretrained(
-        folder, subfolder="vae", torch_dtype=dtype, local_files_only=True, low_cpu_mem_usage=False
+        folder, subfolder="vae", torch_dtype=dtype, local_files_only=True
     )
     return _frozen(model, dtype, device)
 
@@ -194,8 +194,7 @@ def _load_text(
 
 
 def _frozen(model: nn.Module, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
-    # Once more in words: without accelerate, diffusers leaves the tensors in the dtype of the file.
-    # (Not diffusers' own `to`: it warns of modules to keep in fp32 even where there are none.)
+    # Not diffusers' own `to`: it warns of modules to keep in fp32 even where there are none.
     return nn.Module.to(model, device=device, dtype=dtype).eval().requires_grad_(False)
 
 

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.backbones.geometry import SampleGeometry
+from training.randomness import initial_values
 
 TINY_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
 TINY_TEXT_TOKENS = 226
@@ -147,8 +148,7 @@ def small_pipeline(
         "sample_height": height,
         "sample_width": width,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with initial_values(seed):
         return CogVideoXImageToVideoPipeline(
             tokenizer=tokenizer,
             vae=AutoencoderKLCogVideoX(**vae_config).eval(),

@@ -15,6 +15,7 @@ from training.methods.base import Loss
 from training.methods.video2lora.hypernetwork import HyperNetwork
 from training.methods.video2lora.lightlora import LightLoRA
 from training.methods.video2lora.settings import Video2LoRASettings
+from training.randomness import initial_values
 
 
 class Video2LoRA(nn.Module):
@@ -51,8 +52,7 @@ class Video2LoRA(nn.Module):
         self.timestep_shift = timestep_shift
         self.diffusion = Diffusion(scheduler_config)
         self.transformer = transformer.requires_grad_(False).eval()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with initial_values(seed):
             self.adapters = LightLoRA(
                 transformer,
                 settings.targets,
