@@ -11,6 +11,7 @@ from lancedb.expr import col
 
 from catalog.schema import SCHEMAS
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.features.settings import EncodeSettings
 from pipeline.features.tensors import to_bytes
 from pipeline.progress import Progress
@@ -114,7 +115,7 @@ def encode(
     started = monotonic()
     encoder_id = encoder_of(backbone)
     clips = catalog.scan(
-        "clips", ["clip_id", "category_id", "caption"], col("status") == "accepted"
+        "clips", ["clip_id", "category_id", "caption"], col("status") == Status.ACCEPTED
     ).to_pylist()
     wanted = {
         row["clip_id"]: row["caption"] or "" for row in clips if row["category_id"] or settings.uncategorised

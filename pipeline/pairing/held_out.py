@@ -9,6 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 from torch import Tensor
 
+from catalog.vocabulary import NO_LICENCE
 from pipeline.pairing.plan import COLUMNS, Pair, PairSettings
 from pipeline.pairing.stream import PairStream, told_to_training, trainable_clips
 from training.batch import TrainingBatch
@@ -116,7 +117,7 @@ def _usable(clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) ->
     columns = [c.to_pylist() if hasattr(c, "to_pylist") else c for c in (clips[name] for name in COLUMNS)]
     usable = {}
     for clip, category, licence, split in sorted(zip(*columns, strict=True), key=lambda row: row[0]):
-        licensed = settings.licences is None or (licence or "unknown") in settings.licences
+        licensed = settings.licences is None or (licence or NO_LICENCE) in settings.licences
         if category and licensed:
             trains = split in settings.splits and category not in settings.held_out_categories
             usable[clip] = (category, trains)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.vocabulary import NO_LICENCE, Split
 from pipeline.errors import PipelineError
 
 COLUMNS = ("clip_id", "category_id", "licence", "split")
@@ -59,17 +60,9 @@ class PairSettings(BaseModel):
     use_given: Literal["off", "only", "join"] = "off"
     min_alignment: float | None = None
     held_out_categories: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ("train",)
+    splits: tuple[Split, ...] = Field((Split.TRAIN,), min_length=1)
     seed: int = Field(0, ge=0)
     caption_dropout: float = Field(0.1, ge=0.0, le=1.0)
-
-    @field_validator("splits")
-    @classmethod
-    def _known_splits(cls, splits: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = set(splits) - {"train", "val", "ood"}
-        if unknown or not splits:
-            raise ValueError(f"splits are train, val and ood, not {sorted(unknown) or 'none at all'}")
-        return splits
 
 
 @dataclass(frozen=True)
@@ -180,7 +173,7 @@ def _strings(column: pa.ChunkedArray | Sequence) -> np.ndarray:
 
 def _usable(columns: dict[str, np.ndarray], settings: PairSettings) -> tuple[np.ndarray, dict[str, int]]:
     """Which rows may be used, bool [n], and how many fell to each rule, each row to the first it breaks."""
-    licence = np.where(columns["licence"] == "", "unknown", columns["licence"])
+    licence = np.where(columns["licence"] == "", NO_LICENCE, columns["licence"])
     rules = {
         "uncategorised": columns["category_id"] != "",
         "held_out": ~np.isin(columns["category_id"], settings.held_out_categories),

@@ -17,6 +17,7 @@ from ray.data import ExecutionResources, TaskPoolStrategy
 
 from catalog.errors import CatalogError
 from catalog.store import Catalog
+from catalog.vocabulary import Status
 from pipeline.encode import EMPTY_CAPTION
 from pipeline.errors import PipelineError
 from pipeline.features.tensors import from_bytes
@@ -268,7 +269,7 @@ def trainable_clips(catalog: Catalog, encoder_id: str) -> pa.Table:
         NothingEncoded: there are none.
     """
     encoded = catalog.scan("features", ["clip_id"], col("encoder_id") == encoder_id)["clip_id"]
-    clips = catalog.scan("clips", list(COLUMNS), col("status") == "accepted")
+    clips = catalog.scan("clips", list(COLUMNS), col("status") == Status.ACCEPTED)
     clips = clips.filter(pa.compute.is_in(clips["clip_id"], encoded.combine_chunks()))
     if not clips.num_rows:
         stored = set(catalog.scan("features", ["encoder_id"])["encoder_id"].to_pylist()) - {encoder_id}

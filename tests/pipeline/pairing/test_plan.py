@@ -208,5 +208,7 @@ def test_given_pairs_none_of_which_is_good_enough_are_told_with_the_threshold():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="splits are train, val and ood"):
+    with pytest.raises(ValueError, match="'train', 'val' or 'ood'"):
         PairSettings(splits=("training",))
+    with pytest.raises(ValueError, match="at least 1"):
+        PairSettings(splits=())
