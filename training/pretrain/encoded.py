@@ -11,16 +11,21 @@ from safetensors.torch import load_file, save_file
 
 from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
 from training.batch import TrainingBatch
+from training.pretrain.precision import Precision, computing
 from training.randomness import derive, draw_posterior, stream
 
 SHARD = 48
 
 
 class EncodedClips:
-    """Latents and captions of numbered clips, held as bf16, written in shards of `SHARD` clips."""
+    """Latents and captions of numbered clips, held as bf16, written in shards of `SHARD` clips.
 
-    def __init__(self, folder: Path) -> None:
+    `precision` is that of the encoding; another one needs another folder.
+    """
+
+    def __init__(self, folder: Path, precision: Precision = "bfloat16") -> None:
         self.folder = folder
+        self.precision: Precision = precision
         self.mean = self.std = self.first = torch.empty(0)
         self.captions: list[str] = []
 
@@ -63,7 +68,7 @@ class EncodedClips:
         self, vae: AutoencoderKLCogVideoX, part: list[tuple[torch.Tensor, str]], start: int, path: Path
     ) -> None:
         rows: dict[str, list[torch.Tensor]] = {"mean": [], "std": [], "first": []}
-        with torch.autocast(vae.device.type, torch.bfloat16):
+        with computing(vae.device, self.precision):
             for number, (frames, _) in enumerate(part, start):
                 mean, std = encode_video(vae, frames.transpose(0, 1))
                 noisy = noised_frame(frames[:, 0], number, 1)

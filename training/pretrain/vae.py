@@ -10,6 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import (
 )
 from torch import Tensor, nn
 
+from training.pretrain.precision import Precision, computing
+
 # Per latent value, against the mean absolute error per pixel value in [-1, 1]: the posterior keeps a standard
 # deviation of roughly a tenth of the latents' own.
 KL_WEIGHT = 3e-4
@@ -36,12 +38,14 @@ def _constant(conv: nn.Module, value: float) -> None:
     conv.bias.fill_(value)
 
 
-def vae_loss(vae: AutoencoderKLCogVideoX, frames: Tensor, seed: int) -> Tensor:
+def vae_loss(
+    vae: AutoencoderKLCogVideoX, frames: Tensor, seed: int, precision: Precision = "bfloat16"
+) -> Tensor:
     """Mean absolute error of frames [B, 3, n, H, W] in [-1, 1] through the VAE, plus a little KL.
 
     n = 4k + 1. `seed` decides the draw from the posterior.
     """
-    with torch.autocast(frames.device.type, torch.bfloat16):
+    with computing(frames.device, precision):
         posterior = vae.encode(frames).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed)).to(mean.device)
@@ -53,7 +57,7 @@ def vae_loss(vae: AutoencoderKLCogVideoX, frames: Tensor, seed: int) -> Tensor:
 @torch.no_grad()
 def scale_latents(vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor]) -> float:
     """Set the VAE's scaling factor so that the latents of clips [3, n, H, W] get unit variance; return it."""
-    with torch.autocast(vae.device.type, torch.bfloat16):
+    with computing(vae.device, "bfloat16"):
         latents = torch.cat([vae.encode(clip[None]).latent_dist.mode().flatten() for clip in clips])
     factor = round(1 / latents.float().std().item(), 4)
     vae.register_to_config(scaling_factor=factor)
@@ -61,11 +65,13 @@ def scale_latents(vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor]) -> float
 
 
 @torch.no_grad()
-def reconstruction_psnr(vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor]) -> list[float]:
+def reconstruction_psnr(
+    vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor], precision: Precision = "bfloat16"
+) -> list[float]:
     """PSNR in dB, over all pixels, of each clip [3, n, H, W] in [-1, 1] through the posterior's mean."""
     found = []
     for clip in clips:
-        with torch.autocast(clip.device.type, torch.bfloat16):
+        with computing(clip.device, precision):
             decoded = vae.decode(vae.encode(clip[None]).latent_dist.mode()).sample[0, :, : clip.shape[1]]
         error = (decoded.float().clamp(-1, 1) - clip).square().mean()
         found.append((10 * torch.log10(4 / error)).item())

@@ -34,16 +34,18 @@ def clips(count: int) -> list[torch.Tensor]:
 
 
 def test_the_vae_learns_to_reconstruct(pipeline, tmp_path):
-    vae, videos = pipeline.vae, clips(4)
+    vae, videos = pipeline.vae, torch.stack(clips(4))
     start_plain(vae)
-    before = np.mean(reconstruction_psnr(vae, videos))
+    before = np.array(reconstruction_psnr(vae, videos, "float32"))
     fit(
         vae,
-        lambda step: vae_loss(vae, videos[step % 4][None], step),
+        lambda step: vae_loss(vae, videos, step, "float32"),
         FitSettings(steps=60, lr=5e-3, warmup=5, ema_decay=0.9),
         tmp_path / "vae.safetensors",
     )
-    assert np.mean(reconstruction_psnr(vae, videos)) > before + 3
+    gained = np.array(reconstruction_psnr(vae, videos, "float32")) - before
+    # From other random weights (six seeds) 9.9 to 13.5 dB.
+    assert gained.mean() > 5
 
 
 def test_scaled_latents_have_unit_variance(pipeline):
