@@ -1,6 +1,7 @@
 """What can be wrong with a request to the catalogue. Messages are for the person who typed it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class CatalogError(Exception):
@@ -72,7 +73,7 @@ class ChangedMeanwhile(CatalogError):
         self.table = table
         self.keys = keys
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.table, self.keys)
 
 
@@ -91,5 +92,5 @@ class BadFilter(CatalogError):
         super().__init__(message)
         self.position = position
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.position)

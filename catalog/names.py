@@ -129,7 +129,7 @@ class CategoryNames:
         """
         found = self._found(name)
         if not found:
-            raise KeyError(nearest(name, dict.fromkeys(map(self.name_of, self._kept))))
+            raise KeyError(nearest(name, dict.fromkeys(self._names[kept] for kept in self._kept.values())))
         return list(dict.fromkeys(key for kept in found for key in (kept, *self._families[kept])))
 
     def id_of(self, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ from catalog.errors import InvalidRows, UnknownColumn
 from catalog.hints import nearest
 from catalog.schema import JSON_COLUMNS
 
-Rows = Sequence[dict] | pa.Table
+Rows: TypeAlias = Sequence[dict] | pa.Table
 
 
 def storable(rows: Rows, schema: pa.Schema, key: tuple[str, ...], table: str, *, partial: bool) -> pa.Table:

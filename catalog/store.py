@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 _EMBEDDER = b"video2lora:embedder_id"
 _KEYS_PER_QUERY = 2_000
-# Unbounded fragments would make every later update rewrite all of the table's rows.
-_ROWS_PER_FRAGMENT = 100_000
-# A fragment of media is rewritten whole when it is compacted: at half a megabyte a clip this is 500 MB.
-_MEDIA_ROWS_PER_FRAGMENT = 1_000
 
 
 class Catalog:
@@ -242,26 +237,6 @@ class Catalog:
             raise VectorMismatch(
                 f"{table}.{column} holds vectors of embedder {owner!r}, not of {embedder_id!r}. "
                 "Use that embedder, or start another catalogue."
-            )
-
-    def compact(self, keep: timedelta = timedelta(days=1)) -> None:
-        """Merge small files, refresh indices and drop versions older than `keep` that no snapshot names.
-
-        Args:
-            keep: longer than the longest job that may still read an old version without a snapshot.
-        """
-        self.tables.refuse_when_pinned()
-        for name in SCHEMAS:
-            rows = _MEDIA_ROWS_PER_FRAGMENT if name == "media" else _ROWS_PER_FRAGMENT
-
-            # One by one: LanceDB's own optimize() stops at a tagged version before it comes to the indices.
-            def merge_files(t: LanceTable, rows: int = rows) -> None:
-                t.to_lance().optimize.compact_files(target_rows_per_fragment=rows)
-
-            self.tables.commit(name, merge_files)
-            self.tables.commit(name, lambda t: t.to_lance().optimize.optimize_indices())
-            self.tables.handle(name).to_lance().cleanup_old_versions(
-                older_than=keep, error_if_tagged_old_versions=False
             )
 
     # The past

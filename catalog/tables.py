@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import lancedb
 
@@ -83,7 +83,8 @@ class Tables:
             table = self._open(name)
         except CatalogIncomplete:
             try:
-                table = self._connect().create_table(name, schema=schema, storage_options=options)
+                self._connect().create_table(name, schema=schema, storage_options=options)
+                table = self._open(name)
             except (ValueError, RuntimeError) as error:
                 try:
                     table = self._open(name)  # another process was first
@@ -148,7 +149,8 @@ class Tables:
 
     def _open(self, name: str) -> LanceTable:
         try:
-            return self._connect().open_table(name)
+            # On this machine and in a bucket it is one of Lance; only LanceDB's own service has others.
+            return cast("LanceTable", self._connect().open_table(name))
         except ValueError as error:
             if "was not found" not in str(error):
                 raise

@@ -9,6 +9,7 @@ import pytest
 
 from catalog.clip_spec import ClipSpec
 from catalog.errors import SpecMismatch
+from catalog.maintenance import compact
 from catalog.store import Catalog
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -114,4 +115,4 @@ def test_a_writer_killed_at_any_moment_leaves_whole_batches_and_a_catalogue_that
         assert set(catalog.videos([f"{n}" for n in range(50)]).values()) <= {bytes(20_000)}
         catalog.upsert("clips", [{"clip_id": f"{n}", "caption": "again"} for n in range(60)])
         assert catalog.count("clips") == 60
-        catalog.compact()
+        compact(catalog)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from catalog.errors import BadFilter, CatalogError, VectorMismatch
+from catalog.maintenance import compact
 from catalog.search import clip_filter, search_text, search_vector
 from catalog.store import Catalog
 from catalog.words import words
@@ -90,7 +91,7 @@ def test_a_search_is_right_at_once_after_every_write_and_after_compaction(filled
     assert found("unicorn") == ["6"]
     filled.update("clips", [{"clip_id": "6", "caption": "a griffin"}])
     assert (found("unicorn"), found("griffin")) == ([], ["6"])
-    filled.compact(keep=timedelta(0))
+    compact(filled, keep=timedelta(0))
     assert (found("unicorn"), found("griffin"), found("red")) == ([], ["6"], ["1", "3"])
 
 
