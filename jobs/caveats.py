@@ -1,7 +1,7 @@
 """What a person has to know to judge the clips of a run."""
 
 from training.backbones.settings import BackboneSettings
-from training.release import Release, find_start
+from training.release import Release, shipped_model
 
 RANDOM = (
     "The backbone of this profile has random weights, made on the spot: every step is the real one, "
@@ -26,8 +26,8 @@ def caveats(backbone: BackboneSettings, release: Release) -> list[str]:
 
 
 def _start(model_id: str, steps: int) -> str:
-    text = f"The hypernetwork began with {model_id} and took {steps} steps on this catalogue."
-    shipped = find_start("pocket")
+    text = f"The model began with {model_id} and took {steps} steps on this catalogue."
+    shipped = shipped_model()
     if shipped.model_id == model_id:
         text += (
             f" That is the shipped one, trained on other clips of {len(shipped.facts['categories'])} of the"

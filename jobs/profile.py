@@ -19,7 +19,7 @@ from pipeline.features.settings import EncodeSettings
 from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
 from training.backbones.settings import BackboneSettings
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
 from training.settings import GenerateSettings
 
@@ -37,7 +37,7 @@ class Profile(BaseModel):
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     backbone: BackboneSettings = Field(default_factory=BackboneSettings)
     encode: EncodeSettings = Field(default_factory=EncodeSettings)
-    method: Video2LoRASettings = Field(default_factory=Video2LoRASettings)
+    method: MethodSettings = Field(default_factory=KINDS[DEFAULT])
     pairs: PairSettings = Field(default_factory=PairSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
@@ -65,8 +65,13 @@ def load_profile(name_or_path: str, overrides: list[str] | None = None) -> Profi
         BadProfile: no such profile, text that is not TOML, an unknown key, a value of the wrong kind.
     """
     values, origin = _read(name_or_path)
-    for override in overrides or []:
-        _apply(values, override)
+    shaped = kind_of(values.get("method", {}))
+    changes = [_parse(override) for override in overrides or []]
+    for path, value, _ in changes:
+        if path == ["method", "kind"] and value in KINDS and value != shaped:
+            _fit_method(values, value)
+    for path, value, override in changes:
+        _apply(values, path, value, override)
     try:
         return Profile.model_validate(values)
     except ValidationError as error:
@@ -95,7 +100,8 @@ def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
     return values, f"profile {path}"
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _parse(override: str) -> tuple[list[str], Any, str]:
+    """`section.key=value` → its path, its value, and the text."""
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):
@@ -107,6 +113,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         # A bare word is a string, so that --set backbone.model=/models/cog needs no quotes; TOML has no null.
         value = None if text.strip() == "null" else text
+    return path, value, override
+
+
+def _apply(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
     for part in path[:-1]:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
@@ -114,9 +124,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[path[-1]] = value
 
 
+def _fit_method(values: dict[str, Any], kind: str) -> None:
+    """Leave of a profile's method what another kind knows too: its other settings are of its own kind."""
+    known = KINDS[kind].model_fields
+    values["method"] = {name: value for name, value in values.get("method", {}).items() if name in known}
+
+
 def _sentence(error: ValidationError, origin: str) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # A method's settings stand under its kind, which nobody types.
+    typed = [part for place, part in enumerate(first["loc"]) if (place, first["loc"][0]) != (1, "method")]
+    where = ".".join(map(str, typed))
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -128,5 +146,5 @@ def _sentence(error: ValidationError, origin: str) -> str:
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
     model: Any = Profile
     for part in path:
-        model = model.model_fields[part].annotation
+        model = KINDS.get(part) or model.model_fields[part].annotation
     return sorted(model.model_fields)

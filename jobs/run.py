@@ -10,13 +10,13 @@ from catalog.store import Catalog
 from catalog.vocabulary import Split, Status
 from jobs.caveats import caveats
 from jobs.curate import cluster_step, embed_step, encode_step, ingest_step
-from jobs.generate import Studio
 from jobs.job import Job, say
 from jobs.page import ASSETS, write_page
 from jobs.place import Place
 from jobs.review import dedup_step
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
+from pipeline.studio import Studio
 from pipeline.video.transcode import write_video
 from training.release import Release
 
@@ -51,19 +51,20 @@ def generate_examples(job: Job, release: Release) -> None:
     examples = choose_examples(job.catalog)
     job.report["generated"] = []
     with job.step("generate") as progress:
-        studio = Studio(job.workspace, job.catalog, release)
+        profile = job.workspace.profile
+        studio = Studio(job.catalog, release, profile.backbone, profile.generate)
         for number, (reference, target) in enumerate(examples):
             made = studio.make(
                 reference["clip_id"],
                 target["clip_id"],
                 target["caption"] or "",
-                job.workspace.folder("generated")
-                / f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}.mp4",
                 lambda done, total, info, n=number: progress(n * total + done, len(examples) * total, info),
             )
+            name = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}.mp4"
+            video, lora = made.save(job.workspace.folder("generated") / name)
             write_video(made.reference, job.catalog.spec.fps, assets / f"reference-{number}.mp4")
             Image.fromarray(made.first_frame).save(assets / f"first-frame-{number}.jpg")
-            shutil.copyfile(made.video, assets / f"generated-{number}.mp4")
+            shutil.copyfile(video, assets / f"generated-{number}.mp4")
             job.report["generated"].append(
                 {
                     "category": reference["category_id"],
@@ -73,8 +74,8 @@ def generate_examples(job: Job, release: Release) -> None:
                     "reference": f"{ASSETS}/reference-{number}.mp4",
                     "first_frame": f"{ASSETS}/first-frame-{number}.jpg",
                     "generated": f"{ASSETS}/generated-{number}.mp4",
-                    "video": str(made.video.relative_to(job.workspace.root)),
-                    "lora": str(made.lora.relative_to(job.workspace.root)),
+                    "video": str(video.relative_to(job.workspace.root)),
+                    "lora": lora and str(lora.relative_to(job.workspace.root)),
                 }
             )
 

@@ -17,7 +17,7 @@ from pipeline.features.tensors import to_bytes
 from pipeline.progress import Progress
 from pipeline.stored import read_stored
 from pipeline.workers.actors import gather, map_keys
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
 
 # The row of `features` that holds the embedding of the empty caption, and nothing else.
@@ -57,7 +57,7 @@ class EncodeClips:
         import torch
 
         self.catalog, self.settings = catalog, settings
-        self.backbone = Backbone.load(backbone, ENCODERS, "cuda" if torch.cuda.is_available() else "cpu")
+        self.backbone = load_backbone(backbone, ENCODERS, "cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         keys = batch["key"].to_pylist()
@@ -101,7 +101,7 @@ def encoder_of(settings: BackboneSettings) -> str:
     Raises:
         WeightsUnreachable: the weights cannot be had.
     """
-    return Backbone.locate(settings, ENCODERS).encoder_id
+    return locate_backbone(settings, ENCODERS).encoder_id
 
 
 def encode(

@@ -7,26 +7,63 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from training.backbones.base import Scene
 from training.errors import BadBatch
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One pair (target, reference) as the DiT and the hypernetwork take it; floating tensors of one dtype.
+    """One pair (target, reference); floating tensors of one dtype.
 
     Shapes: target_latents and reference_latents [F, C, h, w]; reference_mask bool [F, h, w], True where the
-    reference is real and False where it is zero padding; first_frame_latents [C, h, w]; text_embeddings [T,
-    D]. Scales: target and reference are multiplied by the VAE's scaling factor; the first frame is multiplied
-    or divided by it as the VAE's `invert_scale_latents` says.
+    reference is real and False where it is zero padding; both None where the method does not need them;
+    first_frame_latents [C, h, w]; text_embeddings [T, D]. Scales: target and reference are multiplied by the
+    VAE's scaling factor; the first frame is multiplied or divided by it as the VAE's `invert_scale_latents`
+    says.
     """
 
     target_latents: Tensor
-    reference_latents: Tensor
-    reference_mask: Tensor
     first_frame_latents: Tensor
     text_embeddings: Tensor
     sample_seed: int
     pair_id: str
+    reference_category: str = ""
+    reference_latents: Tensor | None = None
+    reference_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class References:
+    """What is known of a batch's references: their categories, and the rest where the method needs it.
+
+    Attributes:
+        categories: B category ids, "" where there is none.
+        latents: [B, F, C, h, w], posterior means, scaled, zero-padded to the geometry.
+        mask: bool [B, F, h, w], True where the reference is real.
+    """
+
+    categories: tuple[str, ...]
+    latents: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The same elsewhere; `dtype` changes the latents only."""
+        if self.latents is None or self.mask is None:
+            return self
+        return replace(self, latents=self.latents.to(device, dtype), mask=self.mask.to(device))
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Those at `rows`, in that order."""
+        index = torch.as_tensor(list(rows), dtype=torch.long)
+        return replace(
+            self,
+            categories=tuple(self.categories[row] for row in rows),
+            latents=None if self.latents is None else self.latents[index.to(self.latents.device)],
+            mask=None if self.mask is None else self.mask[index.to(self.mask.device)],
+        )
 
 
 @dataclass(frozen=True)
@@ -35,8 +72,7 @@ class TrainingBatch:
 
     Attributes:
         target_latents: [B, F, C, h, w], posterior samples, already scaled for the DiT.
-        reference_latents: [B, F, C, h, w], posterior means, scaled, zero-padded to the geometry.
-        reference_mask: bool [B, F, h, w], True where the reference is real.
+        references: of the targets, one each.
         first_frame_latents: [B, C, h, w], scaled as the VAE's configuration says (`invert_scale_latents`).
         text_embeddings: [B, T, D], caption dropout already applied (the empty caption's embedding).
         sample_seeds: int64 [B] on the CPU; everything random about a sample (posterior draw, noise, timestep,
@@ -45,8 +81,7 @@ class TrainingBatch:
     """
 
     target_latents: Tensor
-    reference_latents: Tensor
-    reference_mask: Tensor
+    references: References
     first_frame_latents: Tensor
     text_embeddings: Tensor
     sample_seeds: Tensor
@@ -55,9 +90,14 @@ class TrainingBatch:
     def __len__(self) -> int:
         return len(self.pair_ids)
 
+    @property
+    def scene(self) -> Scene:
+        """What the backbone is told of the targets."""
+        return Scene(self.first_frame_latents, self.text_embeddings)
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same batch elsewhere; `dtype` changes floating tensors only, the seeds stay on the CPU."""
-        moved = {}
+        moved: dict[str, object] = {"references": self.references.to(device, dtype)}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor) and field.name != "sample_seeds":
@@ -72,7 +112,12 @@ class TrainingBatch:
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **chosen, pair_ids=[self.pair_ids[row] for row in rows])
+        return replace(
+            self,
+            **chosen,
+            references=self.references.select(rows),
+            pair_ids=[self.pair_ids[row] for row in rows],
+        )
 
 
 class BatchStream(Protocol):
@@ -116,7 +161,8 @@ def collate(samples: Sequence[Sample]) -> TrainingBatch:
     """Stack samples into a batch.
 
     Raises:
-        BadBatch: no samples, tensors of different shapes, or a reference without one real cell.
+        BadBatch: no samples, tensors of different shapes, a reference without one real cell, or references
+            of which some have latents and some have none.
     """
     if not samples:
         raise BadBatch("A batch needs at least one sample.")
@@ -124,22 +170,34 @@ def collate(samples: Sequence[Sample]) -> TrainingBatch:
     latent = tuple(first.target_latents.shape)
     if len(latent) != 4:
         raise BadBatch(f"Sample {first.pair_id!r} has target latents {latent}; they must be [F, C, h, w].")
-    wanted = {
+    of_target = {
         "target_latents": latent,
-        "reference_latents": latent,
-        "reference_mask": (latent[0], latent[2], latent[3]),
         "first_frame_latents": latent[1:],
         "text_embeddings": tuple(first.text_embeddings.shape),
     }
+    of_reference = {"reference_latents": latent, "reference_mask": (latent[0], latent[2], latent[3])}
+    seen = first.reference_latents is not None
     for sample in samples:
-        for name, shape in wanted.items():
-            found = tuple(getattr(sample, name).shape)
+        if (sample.reference_latents is not None) != seen:
+            raise BadBatch(f"Sample {sample.pair_id!r} differs from the first in whether it has a reference.")
+        for name, shape in (of_target | of_reference if seen else of_target).items():
+            value = getattr(sample, name)
+            found = None if value is None else tuple(value.shape)
             if found != shape:
                 raise BadBatch(f"Sample {sample.pair_id!r} has {name} {found}; this batch needs {shape}.")
-        if not sample.reference_mask.any():
+        if seen and not sample.reference_mask.any():
             raise BadBatch(f"Sample {sample.pair_id!r} has an empty reference: its mask is False everywhere.")
+
+    def stacked(name: str) -> Tensor:
+        return torch.stack([getattr(sample, name) for sample in samples])
+
     return TrainingBatch(
-        **{name: torch.stack([getattr(sample, name) for sample in samples]) for name in wanted},
+        **{name: stacked(name) for name in of_target},
+        references=References(
+            tuple(sample.reference_category for sample in samples),
+            stacked("reference_latents") if seen else None,
+            stacked("reference_mask") if seen else None,
+        ),
         sample_seeds=torch.tensor([sample.sample_seed for sample in samples], dtype=torch.int64),
         pair_ids=[sample.pair_id for sample in samples],
     )

@@ -10,7 +10,7 @@ The model_id is derived from the tensors, so the same training gives the same mo
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.base import Backbone
+from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.backbones.weights import POCKET
 from training.errors import TrainingError
-from training.methods.video2lora.method import Video2LoRA
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.base import Method
+from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.run.checkpoint import read_model, read_tensors
 
 TENSORS, FACTS = "model.safetensors", "model.json"
@@ -37,39 +38,38 @@ class ReleaseError(TrainingError):
 
 
 @dataclass(frozen=True)
-class BuildVideo2LoRA:
-    """Builds the module inside a worker: picklable, loads the frozen transformer where it is called.
+class BuildMethod:
+    """Builds a method's module inside a worker: picklable, loads the frozen transformer where it is called.
 
     Attributes:
-        start_from: a trained model whose tensors it begins with, as `find_start` takes it.
+        backbone, method: which, and how.
+        categories: that train, sorted.
+        seed: of the initial values.
+        start_from: the folder of a trained model whose tensors it begins with.
     """
 
     backbone: BackboneSettings
-    method: Video2LoRASettings
-    min_snr_gamma: float | None = None
+    method: MethodSettings
+    categories: tuple[str, ...] = ()
     seed: int = 0
-    start_from: str | None = None
-    timestep_shift: float = 1.0
+    start_from: Path | None = None
 
-    def __call__(self) -> Video2LoRA:
-        backbone = Backbone.load(self.backbone, parts=["transformer"])
-        return self.on(backbone)
+    def __call__(self) -> Method:
+        return self.on(load_backbone(self.backbone, ["transformer"]))
 
-    def on(self, backbone: Backbone) -> Video2LoRA:
+    def on(self, backbone: Backbone) -> Method:
         """The module on a backbone that is loaded already."""
-        module = Video2LoRA(
-            backbone.transformer,
-            self.method,
-            backbone.scheduler_config,
-            self.min_snr_gamma,
-            self.seed,
-            self.timestep_shift,
-        )
+        module = build_method(self.method, backbone.dit, self.categories, self.seed)
         if self.start_from is not None:
-            start = find_start(self.start_from)
-            require_start(start, backbone.transformer_id, self.method)
+            start = read_release(self.start_from)
+            require_start(start, backbone.transformer_id, self.method, self.categories)
             module.load_trainable_state(_verified_tensors(start))
         return module
+
+    def on_meta(self, backbone: Backbone) -> Method:
+        """The module without storage: every name, shape and count, no weight."""
+        with torch.device("meta"):
+            return build_method(self.method, backbone.meta_dit(), self.categories, self.seed)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Release:
     """One model folder.
 
     Attributes:
-        model_id: "video2lora-" and the beginning of the tensors' SHA-256.
+        model_id: the method's kind and the beginning of the tensors' SHA-256.
         path: the folder.
         facts: what `model.json` says.
     """
@@ -85,6 +85,11 @@ class Release:
     model_id: str
     path: Path
     facts: dict[str, Any]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """That trained."""
+        return tuple(self.facts.get("categories", ()))
 
     @property
     def bytes(self) -> int:
@@ -99,7 +104,8 @@ def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str,
         checkpoint: a step folder, verified here.
         folder: of all models; the model gets a folder of its own in it.
         dtype: of the stored tensors; bfloat16 is what the paper's sizes count.
-        facts: JSON; `method` and `backbone` (settings) are needed to load it again.
+        facts: JSON; `method` and `backbone` (settings) and `categories` (that trained) are needed to load it
+            again.
 
     Raises:
         CheckpointError: the checkpoint is torn or corrupt.
@@ -113,7 +119,7 @@ def publish_tensors(
     """Make a model folder of trained tensors; see `publish`."""
     tensors = {name: value.to(dtype).contiguous() for name, value in tensors.items()}
     digest = _digest(tensors)
-    model_id = f"video2lora-{digest[:12]}"
+    model_id = f"{facts['method']['kind']}-{digest[:12]}"
     final = folder / model_id
     facts = {"model_id": model_id, "tensors_sha256": digest, **facts}
     if not (final / FACTS).exists():
@@ -144,7 +150,7 @@ def read_release(path: Path) -> Release:
     return Release(facts["model_id"], path, facts)
 
 
-def load_release(release: Release, backbone: Backbone) -> Video2LoRA:
+def load_release(release: Release, backbone: Backbone) -> Method:
     """The trained module on a backbone, ready for inference.
 
     Raises:
@@ -157,45 +163,58 @@ def load_release(release: Release, backbone: Backbone) -> Video2LoRA:
             f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone"
             f" has {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
         )
-    method = Video2LoRA(backbone.transformer, method_settings(release), backbone.scheduler_config)
+    method = build_method(method_settings(release), backbone.dit, release.categories)
     method.load_trainable_state(_verified_tensors(release))
     return method.eval()
 
 
-def method_settings(release: Release) -> Video2LoRASettings:
+def method_settings(release: Release) -> MethodSettings:
     """What the model was trained with; raises ReleaseError where the facts do not say it."""
     try:
-        return Video2LoRASettings.model_validate(release.facts["method"])
+        return parse_settings(release.facts["method"])
     except (KeyError, ValidationError) as error:
         raise ReleaseError(f"{release.path / FACTS} has no usable method settings ({error}).") from error
 
 
-def require_start(release: Release, transformer_id: str, settings: Video2LoRASettings) -> None:
-    """Check that a run on that transformer, with those settings, can begin with the model.
+def require_start(
+    release: Release, transformer_id: str, settings: MethodSettings, categories: Sequence[str] = ()
+) -> None:
+    """Check that a run on that transformer, with those settings and categories, can begin with the model.
 
     Raises:
         ReleaseError: it cannot.
     """
+    begin = f"train.start_from names {release.model_id}, which was trained"
+    instead = "or train.start_from=null to begin from nothing."
     if release.facts.get("transformer") != transformer_id:
+        raise ReleaseError(f"{begin} on another backbone. Set backbone.model to that one, {instead}")
+    theirs, ours = (s.structure() for s in (method_settings(release), settings))
+    if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
+        raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")
+    if settings.per_category and tuple(categories) != release.categories:
         raise ReleaseError(
-            f"train.start_from names {release.model_id}, which was trained on another backbone."
-            " Set train.start_from=null to begin from nothing."
-        )
-    theirs, ours = (s.model_dump() for s in (method_settings(release), settings))
-    if different := [f"method.{name}={theirs[name]}" for name in ours if theirs[name] != ours[name]]:
-        raise ReleaseError(
-            f"train.start_from names {release.model_id}, which was trained with {', '.join(different)}."
-            " Set the same, or train.start_from=null to begin from nothing."
+            f"{begin} for other categories ({len(release.categories)}, not {len(categories)}). Train on the"
+            f" same, {instead}"
         )
 
 
-def find_start(name: str) -> Release:
-    """The model that `train.start_from` names: a model folder, or "pocket", the one that is shipped.
+def find_start(name: str, kind: str) -> Release | None:
+    """The model that `train.start_from` names: a model folder, or "pocket", the shipped one of that method.
+
+    Returns None where "pocket" is asked for and no model of the method is shipped.
 
     Raises:
         ReleaseError: there is no model there.
     """
-    return read_release(POCKET / "hypernetwork" if name == "pocket" else Path(name).expanduser())
+    if name == "pocket":
+        shipped = shipped_model()
+        return shipped if method_settings(shipped).kind == kind else None
+    return read_release(Path(name).expanduser())
+
+
+def shipped_model() -> Release:
+    """The model that comes with the pocket backbone."""
+    return read_release(POCKET / "hypernetwork")
 
 
 def _verified_tensors(release: Release) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ KEYS = pa.schema(
         ("batch", pa.int64()),
         ("target_id", pa.string()),
         ("reference_id", pa.string()),
+        ("category", pa.string()),
         ("seed", pa.int64()),
         ("drop_caption", pa.bool_()),
         ("variant", pa.float64()),
@@ -50,10 +51,12 @@ class FetchFeatures:
     Attributes:
         catalog: a view of a snapshot.
         encoder_id: whose features are read.
+        needs: what of a reference is read, see `MethodSettings.needs`.
     """
 
     catalog: Catalog
     encoder_id: str
+    needs: frozenset[str]
 
     def __call__(self, keys: pa.Table) -> pa.Table:
         samples = keys.select(KEYS.names).to_pylist()
@@ -61,12 +64,14 @@ class FetchFeatures:
         targets = self._read({s["target_id"] for s in samples}, [*mine, "first_frame_shape"])
         captioned = {s["target_id"] for s in samples if not s["drop_caption"]}
         texts = self._read(captioned, ["clip_id", "text_embedding", "text_shape"])
-        # A clip that is both is not read twice for its latents.
-        others = {s["reference_id"] for s in samples} - targets.keys()
-        references = targets | self._read(others, ["clip_id", "latents_mean", "latents_shape"])
+        references: dict[str, dict] = {}
+        if "latents" in self.needs:
+            # A clip that is both is not read twice for its latents.
+            others = {s["reference_id"] for s in samples} - targets.keys()
+            references = targets | self._read(others, ["clip_id", "latents_mean", "latents_shape"])
         rows = []
         for sample in samples:
-            target, reference = targets[sample["target_id"]], references[sample["reference_id"]]
+            target, reference = targets[sample["target_id"]], references.get(sample["reference_id"], {})
             text = {} if sample["drop_caption"] else texts[sample["target_id"]]
             rows.append(
                 sample
@@ -74,8 +79,8 @@ class FetchFeatures:
                     "target_mean": target["latents_mean"],
                     "target_std": target["latents_std"],
                     "target_shape": target["latents_shape"],
-                    "reference_mean": reference["latents_mean"],
-                    "reference_shape": reference["latents_shape"],
+                    "reference_mean": reference.get("latents_mean"),
+                    "reference_shape": reference.get("latents_shape"),
                     "first_frame": _variant(target, sample["variant"]),
                     "text": text.get("text_embedding"),
                     "text_shape": text.get("text_shape"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from catalog.vocabulary import NO_LICENCE
 from pipeline.pairing.plan import COLUMNS, Pair, PairSettings
-from pipeline.pairing.stream import PairStream, told_to_training, trainable_clips
+from pipeline.pairing.stream import PairStream, told_to_training
 from training.batch import TrainingBatch
 
 SEEN, UNSEEN = "seen", "unseen"
@@ -19,11 +19,13 @@ SEEN, UNSEEN = "seen", "unseen"
 
 @dataclass(frozen=True)
 class HeldOutPair:
-    """One target, a reference of its own category and one of another; `group` is SEEN or UNSEEN."""
+    """One target, a reference of its `category` and one of `other_category`; `group` is SEEN or UNSEEN."""
 
     target_id: str
     same_id: str
     other_id: str
+    category: str
+    other_category: str
     group: str
     seed: int
 
@@ -66,7 +68,8 @@ def choose_held_out(
                     for role, pool in (("same", same), ("other", other))
                 ]
                 seed = _hash(settings.seed, "sample", target) >> 1
-                chosen.append(HeldOutPair(target, *references, name, seed))
+                categories = (usable[clip][0] for clip in references)
+                chosen.append(HeldOutPair(target, *references, *categories, name, seed))
             if len(chosen) == count:
                 break
         pairs += chosen
@@ -88,8 +91,7 @@ class HeldOutStream:
     @classmethod
     def open(cls, stream: PairStream, count: int) -> "HeldOutStream | None":
         """Of a stream's snapshot, at most `count` pairs of each group; None where there are none."""
-        clips = trainable_clips(stream.catalog, stream.encoder_id)
-        pairs = choose_held_out(clips, stream.settings, count)
+        pairs = choose_held_out(stream.clips, stream.settings, count)
         return cls(stream, pairs) if pairs else None
 
     @cached_property
@@ -102,8 +104,10 @@ class HeldOutStream:
         chosen = [self.pairs[n] for n in numbers]
         with told_to_training():
             return (
-                self.stream.batch_of([Pair(p.target_id, p.same_id, p.seed) for p in chosen]),
-                self.stream.batch_of([Pair(p.target_id, p.other_id, p.seed) for p in chosen]),
+                self.stream.batch_of([Pair(p.target_id, p.same_id, p.category, p.seed) for p in chosen]),
+                self.stream.batch_of(
+                    [Pair(p.target_id, p.other_id, p.other_category, p.seed) for p in chosen]
+                ),
             )
 
     def empty_caption(self) -> Tensor:

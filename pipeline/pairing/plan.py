@@ -67,10 +67,11 @@ class PairSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample: the clip to denoise, the clip that shows the effect, the seed of all that is random."""
+    """One sample: the clip to denoise, the clip that shows the effect, its category, and a seed."""
 
     target_id: str
     reference_id: str
+    category: str
     seed: int
 
 
@@ -79,7 +80,7 @@ class PairPlan:
     """Every sample of every epoch.
 
     Attributes:
-        clip_ids: usable clips, sorted, [n].
+        clip_ids: usable clips, sorted, [n]; `category_ids` of each.
         targets: indices into clip_ids of the clips that can be a target, [t].
         groups: category number of each target, [t].
         references: indices into clip_ids; those possible for target t are references[first[t]:last[t]].
@@ -89,6 +90,7 @@ class PairPlan:
     """
 
     clip_ids: np.ndarray
+    category_ids: np.ndarray
     targets: np.ndarray
     groups: np.ndarray
     references: np.ndarray
@@ -115,7 +117,8 @@ class PairPlan:
         keep, counts = _usable(columns, settings)
         order = np.argsort(columns["clip_id"][keep], kind="stable")
         clip_ids = columns["clip_id"][keep][order]
-        names, category = np.unique(columns["category_id"][keep][order], return_inverse=True)
+        category_ids = columns["category_id"][keep][order]
+        names, category = np.unique(category_ids, return_inverse=True)
         sizes = np.bincount(category, minlength=len(names))
         candidates = _same_category(category, sizes)
         if settings.use_given != "only":
@@ -129,7 +132,12 @@ class PairPlan:
         groups = np.unique(category[targets], return_inverse=True)[1]
         counts |= {"targets": len(targets), "categories": int(groups.max()) + 1}
         lonely = tuple(str(name) for name in names[sizes == 1])
-        return cls(clip_ids, targets, groups, references, first, last, settings, counts, lonely)
+        return cls(clip_ids, category_ids, targets, groups, references, first, last, settings, counts, lonely)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """That train, sorted."""
+        return tuple(np.unique(self.category_ids[self.targets]).tolist())
 
     @property
     def epoch_size(self) -> int:
@@ -146,9 +154,14 @@ class PairPlan:
         for n in numbers:
             epoch, position = divmod(int(n), self.epoch_size)
             target, reference, seed = _epoch(self, epoch)
-            ids = self.clip_ids
+            shown = reference[position]
             samples.append(
-                Pair(str(ids[target[position]]), str(ids[reference[position]]), int(seed[position]))
+                Pair(
+                    str(self.clip_ids[target[position]]),
+                    str(self.clip_ids[shown]),
+                    str(self.category_ids[shown]),
+                    int(seed[position]),
+                )
             )
         return samples
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from queue import Full, Queue
@@ -22,7 +22,7 @@ from pipeline.encode import EMPTY_CAPTION
 from pipeline.errors import PipelineError
 from pipeline.features.tensors import from_bytes
 from pipeline.pairing.fetch import KEYS, FetchFeatures, FetchOrTell
-from pipeline.pairing.plan import COLUMNS, Pair, PairPlan, PairSettings
+from pipeline.pairing.plan import COLUMNS, GivenPair, Pair, PairPlan, PairSettings
 from pipeline.sources.given import wanted_pairs
 from pipeline.workers.quiet import quiet
 from training.batch import Sample, TrainingBatch, collate, pad_reference
@@ -50,6 +50,7 @@ class PairStream:
         catalog: a view of one snapshot (`Catalog.at`).
         encoder_id: whose features are read.
         settings: what may be paired.
+        needs: what of a reference the method takes beside its category ("latents").
         window: batches per Ray dataset; the next one starts while the current one is consumed, so that a plan
             of any length is never held whole.
         fetchers: Ray tasks of one worker that read at the same time.
@@ -61,6 +62,7 @@ class PairStream:
     catalog: Catalog
     encoder_id: str
     settings: PairSettings
+    needs: frozenset[str] = frozenset({"latents"})
     window: int = 256
     fetchers: int = 2
     cpus_per_fetch: float = 0.1
@@ -88,11 +90,30 @@ class PairStream:
         # The plan is made again where it is needed: it is larger than what it is made of.
         return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
 
+    def at(self, catalog: Catalog) -> "PairStream":
+        """The same stream, its plan too, over another view whose clips and given pairs are the same."""
+        moved = replace(self, catalog=catalog)
+        moved.__dict__ |= {name: getattr(self, name) for name in ("clips", "given", "plan")}
+        return moved
+
+    @cached_property
+    def clips(self) -> pa.Table:
+        """What `trainable_clips` says of the view."""
+        return trainable_clips(self.catalog, self.encoder_id)
+
+    @cached_property
+    def given(self) -> list[GivenPair]:
+        """Pairs that data sets name; none where the settings do not ask for them."""
+        return wanted_pairs(self.catalog, self.settings)
+
     @cached_property
     def plan(self) -> PairPlan:
         """The pairs of every sample number."""
-        clips = trainable_clips(self.catalog, self.encoder_id)
-        return PairPlan.build(clips, self.settings, wanted_pairs(self.catalog, self.settings))
+        return PairPlan.build(self.clips, self.settings, self.given)
+
+    def rows(self) -> list[tuple]:
+        """The clips as sorted rows: what two views that train alike have in common."""
+        return sorted(tuple(row.values()) for row in self.clips.to_pylist())
 
     @cached_property
     def empty_caption(self) -> torch.Tensor:
@@ -105,12 +126,12 @@ class PairStream:
 
     def batch(self, numbers: Sequence[int]) -> TrainingBatch:
         """The batch of these sample numbers, fetched here and now, without Ray."""
-        fetch = FetchFeatures(self.catalog, self.encoder_id)
+        fetch = FetchFeatures(self.catalog, self.encoder_id, self.needs)
         return self._collate(fetch(self._keys([numbers])).to_pylist())
 
     def batch_of(self, pairs: Sequence[Pair]) -> TrainingBatch:
         """The batch of these pairs, captions kept, fetched here and now."""
-        fetch = FetchFeatures(self.catalog, self.encoder_id)
+        fetch = FetchFeatures(self.catalog, self.encoder_id, self.needs)
         rows = [_key(pair, batch=0, drop_caption=False) for pair in pairs]
         return self._collate(fetch(pa.Table.from_pylist(rows, schema=KEYS)).to_pylist())
 
@@ -147,7 +168,7 @@ class PairStream:
         options.preserve_order = True
         options.resource_limits = ExecutionResources.for_limits(object_store_memory=self.buffer_bytes)
         samples = keys.map_batches(
-            FetchOrTell(FetchFeatures(self.catalog, self.encoder_id)).__call__,
+            FetchOrTell(FetchFeatures(self.catalog, self.encoder_id, self.needs)).__call__,
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -186,10 +207,13 @@ class PairStream:
     def _sample(self, row: dict) -> Sample:
         shape = tuple(row["target_shape"])
         mean, std = from_bytes(row["target_mean"], shape), from_bytes(row["target_std"], shape)
-        reference, mask = pad_reference(from_bytes(row["reference_mean"], row["reference_shape"]), shape)
+        reference = mask = None
+        if row["reference_mean"] is not None:
+            reference, mask = pad_reference(from_bytes(row["reference_mean"], row["reference_shape"]), shape)
         text = self.empty_caption if row["drop_caption"] else from_bytes(row["text"], row["text_shape"])
         return Sample(
             target_latents=draw_posterior(mean, std, row["seed"]),
+            reference_category=row["category"],
             reference_latents=reference,
             reference_mask=mask,
             first_frame_latents=from_bytes(row["first_frame"], shape[1:]),
@@ -247,6 +271,7 @@ def _key(pair: Pair, batch: int, drop_caption: bool) -> dict:
         "batch": batch,
         "target_id": pair.target_id,
         "reference_id": pair.reference_id,
+        "category": pair.category,
         "seed": pair.seed,
         "drop_caption": drop_caption,
         "variant": float(stream(pair.seed, "first_frame_variant").random()),

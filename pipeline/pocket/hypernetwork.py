@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.pocket.backbone import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, Steps
-from pipeline.pocket.pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs, References
+from pipeline.pocket.pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs
+from pipeline.pocket.pairs import References as Kind
 from pipeline.progress import Progress
-from training.backbones.cogvideox.backbone import Backbone
-from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.base import Scene
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.settings import BackboneSettings
-from training.batch import TrainingBatch
-from training.methods.video2lora.method import Video2LoRA
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.batch import References, TrainingBatch
+from training.methods.base import Method
+from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.pretrain.attention import PlainAttention
 from training.pretrain.fit import FitSettings, fit
 from training.randomness import stream
@@ -31,15 +33,19 @@ from training.release import publish_tensors
 # The paper's a = 100 and b = 50 belong to linears of width 3072, here they are 192 wide. Tokens of four
 # latent frames that also say what changed, and that see each other, tell effects apart after fewer clips, and
 # there are few of each.
-POCKET_METHOD = Video2LoRASettings(
-    down_size=48,
-    up_size=24,
-    width=96,
-    layers=2,
-    refinements=4,
-    patch=(4, 4, 4),
-    motion=True,
-    video_layers=2,
+POCKET_METHOD = parse_settings(
+    {
+        "kind": "video2lora",
+        "down_size": 48,
+        "up_size": 24,
+        "width": 96,
+        "layers": 2,
+        "refinements": 4,
+        "patch": (4, 4, 4),
+        "motion": True,
+        "video_layers": 2,
+        "timestep_shift": 8.0,
+    }
 )
 ADAPTERS = {"down_size", "up_size", "rank", "scale", "targets", "share_qkv_down"}
 
@@ -66,7 +72,7 @@ class Lessons:
     references_batch: int = 32
     seed: int = 0
     timestep_shift: float = 8.0
-    references: References = "same"
+    references: Kind = "same"
     effects: tuple[int, ...] = ALL
 
 
@@ -99,7 +105,7 @@ def ship_hypernetwork(
         what `hypernetwork/model.json` says too.
     """
     settings = pocket_settings(str(backbone_folder))
-    backbone = Backbone.load(settings, device=device)
+    backbone = CogVideoXBackbone.load(settings, device=device)
     with step("Pairs") as progress:
         pairs = Pairs.load(backbone, work, TRAIN_FROM, lessons.clips, progress, lessons.effects)
     with step("Hypernetwork") as progress:
@@ -122,13 +128,13 @@ def ship_hypernetwork(
 
 
 def teach(
-    backbone: Backbone,
+    backbone: CogVideoXBackbone,
     pairs: Pairs,
-    settings: Video2LoRASettings,
+    settings: MethodSettings,
     lessons: Lessons,
     work: Path,
     progress: Progress | None = None,
-) -> tuple[Video2LoRA, float]:
+) -> tuple[Method, float]:
     """Train Video2LoRA on pairs of the seen effects, on a copy of the transformer.
 
     Three lessons, because few clips and few steps have to do: (1) the auxiliary matrices and one adapter per
@@ -142,13 +148,8 @@ def teach(
     """
     transformer = copy.deepcopy(backbone.transformer)
     transformer.set_attn_processor(PlainAttention())
-    method = Video2LoRA(
-        transformer,
-        settings,
-        backbone.scheduler_config,
-        seed=lessons.seed,
-        timestep_shift=lessons.timestep_shift,
-    )
+    settings = settings.model_copy(update={"timestep_shift": lessons.timestep_shift})
+    method = build_method(settings, CogVideoXDiT(transformer, backbone.scheduler_config), seed=lessons.seed)
     device = backbone.transformer.device
     # A lesson's state is named by what decides it, so that trials which differ later share what came before.
     decides: list[object] = [
@@ -201,7 +202,7 @@ def teach(
 class CategoryAdapters(nn.Module):
     """One adapter θ per category, beside the method whose auxiliary matrices it shares."""
 
-    def __init__(self, method: Video2LoRA, categories: int) -> None:
+    def __init__(self, method: Method, categories: int) -> None:
         super().__init__()
         self.method = method
         network = method.hypernetwork
@@ -217,13 +218,13 @@ class CategoryAdapters(nn.Module):
         targets, shown = zip(*(map(int, pair.split("<-")) for pair in batch.pair_ids), strict=True)
         theta = self.theta[self._categories(shown, pairs, lessons)]
         device = batch.target_latents.device
-        noisy, timesteps, _ = self.method.diffusion.corrupt(
+        noisy, timesteps, _ = self.method.dit.objective.corrupt(
             batch.target_latents, batch.sample_seeds, lessons.timestep_shift
         )
 
         def velocity(adapters: Tensor | None, text: Tensor) -> Tensor:
-            with self.method.adapted(adapters) as transformer:
-                return predict_velocity(transformer, noisy, batch.first_frame_latents, text, timesteps)
+            with self.method.under(adapters) as predict:
+                return predict(noisy, timesteps, Scene(batch.first_frame_latents, text))
 
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
@@ -243,7 +244,7 @@ class CategoryAdapters(nn.Module):
         latents = pairs.references(clips, lessons.references).to(wanted.device)
         mask = torch.ones_like(latents[:, :, 0], dtype=torch.bool)
         with torch.autocast(latents.device.type, torch.bfloat16):
-            predicted = self.method.predict(latents, mask)
+            predicted = self.method.condition(References(("",) * len(latents), latents, mask))
         theta = self.theta.detach()[self._categories([pairs.clip(e, 0) for e in pairs.seen], pairs, lessons)]
         spread = (theta - theta.mean(dim=0)).square().mean()
         # Without a reference there is one category and nothing to tell apart.

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pipeline.pocket.backbone import HELD_OUT, encoded_clips, naming
 from pipeline.samples.effects import EFFECTS
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.batch import References as BatchReferences
 from training.batch import TrainingBatch
 from training.pretrain.encoded import EncodedClips
 from training.randomness import stream
@@ -45,7 +46,7 @@ class Pairs:
     @classmethod
     def load(
         cls,
-        backbone: Backbone,
+        backbone: CogVideoXBackbone,
         folder: Path,
         first: int,
         per_effect: int,
@@ -102,8 +103,11 @@ class Pairs:
         frames, _, height, width = latents.shape[1:]
         return replace(
             clips,
-            reference_latents=latents,
-            reference_mask=torch.ones(len(latents), frames, height, width, dtype=torch.bool),
+            references=BatchReferences(
+                tuple(NAMES[self.effect_of(clip)] for clip in references),
+                latents,
+                torch.ones(len(latents), frames, height, width, dtype=torch.bool),
+            ),
             text_embeddings=torch.where(dropped[:, None, None], self.empty, self.text[targets]),
             pair_ids=[f"{a}<-{b}" for a, b in zip(targets, references, strict=True)],
         )

@@ -18,7 +18,7 @@ import torch
 from pipeline.pocket.hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
 from tests.benchmarks.learning import GROUPS, concatenated, gaps
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.weights import cache_folder
 from training.evaluation.transfer_gap import PairLosses, TransferGap, transfer_gap
 
@@ -52,7 +52,7 @@ def run(change: dict, seed: int, options: dict, lessons: Lessons, after: object 
     categories are left for the runs that begin with them.
     """
     torch.set_num_threads(1)
-    backbone = Backbone.load(pocket_settings(options["model"]))
+    backbone = CogVideoXBackbone.load(pocket_settings(options["model"]))
     work = Path(options["work"])
     training = Pairs.load(backbone, work, TRAIN_FROM, options["clips"])
     settings = POCKET_METHOD.model_copy(update=change)
@@ -77,7 +77,7 @@ def main() -> None:
     options = {name: getattr(arguments, name) for name in ("model", "clips", "held_out")}
     options["work"] = str(arguments.work.resolve())
     # Encoded once, before the tasks would all begin with it.
-    backbone = Backbone.load(pocket_settings(arguments.model))
+    backbone = CogVideoXBackbone.load(pocket_settings(arguments.model))
     for first, count in ((TRAIN_FROM, arguments.clips), (TEST_FROM, arguments.held_out)):
         Pairs.load(backbone, arguments.work, first, count)
     ray.init(address=arguments.address or "local", include_dashboard=False, log_to_driver=False)

@@ -35,11 +35,12 @@ from tests.benchmarks.effect_classifier import (
     train_classifier,
 )
 from tests.benchmarks.learning_page import Shown, write_page
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.base import Scene
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.weights import cache_folder
 from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
-from training.generate import Guidance, denoise, make_scheduler
-from training.methods.video2lora.method import Video2LoRA
+from training.generate import Guidance, denoise
+from training.methods.base import Method
 
 GROUPS = {"seen": SEEN, "unseen": UNSEEN}
 VARIANTS: tuple[References, ...] = ("same", "blank", "shuffled")
@@ -47,7 +48,7 @@ QUICK = Lessons(category_steps=20, regression_steps=30, steps=10, clips=4)
 Row = tuple[int, int, int]
 
 
-def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int = 2) -> dict[str, PairLosses]:
+def gaps(method: Method, pairs: Pairs, seed: int, draws: int = 2) -> dict[str, PairLosses]:
     """Losses of the held-out pairs, seen and unseen."""
     found = {}
     for name, effects in GROUPS.items():
@@ -63,8 +64,8 @@ def gaps(method: Video2LoRA, pairs: Pairs, seed: int, draws: int = 2) -> dict[st
 
 @torch.no_grad()
 def generated(
-    backbone: Backbone,
-    method: Video2LoRA,
+    backbone: CogVideoXBackbone,
+    method: Method,
     pairs: Pairs,
     rows: list[Row],
     adapted: str,
@@ -81,34 +82,27 @@ def generated(
         targets, references, _ = (list(column) for column in zip(*rows[at : at + 8], strict=True))
         batch = pairs.batch(targets, references, seed=at, kind="blank" if adapted == "blank" else "same")
         theta, text, leads_by_name = None, batch.text_embeddings, adapted == "named" and guidance > 1
+        negative = text if leads_by_name else None
         if adapted in ("same", "blank"):
-            theta = method.predict(batch.reference_latents, batch.reference_mask)
+            theta = method.condition(batch.references)
         if adapted == "named":
             # A row's target shows the effect of its reference.
-            told = pairs.named[targets]
-            text = torch.cat([text, told]) if leads_by_name else told
+            text = pairs.named[targets]
         noise = torch.randn(batch.target_latents.shape, generator=torch.Generator().manual_seed(at))
-        scheduler = make_scheduler(backbone.scheduler_config)
-        with method.adapted(theta) as transformer, torch.autocast("cpu", torch.bfloat16):
-            latents = denoise(
-                transformer,
-                scheduler,
-                noise,
-                batch.first_frame_latents,
-                text,
-                steps,
-                Guidance(
-                    prompt=guidance if leads_by_name else 1.0,
-                    adapter=guidance,
-                    without_adapter=(lambda: method.adapted(None)) if theta is not None else None,
-                ),
-            )
+        led = Guidance(
+            prompt=guidance if leads_by_name else 1.0,
+            adapter=guidance,
+            without_adapter=(lambda: method.under(None)) if theta is not None else None,
+        )
+        with method.under(theta) as velocity, torch.autocast("cpu", torch.bfloat16):
+            scene = Scene(batch.first_frame_latents, text)
+            latents = denoise(velocity, backbone.sampler(), noise, scene, steps, led, negative)
         clips += decoded(backbone, latents)
     return clips
 
 
 @torch.no_grad()
-def decoded(backbone: Backbone, latents: Tensor) -> list[Tensor]:
+def decoded(backbone: CogVideoXBackbone, latents: Tensor) -> list[Tensor]:
     """Latents [n, F, C, h, w] → clips."""
     with torch.autocast("cpu", torch.bfloat16):
         return [backbone.decode(each.float()) for each in latents]
@@ -179,7 +173,7 @@ def main() -> None:
     def said(text: str) -> None:
         print(f"{time.perf_counter() - began:6.0f} s  {text}", flush=True)
 
-    backbone = Backbone.load(pocket_settings(arguments.model))
+    backbone = CogVideoXBackbone.load(pocket_settings(arguments.model))
     net = train_classifier(8, 4) if arguments.quick else train_classifier()
     own = held_out_accuracy(net, 2 if arguments.quick else 8)
     said(f"classifier: {own:.1%} of real renders of new scenes")

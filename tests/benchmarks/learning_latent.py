@@ -20,10 +20,10 @@ from diffusers import CogVideoXTransformer3DModel
 from tests.benchmarks import latent_effects as effects
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.backbones.cogvideox.diffusion import Diffusion
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, meta_transformer
 from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
-from training.methods.video2lora.method import Video2LoRA
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.registry import build_method, parse_settings
 
 VARIANTS = {
     "faithful": {"share_qkv_down": False, "shuffled": False},
@@ -114,8 +114,8 @@ def run(
 ) -> PairLosses:
     """Train one variant from one seed; its losses on held-out pairs, the seen categories first."""
     change = VARIANTS[variant]
-    settings = Video2LoRASettings(**SMALL, share_qkv_down=change["share_qkv_down"])
-    method = Video2LoRA(copy.deepcopy(backbone), settings, SCHEDULER_5B_I2V, seed=seed)
+    settings = parse_settings({**SMALL, "share_qkv_down": change["share_qkv_down"]})
+    method = build_method(settings, CogVideoXDiT(copy.deepcopy(backbone), SCHEDULER_5B_I2V), seed=seed)
     parameters = method.trainable_parameters()
     optimizer = torch.optim.AdamW(parameters, lr=arguments.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.lr, total_steps=arguments.steps)
@@ -164,8 +164,8 @@ def difference(first: list[PairLosses], second: list[PairLosses], unseen: bool) 
 def file_megabytes(share_qkv_down: bool) -> float:
     """Size of the bf16 model file for CogVideoX-5B-I2V at the paper's sizes, in MB of 10⁶ bytes."""
     with torch.device("meta"):
-        settings = Video2LoRASettings(share_qkv_down=share_qkv_down)
-        method = Video2LoRA(meta_transformer(), settings, SCHEDULER_5B_I2V)
+        settings = parse_settings({"share_qkv_down": share_qkv_down})
+        method = build_method(settings, CogVideoXDiT(meta_transformer(), SCHEDULER_5B_I2V))
     return 2 * sum(tensor.numel() for tensor in method.trainable_state().values()) / 1e6
 
 

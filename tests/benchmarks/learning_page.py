@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jobs.pictures import contact_sheet
 from pipeline.video.transcode import write_video
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 
 PER_GROUP = 12
 STYLE = """body{font:15px system-ui;margin:2rem;max-width:76rem}.pairs{display:flex;flex-wrap:wrap;gap:1rem}
@@ -27,7 +27,7 @@ class Shown:
     found: str
 
 
-def write_page(groups: dict[tuple[str, str], list[Shown]], backbone: Backbone, out: Path) -> Path:
+def write_page(groups: dict[tuple[str, str], list[Shown]], backbone: CogVideoXBackbone, out: Path) -> Path:
     """Write `out`/index.html, its videos, and a contact sheet of each group; returns the page.
 
     Of every group as many failures are shown as successes, where there are as many.

@@ -18,10 +18,10 @@ from training.backbones.cogvideox.published import (
     meta_transformer,
 )
 from training.backbones.geometry import SampleGeometry
-from training.batch import TrainingBatch
+from training.batch import References, TrainingBatch
 from training.methods.base import Loss
-from training.methods.video2lora.lightlora import LightLoRALinear
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.lightlora.layers import LightLoRALinear
+from training.methods.registry import MethodSettings, parse_settings
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Size:
     transformer: Mapping
     vae: Mapping
     text: Mapping
-    settings: Video2LoRASettings = field(default_factory=Video2LoRASettings)
+    settings: MethodSettings = field(default_factory=lambda: parse_settings({}))
 
     @cached_property
     def latents(self) -> tuple[int, int, int, int]:
@@ -68,7 +68,7 @@ TINY = Size(
     VAE_5B_I2V | {"block_out_channels": (8, 16, 32, 32), "layers_per_block": 1, "norm_num_groups": 4},
     T5_XXL | {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 128},
     # The real predictor would be larger than this transformer.
-    Video2LoRASettings(down_size=12, up_size=8, width=32, heads=2, layers=2, refinements=2),
+    parse_settings({"down_size": 12, "up_size": 8, "width": 32, "heads": 2, "layers": 2, "refinements": 2}),
 )
 SIZES = {"full": FULL, "tiny": TINY}
 
@@ -97,8 +97,11 @@ def random_batch(size: Size, samples: int, device: torch.device, dtype: torch.dt
     shape = (samples, *size.latents)
     batch = TrainingBatch(
         target_latents=torch.randn(shape),
-        reference_latents=torch.randn(shape),
-        reference_mask=torch.ones(samples, frames, height, width, dtype=torch.bool),
+        references=References(
+            ("",) * samples,
+            torch.randn(shape),
+            torch.ones(samples, frames, height, width, dtype=torch.bool),
+        ),
         first_frame_latents=torch.randn(samples, channels, height, width),
         text_embeddings=torch.randn(samples, size.text_tokens, size.transformer["text_embed_dim"]),
         sample_seeds=torch.arange(samples),
@@ -199,7 +202,7 @@ class InlineEncoders:
         return replace(
             batch,
             target_latents=target.transpose(1, 2),
-            reference_latents=reference.transpose(1, 2),
+            references=replace(batch.references, latents=reference.transpose(1, 2)),
             first_frame_latents=first[:, :, 0],
             text_embeddings=embedded,
         )

@@ -7,12 +7,12 @@ from pipeline.pocket.hypernetwork import POCKET_METHOD
 from tests.benchmarks.ablations import GRID, draw
 from tests.benchmarks.learning import GROUPS
 from training.evaluation.transfer_gap import TransferGap
-from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.registry import parse_settings
 
 
 @pytest.mark.parametrize("name", GRID)
 def test_a_row_changes_settings_that_exist_to_other_values_that_are_valid(name):
-    changed = Video2LoRASettings.model_validate(POCKET_METHOD.model_dump() | GRID[name])
+    changed = parse_settings(POCKET_METHOD.model_dump() | GRID[name])
     assert (changed == POCKET_METHOD) == (name == "ours")
 
 

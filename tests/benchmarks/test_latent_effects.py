@@ -31,7 +31,7 @@ def test_shuffled_references_change_nothing_but_the_references():
     right, broken = (effects.training_pairs(3, 16, 0, shuffled) for shuffled in (False, True))
     assert torch.equal(right.target_latents, broken.target_latents)
     assert torch.equal(right.sample_seeds, broken.sample_seeds)
-    assert not torch.equal(right.reference_latents, broken.reference_latents)
+    assert not torch.equal(right.references.latents, broken.references.latents)
     categories = [[part.split("-")[0] for part in pair.split("<-")] for pair in right.pair_ids]
     assert all(target == reference for target, reference in categories)
 

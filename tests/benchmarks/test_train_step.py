@@ -19,7 +19,7 @@ def test_the_benchmark_ends_with_one_json_object_that_holds_every_kind_of_step(c
             assert {"seconds", "p10", "p90", "mfu", "hfu", "peak_bytes"} <= row[step].keys()
             assert row[step]["seconds"] > 0
         assert {"over_plain_lora", "method_share", "faster_than_inline"} <= row.keys()
-    assert report["model_flops"] > sum(report["method_flops"].values()) > 0
+    assert report["model_flops"] > report["method_flops"] > 0
     assert report["peak_rss_mb"] > 0
 
 

@@ -31,9 +31,9 @@ from tests.benchmarks.step_models import (
     strip,
 )
 from tests.benchmarks.step_timing import MasterAdamW, Timing, profile_step, time_step
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V
-from training.methods.video2lora.method import Video2LoRA
-from training.planning.flops import hypernetwork_flops, lightlora_flops, training_flops
+from training.methods.registry import build_method
 from training.run.activations import checkpoint_blocks, compile_blocks
 from training.run.devices import peak_flops
 
@@ -88,13 +88,14 @@ class Bench:
     ) -> None:
         self.size, self.device, self.dtype, self.options = size, device, dtype, options
         self.transformer = random_transformer(size, device, dtype)
+        self.dit = CogVideoXDiT(self.transformer, SCHEDULER_5B_I2V)
         self.batch = random_batch(size, options.batch, device, dtype)
         given = options.peak_tflops
         self.peak = (
             given * 1e12 if given else peak_flops(device, "bf16" if dtype == torch.bfloat16 else "fp32")
         )
         if options.compile:
-            compile_blocks(self.transformer)
+            compile_blocks(self.dit)
 
     def say(self, text: str) -> None:
         if not self.options.json:
@@ -103,7 +104,7 @@ class Bench:
     def policy(self, policy: str) -> dict:
         """Every kind of step under one checkpointing policy."""
         every = int(policy) if policy.isdigit() else 1
-        checkpoint_blocks(self.transformer, "every_n" if policy.isdigit() else policy, every)
+        checkpoint_blocks(self.dit, "every_n" if policy.isdigit() else policy, every)
         rows = {}
         for name in ("plain_lora", "bare", "video2lora", "inline"):
             if name == "inline" and self.options.skip_inline:
@@ -121,34 +122,25 @@ class Bench:
     def flops(self, policy: str) -> float:
         """Of the transformer in one step."""
         checkpointing = int(policy) if policy.isdigit() else policy
-        size = self.size
-        return training_flops(
-            size.transformer, size.latents, size.text_tokens, self.options.batch, checkpointing
-        )
+        return self.options.batch * self.dit.flops(self.size.latents, checkpointing)
 
-    def method_flops(self) -> dict[str, float]:
-        size, batch = self.size, self.options.batch
-        layers = size.transformer["num_layers"] * len(size.settings.targets)
-        residuals = lightlora_flops(
-            size.transformer, size.settings, layers, size.latents, size.text_tokens, batch
-        )
-        return {
-            "hypernetwork": hypernetwork_flops(size.settings, layers, size.latents, batch),
-            "lightlora": residuals,
-        }
+    def method_flops(self) -> float:
+        """Of the adapters and what predicts them, beside the transformer's."""
+        whole = self.options.batch * self._module("video2lora").flops(self.size.latents)
+        return whole - self.flops("none")
 
     def hypernetwork_alone(self) -> Timing:
         """Predicting adapters and the way back, without the transformer."""
         method = self._module("video2lora")
 
         def step() -> None:
-            theta = method.predict(self.batch.reference_latents, self.batch.reference_mask)
+            theta = method.condition(self.batch.references)
             theta.square().sum().backward()
 
         return time_step(step, self.options.steps, self.options.warmup, self.device)
 
     def profile(self) -> str:
-        checkpoint_blocks(self.transformer, "none" if self.device.type == "cpu" else "full")
+        checkpoint_blocks(self.dit, "none" if self.device.type == "cpu" else "full")
         return profile_step(self._step("video2lora"), self.device)
 
     def _module(self, name: str) -> torch.nn.Module:
@@ -161,7 +153,7 @@ class Bench:
         if name == "bare":
             return Bare(self.transformer)
         # As the engine holds it: everything in the transformer's precision, masters in the optimizer.
-        return Video2LoRA(self.transformer, settings, SCHEDULER_5B_I2V).to(self.dtype)
+        return build_method(settings, self.dit).to(self.dtype)
 
     def _step(self, name: str):
         module = self._module(name)

@@ -20,7 +20,7 @@ from pipeline.pocket.backbone import POCKET_SIZES
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 from tests.training.run.test_checkpoint import forge
-from training.backbones.cogvideox.backbone import PARTS, Backbone
+from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.errors import TooLittleMemory, WeightsUnreachable
 from training.release import ReleaseError
 from training.run.checkpoint import CheckpointError, newest_checkpoint, read_state
@@ -28,7 +28,7 @@ from training.run.trackers import PACKAGES, TrackerMissing
 from training.run.watch import read_rows
 
 TINY = load_profile("tiny").backbone
-LATENTS = Backbone.locate(TINY, PARTS).latent_shape
+LATENTS = CogVideoXBackbone.locate(TINY, PARTS).latent_shape
 FIRST, TEXT = (2, *LATENTS[1:]), (TINY.max_text_tokens, POCKET_SIZES.text_width)
 CLIPS = {
     f"{category}-{i}": (category, "ood" if category == "unseen" else "val" if i == 0 else "train")
@@ -79,7 +79,7 @@ def add_features(catalog: Catalog, clips: Iterable[str], encoder_id: str) -> Non
 
 @pytest.fixture(scope="module")
 def encoder_id() -> str:
-    return Backbone.locate(TINY, PARTS).encoder_id
+    return CogVideoXBackbone.locate(TINY, PARTS).encoder_id
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_too_little_memory_is_told_with_what_it_would_take(ray_cluster, workdir)
 
 
 def test_torn_weights_are_told_with_their_file(ray_cluster, workdir, tmp_path):
-    source = Backbone.locate(TINY, PARTS).folder
+    source = CogVideoXBackbone.locate(TINY, PARTS).folder
     shutil.copytree(source, tmp_path / "torn")
     weights = next((tmp_path / "torn" / "transformer").glob("*.safetensors"))
     with weights.open("r+b") as file:

@@ -3,14 +3,16 @@
 import torch
 from diffusers import CogVideoXTransformer3DModel
 
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
 from training.batch import Sample, TrainingBatch, collate
-from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
+from training.methods.base import Method
+from training.methods.registry import build_method, parse_settings
 
 FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
 
 
-def small_module() -> Video2LoRA:
+def small_module() -> Method:
     """Two blocks of width 32, predictions not at their identity start (where some gradients are zero)."""
     torch.manual_seed(11)
     transformer = CogVideoXTransformer3DModel(
@@ -27,10 +29,9 @@ def small_module() -> Video2LoRA:
             "sample_width": WIDTH,
         }
     )
-    settings = Video2LoRASettings(
-        down_size=6, up_size=4, width=16, heads=2, layers=1, refinements=2, identity_start=False
-    )
-    return Video2LoRA(transformer, settings, SCHEDULER_5B_I2V, seed=3)
+    sizes = {"down_size": 6, "up_size": 4, "width": 16, "heads": 2, "layers": 1, "refinements": 2}
+    settings = parse_settings(sizes | {"identity_start": False})
+    return build_method(settings, CogVideoXDiT(transformer, SCHEDULER_5B_I2V), seed=3)
 
 
 def small_batch(numbers: list[int]) -> TrainingBatch:

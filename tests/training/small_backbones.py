@@ -4,17 +4,20 @@ from pathlib import Path
 
 import torch
 
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones import registry as backbones
+from training.backbones.base import Backbone
 from training.backbones.cogvideox.small import write_tiny_backbone
 from training.backbones.geometry import SampleGeometry
 from training.backbones.settings import BackboneSettings
 from training.batch import Sample, TrainingBatch, collate
-from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
+from training.methods import registry as methods
+from training.methods.base import Method
 
 GEOMETRY = SampleGeometry(num_frames=9, height=32, width=48)
 TEXT_TOKENS = 16
 LATENTS = (3, 16, 4, 6)
-SMALL = Video2LoRASettings(down_size=12, up_size=8, width=32, heads=2, layers=2, refinements=2)
+ADAPTERS = {"down_size": 12, "up_size": 8}
+SMALL = methods.parse_settings(ADAPTERS | {"width": 32, "heads": 2, "layers": 2, "refinements": 2})
 
 
 def load_backbone(folder: Path, parts: tuple[str, ...] = ("transformer",)) -> Backbone:
@@ -28,15 +31,14 @@ def load_backbone(folder: Path, parts: tuple[str, ...] = ("transformer",)) -> Ba
         max_text_tokens=TEXT_TOKENS,
         dtype="float32",
     )
-    return Backbone.load(settings, parts)
+    return backbones.load_backbone(settings, parts)
 
 
-def build_method(folder: Path, settings: Video2LoRASettings = SMALL, **options) -> Video2LoRA:
-    backbone = load_backbone(folder)
-    return Video2LoRA(backbone.transformer, settings, backbone.scheduler_config, **options)
+def build_method(folder: Path, settings: methods.MethodSettings = SMALL, **options) -> Method:
+    return methods.build_method(settings, load_backbone(folder).dit, **options)
 
 
-def disturb(method: Video2LoRA, seed: int = 5, size: float = 0.1) -> Video2LoRA:
+def disturb(method: Method, seed: int = 5, size: float = 0.1) -> Method:
     """Random weights in the prediction head: adapters differ from the identity and from each other."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

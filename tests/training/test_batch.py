@@ -17,13 +17,13 @@ def test_samples_stack_in_their_order():
     assert batch.sample_seeds.tolist() == [3, 1, 2]
     assert batch.pair_ids[0] == "target3<-reference3"
     assert torch.equal(batch.target_latents[1], random_sample(1).target_latents)
-    assert batch.reference_mask.shape == (3, LATENTS[0], *LATENTS[2:])
+    assert batch.references.mask.shape == (3, LATENTS[0], *LATENTS[2:])
 
 
 def test_moving_a_batch_casts_floating_tensors_alone():
     batch = random_batch(1, 2).to("cpu", torch.bfloat16)
     assert batch.target_latents.dtype == batch.text_embeddings.dtype == torch.bfloat16
-    assert batch.reference_mask.dtype == torch.bool
+    assert batch.references.mask.dtype == torch.bool
     assert batch.sample_seeds.dtype == torch.int64
 
 

@@ -7,19 +7,22 @@ from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
 from PIL import Image
 
 from tests.training.small_backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS, disturb, load_backbone
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.base import Scene
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import rotary_embedding, with_first_frame
 from training.backbones.cogvideox.pixels import to_signed
+from training.backbones.cogvideox.sampler import CogVideoXSampler
+from training.batch import References
 from training.errors import TrainingError
-from training.generate import Guidance, denoise, generate, generate_from_reference, make_scheduler
-from training.methods.video2lora.method import Video2LoRA
+from training.generate import Guidance, denoise, generate
+from training.methods.registry import build_method
 
 PROMPT = "a red ball on a table"
 ALL = ("transformer", "vae", "text")
 
 
 @pytest.fixture(scope="module")
-def backbone(tiny_folder) -> Backbone:
+def backbone(tiny_folder) -> CogVideoXBackbone:
     return load_backbone(tiny_folder, ALL)
 
 
@@ -120,44 +123,46 @@ def test_an_identity_adapter_generates_what_the_frozen_backbone_does_and_another
     tiny_folder, backbone, frame
 ):
     own = load_backbone(tiny_folder)
-    method = Video2LoRA(own.transformer, SMALL, own.scheduler_config)
-    reference, mask = torch.randn(LATENTS), torch.ones(LATENTS[0], *LATENTS[2:], dtype=torch.bool)
+    method = build_method(SMALL, own.dit)
+    mask = torch.ones(1, LATENTS[0], *LATENTS[2:], dtype=torch.bool)
+    reference = References(("",), torch.randn(1, *LATENTS), mask)
+
+    def made() -> torch.Tensor:
+        with torch.no_grad():
+            condition = method.condition(reference)
+        return generate(backbone, method, condition, frame, PROMPT, steps=2, seed=1)
+
     frozen = generate(backbone, None, None, frame, PROMPT, steps=2, seed=1)
-    arguments = (backbone, method, reference, mask, frame, PROMPT)
-    assert torch.equal(generate_from_reference(*arguments, steps=2, seed=1), frozen)
+    assert torch.equal(made(), frozen)
     disturb(method, size=1.0)
-    changed = generate_from_reference(*arguments, steps=2, seed=1)
-    assert not torch.equal(changed, frozen)
-    with torch.no_grad():
-        theta = method.predict(reference[None], mask[None])
-    assert torch.equal(generate(backbone, method, theta[0], frame, PROMPT, steps=2, seed=1), changed)
+    assert not torch.equal(made(), frozen)
     assert next(iter(method.adapters.layers.values())).down_pred is None
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_adapter_guidance_leads_from_the_frozen_backbone_to_the_adapter_and_beyond(tiny_folder, guidance):
     own = load_backbone(tiny_folder)
-    method = Video2LoRA(own.transformer, SMALL, own.scheduler_config)
+    method = build_method(SMALL, own.dit)
     torch.manual_seed(0)
     disturb(method, size=1.0)
     mask = torch.ones(1, LATENTS[0], *LATENTS[2:], dtype=torch.bool)
     with torch.no_grad():
-        theta = method.predict(torch.randn(1, *LATENTS), mask)
+        theta = method.condition(References(("",), torch.randn(1, *LATENTS), mask))
     noise, image = torch.randn(1, *LATENTS), torch.randn(1, *LATENTS[1:])
-    text = torch.randn(2 if guidance > 1 else 1, TEXT_TOKENS, own.transformer.config.text_embed_dim)
+    negative, text = torch.randn(2, 1, TEXT_TOKENS, own.transformer.config.text_embed_dim)
 
-    def latents(theta, text, guidance):
+    def latents(theta, guidance):
         # One step, so that what comes out is linear in the velocity.
-        with method.adapted(theta) as transformer:
-            return denoise(transformer, make_scheduler(own.scheduler_config), noise, image, text, 1, guidance)
+        with method.under(theta) as velocity:
+            return denoise(velocity, own.sampler(), noise, Scene(image, text), 1, guidance, negative)
 
     def guided(weight):
-        how = Guidance(guidance, adapter=weight, without_adapter=lambda: method.adapted(None))
-        return latents(theta, text, how)
+        how = Guidance(guidance, adapter=weight, without_adapter=lambda: method.under(None))
+        return latents(theta, how)
 
     once = guided(1)
-    assert torch.equal(once, latents(theta, text, Guidance(guidance)))
-    plain, bare = (latents(adapter, text[-1:], Guidance(1.0)) for adapter in (theta, None))
+    assert torch.equal(once, latents(theta, Guidance(guidance)))
+    plain, bare = (latents(adapter, Guidance(1.0)) for adapter in (theta, None))
     apart = (plain - bare).abs().max()
     assert apart > 1e-2
     assert ((guided(0) - once) - (bare - plain)).abs().max() < 1e-3 * apart
@@ -177,10 +182,9 @@ def test_a_request_that_cannot_be_met_is_one_sentence(backbone, frame):
     with pytest.raises(TrainingError, match="needs the method"):
         generate(backbone, None, torch.zeros(1, 1, 1), frame, PROMPT, steps=1)
     with pytest.raises(TrainingError, match="No scheduler named"):
-        make_scheduler(backbone.scheduler_config, "euler")
+        backbone.sampler("euler")
     with pytest.raises(TrainingError, match="none of CogVideoX"):
-        make_scheduler({"_class_name": "DDPMScheduler"})
-    scheduler = make_scheduler(backbone.scheduler_config)
-    with pytest.raises(TrainingError, match="text embeddings"):
-        noise, text = torch.zeros(1, *LATENTS), torch.zeros(1, 4, 32)
-        denoise(backbone.transformer, scheduler, noise, None, text, 1, Guidance())
+        CogVideoXSampler({"_class_name": "DDPMScheduler"})
+    scene = Scene(torch.zeros(1, *LATENTS[1:]), torch.zeros(1, 4, 32))
+    with pytest.raises(TrainingError, match="negative prompts"):
+        denoise(backbone.dit.velocity, backbone.sampler(), torch.zeros(1, *LATENTS), scene, 1, Guidance())

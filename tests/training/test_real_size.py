@@ -5,15 +5,18 @@ from functools import cache
 import pytest
 import torch
 
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, VAE_5B_I2V, meta_transformer
 from training.backbones.geometry import SampleGeometry
-from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
+from training.batch import References
+from training.methods.base import Method
+from training.methods.registry import build_method, parse_settings
 
 
 @cache
-def model(**changes) -> Video2LoRA:
+def model(**changes) -> Method:
     with torch.device("meta"):
-        return Video2LoRA(meta_transformer(), Video2LoRASettings(**changes), SCHEDULER_5B_I2V)
+        return build_method(parse_settings(changes), CogVideoXDiT(meta_transformer(), SCHEDULER_5B_I2V))
 
 
 def bytes_bf16(tensors) -> int:
@@ -38,7 +41,8 @@ def test_an_adapter_is_25200_values_and_50400_bytes():
     assert values == 25_200
     assert 2 * values == 50_400 < 50 * 1024
     batch = torch.empty(2, 13, 16, 60, 90, device="meta")
-    theta = method.predict(batch, torch.ones(2, 13, 60, 90, dtype=torch.bool, device="meta"))
+    mask = torch.ones(2, 13, 60, 90, dtype=torch.bool, device="meta")
+    theta = method.condition(References(("", ""), batch, mask))
     assert theta.shape == (2, 168, 150)
 
 

@@ -10,7 +10,7 @@ from training.errors import TrainingError
 from training.release import (
     FACTS,
     TENSORS,
-    BuildVideo2LoRA,
+    BuildMethod,
     ReleaseError,
     find_start,
     load_release,
@@ -42,8 +42,8 @@ def test_a_published_model_predicts_what_the_trained_one_did(release, method, ti
     batch = random_batch(1, 2)
     loaded = load_release(read_release(release.path), load_backbone(tiny_folder))
     with torch.no_grad():
-        wanted = method.predict(batch.reference_latents, batch.reference_mask)
-        assert torch.equal(loaded.predict(batch.reference_latents, batch.reference_mask), wanted)
+        wanted = method.condition(batch.references)
+        assert torch.equal(loaded.condition(batch.references), wanted)
 
 
 def test_the_same_tensors_have_the_same_name(release, tmp_path, method):
@@ -84,7 +84,7 @@ def test_a_folder_that_holds_no_model_is_one_sentence(release, damage):
 
 def test_a_run_can_begin_with_a_model(release, method, tiny_folder):
     backbone = load_backbone(tiny_folder)
-    build = BuildVideo2LoRA(backbone.settings, SMALL, start_from=str(release.path))
+    build = BuildMethod(backbone.settings, SMALL, start_from=release.path)
     begun = build.on(backbone).trainable_state()
     for name, value in method.trainable_state().items():
         assert torch.equal(begun[name], value), name
@@ -99,4 +99,4 @@ def test_a_model_that_does_not_fit_the_run_is_no_start(release, tiny_folder):
     with pytest.raises(ReleaseError, match=rf"method\.refinements={SMALL.refinements}.*start_from=null"):
         require_start(release, transformer, other)
     with pytest.raises(ReleaseError, match="no readable model"):
-        find_start(str(release.path / "nowhere"))
+        find_start(str(release.path / "nowhere"), "video2lora")

@@ -1,6 +1,6 @@
 """The transfer gap: does an adapter of the right category denoise better than one of another category?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 
 from training.batch import TrainingBatch
 from training.errors import BadBatch
-from training.methods.video2lora.method import Video2LoRA
+from training.methods.base import Method
 from training.randomness import derive
 
 
@@ -41,7 +41,10 @@ class TransferGap:
 
 @torch.no_grad()
 def pair_losses(
-    method: Video2LoRA, batches: Iterable[tuple[TrainingBatch, TrainingBatch]], draws: int = 4
+    method: Method,
+    batches: Iterable[tuple[TrainingBatch, TrainingBatch]],
+    draws: int = 4,
+    none: Mapping[str, float] | None = None,
 ) -> PairLosses:
     """Denoise held-out targets three times with the same noise and timestep.
 
@@ -49,6 +52,7 @@ def pair_losses(
         batches: pairs of batches with the same targets and seeds; the first carries references of the
             targets' own categories, the second references of other categories.
         draws: noises and timesteps per pair. More of them make the figures steadier, not the pairs more.
+        none: losses under no adapter by pair id, where they are known: nothing that trains changes them.
 
     Raises:
         BadBatch: two batches whose targets or seeds differ, or no batch at all.
@@ -63,15 +67,19 @@ def pair_losses(
             raise BadBatch(
                 "The two batches of a transfer gap need the same targets and seeds, in the same order."
             )
-        adapters = [method.predict(batch.reference_latents, batch.reference_mask) for batch in (same, other)]
+        conditions = [method.condition(batch.references) for batch in (same, other)]
+        known = none is not None and all(name in none for name in same.pair_ids)
         total = np.zeros((3, len(same)))
         for draw in range(draws):
             seeds = torch.tensor([derive(seed, f"draw-{draw}") for seed in same.sample_seeds.tolist()])
             batch = replace(same, sample_seeds=seeds)
-            for row, theta in enumerate((*adapters, None)):
-                total[row] += method.sample_losses(batch, theta).double().cpu().numpy()
+            for row, condition in enumerate(conditions if known else (*conditions, None)):
+                total[row] += method.sample_losses(batch, condition).double().cpu().numpy()
+        total /= draws
+        if known:
+            total[2] = [none[name] for name in same.pair_ids]
         ids += same.pair_ids
-        rows.append(total / draws)
+        rows.append(total)
     if not rows:
         raise BadBatch("The transfer gap needs at least one held-out pair: none were given.")
     same_losses, other_losses, none_losses = np.concatenate(rows, axis=1)

@@ -1,21 +1,22 @@
 """Looking at held-out pairs while a run trains: the transfer gap, and videos to look at."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.base import Sampler
+from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.batch import TrainingBatch
 from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
-from training.generate import Guidance, denoise, make_scheduler
-from training.methods.video2lora.method import Video2LoRA
+from training.generate import Guidance, denoise
+from training.methods.base import Method, device_of, dtype_of
 
 BOTH = tuple[TrainingBatch, TrainingBatch]
 
@@ -57,9 +58,13 @@ class EvaluateTransfer:
     pairs: HeldOutPairs
     batch_size: int = 1
     draws: int = 4
+    # Losses under no adapter, by pair: the frozen backbone's, taken at the first look of this process.
+    _none: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, module: nn.Module, step: int) -> dict[str, float]:
-        losses = _gathered(pair_losses(module, self._mine(module), self.draws))
+    def __call__(self, method: Method, step: int) -> dict[str, float]:
+        mine = pair_losses(method, self._mine(method), self.draws, self._none)
+        self._none.update(zip(mine.pair_ids, mine.none.tolist(), strict=True))
+        losses = _gathered(mine)
         groups = np.array([self.pairs.groups[int(n)] for n in losses.pair_ids])
         row: dict[str, float] = {}
         for group in sorted(set(groups)):
@@ -75,14 +80,14 @@ class EvaluateTransfer:
             }
         return row
 
-    def _mine(self, module: Video2LoRA) -> Iterator[BOTH]:
+    def _mine(self, method: Method) -> Iterator[BOTH]:
         """This worker's batches, their pairs named by number. All workers have as many: under ZeRO-3 each
         forward needs every worker; a pair that is there twice counts once."""
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         total = len(self.pairs.groups)
         share = -(-total // world)
         numbers = [n % total for n in range(rank * share, (rank + 1) * share)]
-        device, dtype = module.transformer.device, module.transformer.dtype
+        device, dtype = device_of(method), dtype_of(method)
         for at in range(0, share, self.batch_size):
             chosen = numbers[at : at + self.batch_size]
             named = [batch.to(device, dtype) for batch in self.pairs.batch(chosen)]
@@ -113,41 +118,30 @@ class SampleVideos:
     guidance: float = 6.0
     adapter_guidance: float = 1.0
 
-    def __call__(self, module: nn.Module, step: int, folder: Path | None) -> None:
+    def __call__(self, method: Method, step: int, folder: Path | None) -> None:
         parts = ["vae"] if folder is not None else []
-        backbone = Backbone.load(self.backbone, parts, module.transformer.device)
+        backbone = load_backbone(self.backbone, parts, device_of(method))
         for number in spread(self.pairs.groups, self.count):
-            batch = self.pairs.batch([number])[0].to(module.transformer.device, module.transformer.dtype)
-            latents = self._denoised(module, batch, backbone.scheduler_config)
+            batch = self.pairs.batch([number])[0].to(device_of(method), dtype_of(method))
+            latents = self._denoised(method, batch, backbone.sampler())
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 target, _, reference = batch.pair_ids[0].partition("<-")
                 name = f"{self.pairs.groups[number]}-{target[:12]}--{reference[:12]}.mp4"
                 self.write(backbone.decode(latents).numpy(), path=folder / name)
 
-    def _denoised(self, module: Video2LoRA, batch: TrainingBatch, schedule: dict) -> Tensor:
+    def _denoised(self, method: Method, batch: TrainingBatch, sampler: Sampler) -> Tensor:
         """Latents [F, C, h, w] from the sample's own seed: the same noise at every step of the run."""
         generator = torch.Generator().manual_seed(int(batch.sample_seeds[0]))
         noise = torch.randn(batch.target_latents.shape, generator=generator).to(batch.target_latents)
-        text = batch.text_embeddings
-        if self.guidance > 1:
-            text = torch.cat([self.pairs.empty_caption()[None].to(text), text])
-        theta = module.predict(batch.reference_latents, batch.reference_mask)
-        with module.adapted(theta) as transformer:
-            return denoise(
-                transformer,
-                make_scheduler(schedule),
-                noise,
-                batch.first_frame_latents,
-                text,
-                self.steps,
-                Guidance(
-                    self.guidance,
-                    adapter=self.adapter_guidance,
-                    without_adapter=lambda: module.adapted(None),
-                ),
-                generator,
-            )[0]
+        negative = self.pairs.empty_caption()[None].to(batch.text_embeddings) if self.guidance > 1 else None
+        guidance = Guidance(
+            self.guidance, adapter=self.adapter_guidance, without_adapter=lambda: method.under(None)
+        )
+        with method.under(method.condition(batch.references)) as velocity:
+            return denoise(velocity, sampler, noise, batch.scene, self.steps, guidance, negative, generator)[
+                0
+            ]
 
 
 def spread(groups: Sequence[str], count: int) -> list[int]:

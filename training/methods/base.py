@@ -1,11 +1,22 @@
-"""What the loop needs of a method: a module whose forward is the loss, and the tensors it trains."""
+"""What a method is to everything else: how references become a condition, its loss, its state, its cost.
 
+The loop, preflight, evaluation, samples, generation, release and the commands know this protocol;
+`registry.py` is the one file that names methods, and README.md says how to add one.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from training.batch import TrainingBatch
+from training.backbones.base import Checkpointing, DiT, Velocity
+from training.batch import References, TrainingBatch
+
+# What a method makes of references and denoises under: predicted factors, rows of a table.
+Condition = Any
 
 
 @dataclass
@@ -20,10 +31,34 @@ class Method(Protocol):
     """An `nn.Module` that owns everything that trains, and the frozen backbone.
 
     A data-parallel engine wraps the module, so every trainable tensor takes part in its gradient reduction.
+
+    Attributes:
+        settings: one of `registry.MethodSettings`.
+        dit: the frozen transformer, prepared for the method.
     """
+
+    settings: Any
+    dit: DiT
 
     def __call__(self, batch: TrainingBatch) -> Loss:
         """The loss of a batch: the mean over its samples, each a pure function of the sample and its seed."""
+
+    def condition(self, references: References) -> Condition:
+        """What the references say, one entry a sample; with gradient where it is asked for."""
+
+    def under(self, condition: Condition | None) -> AbstractContextManager[Velocity]:
+        """Denoise under a condition, for inference; None: the backbone as it was frozen."""
+
+    def sample_losses(
+        self, batch: TrainingBatch, condition: Condition | None, timestep_shift: float = 1.0
+    ) -> Tensor:
+        """Unweighted loss of each sample, fp32 [B], under a condition."""
+
+    def vector(self, condition: Condition) -> Tensor | None:
+        """One sample's condition as numbers, fp32 [n], to store and compare; None where it is no adapter."""
+
+    def export(self, condition: Condition) -> dict[str, Tensor] | None:
+        """One sample's condition as a LoRA that diffusers loads, by tensor name; None where it is none."""
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Every tensor that an optimizer should hold, each once."""
@@ -34,5 +69,21 @@ class Method(Protocol):
     def trainable_state(self) -> dict[str, Tensor]:
         """Name → trained tensor, each once: what a checkpoint holds."""
 
-    def load_trainable_state(self, state: dict[str, Tensor]) -> None:
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
         """Take trained tensors back; raises StateMismatch when they belong to another model."""
+
+    def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
+        """Operations of one sample's training step, the frozen backbone's too; of latents [F, C, h, w]."""
+
+    def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
+        """Values that one sample's backward pass needs, at their peak."""
+
+
+def device_of(method: Method) -> torch.device:
+    """Where a method computes."""
+    return next(method.dit.module.parameters()).device
+
+
+def dtype_of(method: Method) -> torch.dtype:
+    """What a method takes its batches in: the dtype of the frozen backbone."""
+    return next(method.dit.module.parameters()).dtype

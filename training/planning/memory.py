@@ -2,18 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 from training.errors import TooLittleMemory
-from training.methods.video2lora.method import Video2LoRA
+from training.methods.base import Method
 from training.run.settings import TrainSettings
 
-# Tensors of tokens × width that autograd keeps of one block with frozen weights: the inputs of the two norms
-# and the normalised ones that the adapters read (4), queries and keys before and after their norm, values and
-# the attention's output (6), the input of GELU (4).
-KEPT_PER_BLOCK = 14
-# What a block has besides while it runs: the inner activations of its feed-forward, forward and backward.
-WORKING_PER_BLOCK = 8
 # Share of a device that is left to the allocator, the CUDA context and communication.
 RESERVE = 0.08
 STAGES = (0, 1, 2, 3)
@@ -46,20 +39,20 @@ def gigabytes(amount: float) -> str:
 
 
 def plan_memory(
-    module: Video2LoRA,
+    method: Method,
     latent_shape: tuple[int, int, int, int],
     settings: TrainSettings,
     zero_stage: int,
     activation_checkpointing: str | int,
 ) -> MemoryPlan:
-    """What a worker of `settings` needs; the module may be on the meta device, only its sizes are read.
+    """What a worker of `settings` needs; the method may be on the meta device, only its sizes are read.
 
     latent_shape is [F, C, h, w] of one sample. Stages shard among the fewest workers the run may have.
     """
     wide = 2 if settings.precision == "bf16" else 4
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
-    block = max(sum(p.numel() for p in b.parameters()) for b in module.transformer.transformer_blocks)
+    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in method.parameters() if not p.requires_grad)
+    block = max(sum(p.numel() for p in b.parameters()) for b in method.dit.blocks)
     workers = settings.min_workers
     shard = workers if zero_stage > 0 else 1
 
@@ -73,12 +66,12 @@ def plan_memory(
         gradients += 4 * trainable  # summed up in fp32
     if zero_stage >= 2:
         gradients = trainable * wide + 4 * trainable // workers  # a bucket of all, and this worker's share
-    activations = settings.batch_size * wide * _activations(module, latent_shape, activation_checkpointing)
+    activations = settings.batch_size * wide * method.kept_values(latent_shape, activation_checkpointing)
     return MemoryPlan(zero_stage, activation_checkpointing, weights, gradients, optimizer, activations)
 
 
 def choose_plan(
-    module: Video2LoRA,
+    method: Method,
     latent_shape: tuple[int, int, int, int],
     settings: TrainSettings,
     capacity: int,
@@ -94,7 +87,7 @@ def choose_plan(
         TooLittleMemory: none of the stages and policies fits.
     """
     plans = [
-        plan_memory(module, latent_shape, settings, stage, policy)
+        plan_memory(method, latent_shape, settings, stage, policy)
         for group in ([stage for stage in stages if stage < 3], [stage for stage in stages if stage == 3])
         for policy in policies
         for stage in group
@@ -111,35 +104,3 @@ def choose_plan(
         f"more to work in, and a device has {gigabytes(capacity)}. Use {advice}more workers under ZeRO-3, a "
         f"smaller batch or a smaller geometry."
     )
-
-
-def _activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int], policy: str | int) -> int:
-    """Values kept for the backward pass of one sample, at their peak."""
-    config = module.transformer.config
-    frames, _, height, width = latent_shape
-    tokens = config.max_text_seq_length + frames * (height // config.patch_size) * (
-        width // config.patch_size
-    )
-    unit = tokens * config.num_attention_heads * config.attention_head_dim
-    blocks = config.num_layers
-    recomputed = {"none": 0, "full": blocks}.get(policy)
-    if recomputed is None:
-        recomputed = -(-blocks // policy)
-    kept = (blocks - recomputed) * KEPT_PER_BLOCK + recomputed
-    working = WORKING_PER_BLOCK + (KEPT_PER_BLOCK if recomputed else 0)
-    return unit * (kept + working) + _hypernetwork_activations(module, latent_shape)
-
-
-def _hypernetwork_activations(module: Video2LoRA, latent_shape: tuple[int, int, int, int]) -> int:
-    """Keys and values of the reference and about thirty tensors of weight tokens, per block and pass; about
-    sixteen tensors of video tokens per video block; on a CPU all scores, which `attention` holds there."""
-    settings, layers = module.settings, len(module.adapters)
-    frames, _, height, width = latent_shape
-    cells = prod(
-        -(-size // patch) for size, patch in zip((frames, height, width), settings.patch, strict=True)
-    )
-    passes = settings.layers * settings.refinements
-    tokens = cells * (6 + 2 * passes + 16 * settings.video_layers) + layers * 30 * passes
-    scores = layers * (layers + cells) * passes + cells * cells * settings.video_layers
-    on_cpu = module.transformer.device.type == "cpu"
-    return settings.width * tokens + (settings.heads * scores if on_cpu else 0)

@@ -3,21 +3,16 @@
 Everything is read from configurations and from the headers of files; no weight is loaded.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
-from training.backbones.cogvideox.backbone import Backbone
-from training.backbones.cogvideox.conditioning import require_image_to_video
-from training.backbones.cogvideox.published import meta_transformer
+from training.backbones.base import Backbone
 from training.errors import TrainingError, WeightsUnreachable
-from training.methods.video2lora.method import Video2LoRA
-from training.planning.flops import training_flops
+from training.methods.base import Method
 from training.planning.memory import POLICIES, STAGES, MemoryPlan, choose_plan, gigabytes, plan_memory
-from training.release import BuildVideo2LoRA
+from training.release import BuildMethod
 from training.run.settings import TrainSettings
 
 
@@ -67,9 +62,9 @@ class Preflight:
 
 
 def preflight(
-    build: BuildVideo2LoRA, backbone: Backbone, settings: TrainSettings, capacity: int | None
+    build: BuildMethod, backbone: Backbone, settings: TrainSettings, capacity: int | None
 ) -> Preflight:
-    """Plan a run of Video2LoRA on a backbone that is located, not loaded.
+    """Plan a run on a backbone that is located, not loaded.
 
     Args:
         capacity: bytes of a worker's device; the setting `memory_gb` goes before it. None: unknown.
@@ -81,25 +76,25 @@ def preflight(
         TrainingError: "auto" where nothing is known about the devices.
     """
     check_weights(backbone.folder / "transformer")
-    return plan_run(meta_module(build, backbone), backbone.latent_shape, settings, capacity)
+    return plan_run(build.on_meta(backbone), backbone.latent_shape, settings, capacity)
 
 
 def plan_run(
-    module: Video2LoRA,
+    method: Method,
     latent_shape: tuple[int, int, int, int],
     settings: TrainSettings,
     capacity: int | None,
 ) -> Preflight:
-    """The same of a module, whose sizes alone are read; latent_shape is [F, C, h, w] of one sample."""
+    """The same of a method, whose sizes alone are read; latent_shape is [F, C, h, w] of one sample."""
     if settings.memory_gb is not None:
         capacity = int(settings.memory_gb * 1e9)
     stages = STAGES if settings.zero_stage == "auto" else (settings.zero_stage,)
     asked = settings.activation_checkpointing
     policies = POLICIES if asked == "auto" else (asked,)
     if capacity is not None:
-        chosen = choose_plan(module, latent_shape, settings, capacity, stages, policies)
+        chosen = choose_plan(method, latent_shape, settings, capacity, stages, policies)
     elif len(stages) == len(policies) == 1:
-        chosen = plan_memory(module, latent_shape, settings, stages[0], policies[0])
+        chosen = plan_memory(method, latent_shape, settings, stages[0], policies[0])
     else:
         raise TrainingError(
             "Nothing is known about the memory of the cluster's GPUs: say it with `train.memory_gb`, or set "
@@ -107,27 +102,15 @@ def plan_run(
         )
     rows = dict.fromkeys([*POLICIES, *policies])
     plans = tuple(
-        plan_memory(module, latent_shape, settings, stage, policy) for policy in rows for stage in STAGES
+        plan_memory(method, latent_shape, settings, stage, policy) for policy in rows for stage in STAGES
     )
-    config = module.transformer.config
-    flops = training_flops(config, latent_shape, config.max_text_seq_length, batch=1, checkpointing="none")
     resolved = {
         "zero_stage": chosen.zero_stage,
         "activation_checkpointing": chosen.activation_checkpointing,
     }
-    return Preflight(plans, chosen, settings.model_copy(update=resolved), capacity, flops)
-
-
-def meta_module(build: BuildVideo2LoRA, backbone: Backbone) -> Video2LoRA:
-    """The module that a worker will build, without storage: every name, shape and count, no weight."""
-    config, schedule = (
-        json.loads((backbone.folder / name).read_text("utf-8"))
-        for name in ("transformer/config.json", "scheduler/scheduler_config.json")
+    return Preflight(
+        plans, chosen, settings.model_copy(update=resolved), capacity, method.flops(latent_shape)
     )
-    require_image_to_video(config)
-    with torch.device("meta"):
-        transformer = meta_transformer(config)
-        return Video2LoRA(transformer, build.method, schedule, build.min_snr_gamma, build.seed)
 
 
 def check_weights(folder: Path) -> None:

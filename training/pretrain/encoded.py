@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 
 from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
-from training.batch import TrainingBatch
+from training.batch import References, TrainingBatch
 from training.pretrain.precision import Precision, computing
 from training.randomness import derive, draw_posterior, stream
 
@@ -96,8 +96,7 @@ class EncodedClips:
         target = torch.stack(targets)
         batch = TrainingBatch(
             target_latents=target,
-            reference_latents=torch.empty(0),
-            reference_mask=torch.empty(0, dtype=torch.bool),
+            references=References(("",) * len(numbers)),
             first_frame_latents=self.first[numbers].float(),
             text_embeddings=torch.empty(0),
             sample_seeds=torch.tensor(seeds),

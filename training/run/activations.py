@@ -3,18 +3,16 @@
 from typing import Literal
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from training.backbones.base import DiT
 from training.errors import BadMethodSettings
 
 CheckpointPolicy = Literal["none", "every_n", "full"]
 
 
-def checkpoint_blocks(
-    transformer: CogVideoXTransformer3DModel, policy: CheckpointPolicy, every: int = 2
-) -> None:
+def checkpoint_blocks(dit: DiT, policy: CheckpointPolicy, every: int = 2) -> None:
     """Choose which blocks forget their activations and compute them again in the backward pass.
 
     Args:
@@ -33,10 +31,10 @@ def checkpoint_blocks(
             " every of at least 1."
         )
     if policy == "none":
-        transformer.disable_gradient_checkpointing()
+        dit.module.disable_gradient_checkpointing()
         return
     stride = 1 if policy == "full" else every
-    forgetful = {id(block) for block in list(transformer.transformer_blocks)[::stride]}
+    forgetful = {id(block) for block in list(dit.blocks)[::stride]}
 
     def run(block: nn.Module, *inputs: object) -> object:
         if id(block) in forgetful:
@@ -44,15 +42,15 @@ def checkpoint_blocks(
             return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
         return block(*inputs)
 
-    transformer.enable_gradient_checkpointing(run)
+    dit.module.enable_gradient_checkpointing(run)
 
 
-def compile_blocks(transformer: CogVideoXTransformer3DModel, backend: str = "inductor") -> None:
+def compile_blocks(dit: DiT, backend: str = "inductor") -> None:
     """Compile each block in place (regional: one block's code serves all, and no parameter's name changes).
 
     diffusers' own `compile_repeated_blocks` does nothing here: the class names no repeated blocks.
     """
-    for block in transformer.transformer_blocks:
+    for block in dit.blocks:
         block.compile(backend=backend, fullgraph=True)
 
 

@@ -8,23 +8,23 @@ from training.run.settings import TrainSettings
 
 
 def prepare_blocks(module: nn.Module, settings: TrainSettings) -> None:
-    """Apply the activation-checkpointing policy and compilation to `module.transformer`'s blocks.
+    """Apply the activation-checkpointing policy and compilation to the blocks of `module.dit`.
 
     Raises:
-        TrainingError: the settings ask for either and the module has no `transformer` with blocks.
+        TrainingError: the settings ask for either and the module has no `dit`.
     """
     policy = settings.activation_checkpointing
     if policy == "none" and not settings.compile:
         return
-    transformer = getattr(module, "transformer", None)
-    if not hasattr(transformer, "transformer_blocks"):
+    dit = getattr(module, "dit", None)
+    if dit is None:
         raise TrainingError(
             f"{type(module).__name__} has no transformer blocks: set `activation_checkpointing` to none "
             "and `compile` to false."
         )
     if isinstance(policy, int):
-        checkpoint_blocks(transformer, "every_n", policy)
+        checkpoint_blocks(dit, "every_n", policy)
     else:
-        checkpoint_blocks(transformer, policy)
+        checkpoint_blocks(dit, policy)
     if settings.compile:
-        compile_blocks(transformer)
+        compile_blocks(dit)

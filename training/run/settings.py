@@ -51,10 +51,6 @@ class TrainSettings(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1e-2)
     weight_decay: float = Field(0.01, ge=0, le=1)
-    min_snr_gamma: float | None = Field(None, gt=0, description="of min-SNR weighting; null: plain v-loss")
-    timestep_shift: float = Field(
-        1.0, ge=1, le=100, description="of the drawn timesteps towards noise; 1: uniform"
-    )
     clip_norm: float = Field(1.0, ge=0, description="of the gradient of all trainable tensors; 0 never clips")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="no moving average when null")
 

@@ -96,8 +96,8 @@ def test_the_two_batches_differ_by_their_references_alone(held_out):
     assert torch.equal(same.target_latents, other.target_latents)
     assert torch.equal(same.sample_seeds, other.sample_seeds)
     for row, pair in enumerate([held_out.pairs[0], held_out.pairs[2]]):
-        assert (same.reference_latents[row] == number_of(pair.same_id)).all()
-        assert (other.reference_latents[row] == number_of(pair.other_id)).all()
+        assert (same.references.latents[row] == number_of(pair.same_id)).all()
+        assert (other.references.latents[row] == number_of(pair.other_id)).all()
         assert (same.text_embeddings[row] == number_of(pair.target_id)).all()  # never dropped
     assert (held_out.empty_caption() == -1).all()
 

@@ -78,8 +78,8 @@ def test_a_batch_holds_target_reference_and_first_frame_of_its_pairs(catalog):
         drawn = batch.target_latents[i].float() - target
         assert drawn.mean().abs() < 0.1
         assert 0.4 < drawn.std() < 0.6
-        assert (batch.reference_latents[i] == reference).all()
-        assert batch.reference_mask[i].all()
+        assert (batch.references.latents[i] == reference).all()
+        assert batch.references.mask[i].all()
         assert batch.text_embeddings[i].unique().tolist() in ([-1.0], [float(target)])
         assert batch.first_frame_latents[i].unique().tolist() in [[float(target + v)] for v in (1, 2)]
 
@@ -163,8 +163,8 @@ def test_a_shorter_reference_is_padded_and_masked(tmp_path):
     stream = PairStream.open(catalog, ENCODER, PairSettings(caption_dropout=0.0))
     n = next(n for n in range(2) if stream.plan.pair(n).target_id == "long")
     batch = stream.batch([n])
-    assert batch.reference_mask[0, :, 0, 0].tolist() == [True, True, False]
-    assert (batch.reference_latents[0, 2] == 0).all()
+    assert batch.references.mask[0, :, 0, 0].tolist() == [True, True, False]
+    assert (batch.references.latents[0, 2] == 0).all()
 
 
 def test_features_of_another_encoder_are_refused_before_anything_starts(catalog):

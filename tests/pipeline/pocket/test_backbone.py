@@ -13,7 +13,7 @@ from pipeline.pocket.backbone import POCKET_TEXT_TOKENS, NoPocket, PocketSetting
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
-from training.backbones.cogvideox.backbone import PARTS, Backbone
+from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.release import find_start, read_release, require_start
 
@@ -37,7 +37,7 @@ def test_a_trained_pocket_is_small_loads_and_generates_at_its_geometry(tmp_path,
     facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps)
     assert facts["bytes"] < 40e6
     assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
-    backbone = Backbone.load(pocket_settings(str(tmp_path / "pocket")))
+    backbone = CogVideoXBackbone.load(pocket_settings(str(tmp_path / "pocket")))
     latents = torch.zeros(backbone.latent_shape)
     assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
     assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
@@ -51,7 +51,7 @@ def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps
     )
     facts = ship_hypernetwork(out, work, lessons, steps)
     assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
-    backbone = Backbone.load(pocket_settings(str(out)))
+    backbone = CogVideoXBackbone.load(pocket_settings(str(out)))
     start = read_release(out / "hypernetwork")
     require_start(start, backbone.transformer_id, POCKET_METHOD)
     steps.done.clear()
@@ -95,7 +95,7 @@ def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
 
 
 def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
-    tokenizer = Backbone.load(pocket_settings(), ["text"]).tokenizer
+    tokenizer = CogVideoXBackbone.load(pocket_settings(), ["text"]).tokenizer
     for effect in EFFECTS:
         told = naming("A striped red and blue teapot on a wooden floor in front of a brick wall.", effect)
         tokens = tokenizer(told, max_length=POCKET_TEXT_TOKENS, truncation=True).input_ids
@@ -105,7 +105,7 @@ def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
 
 
 def test_the_shipped_transformer_does_in_bf16_what_it_does_in_fp32():
-    backbone = Backbone.load(pocket_settings(), ["transformer", "text"])
+    backbone = CogVideoXBackbone.load(pocket_settings(), ["transformer", "text"])
     noisy = torch.randn(1, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
     text = backbone.encode_text(["a red ball"])
     with torch.no_grad():
@@ -119,8 +119,10 @@ def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
     profile = load_profile("tiny")
     assert profile.backbone == pocket_settings()
     assert profile.method == POCKET_METHOD
-    backbone = Backbone.locate(profile.backbone, PARTS)
-    require_start(find_start(profile.train.start_from), backbone.transformer_id, profile.method)
+    backbone = CogVideoXBackbone.locate(profile.backbone, PARTS)
+    require_start(
+        find_start(profile.train.start_from, profile.method.kind), backbone.transformer_id, profile.method
+    )
     told = json.loads((backbone.folder / "pocket.json").read_text())
     assert told["settings"] == asdict(PocketSettings()), "not made by the command's own settings"
     assert told["bytes"] < 40e6

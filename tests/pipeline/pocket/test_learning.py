@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.evaluation.transfer_gap import TransferGap, pair_losses, transfer_gap
 
 EFFECTS = (0, 1, 5, 9)
@@ -26,8 +26,8 @@ LESSONS = Lessons(
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return Backbone.load(pocket_settings())
+def backbone() -> CogVideoXBackbone:
+    return CogVideoXBackbone.load(pocket_settings())
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def held(backbone, tmp_path_factory) -> Pairs:
     return Pairs.load(backbone, tmp_path_factory.mktemp("held"), TEST_FROM, 6, effects=EFFECTS)
 
 
-def gap(backbone: Backbone, pairs: Pairs, held: Pairs, work, references) -> TransferGap:
+def gap(backbone: CogVideoXBackbone, pairs: Pairs, held: Pairs, work, references) -> TransferGap:
     """Of clips that were not trained on."""
     method, _ = teach(backbone, pairs, POCKET_METHOD, replace(LESSONS, references=references), work)
     rows = held.held_out(EFFECTS, seed=0)

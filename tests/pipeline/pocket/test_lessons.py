@@ -7,13 +7,13 @@ import torch
 from pipeline.pocket.backbone import naming
 from pipeline.pocket.hypernetwork import POCKET_METHOD, CategoryAdapters, Lessons, pocket_settings
 from pipeline.pocket.pairs import Pairs
-from training.backbones.cogvideox.backbone import Backbone
-from training.methods.video2lora.method import Video2LoRA
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.methods.registry import build_method
 from training.pretrain.encoded import EncodedClips
 
 
 def test_an_adapter_of_a_category_is_taught_by_the_backbone_that_is_told_the_effects_name(tmp_path):
-    backbone = Backbone.load(pocket_settings())
+    backbone = CogVideoXBackbone.load(pocket_settings())
     encoded = EncodedClips(tmp_path)
     encoded.mean = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
     encoded.std = torch.zeros_like(encoded.mean)
@@ -23,7 +23,7 @@ def test_an_adapter_of_a_category_is_taught_by_the_backbone_that_is_told_the_eff
         backbone.encode_text, (encoded.captions, [naming("a red ball", "blackout")] * 2, [""])
     )
     pairs = Pairs(encoded, text, told, empty[0], effects=(0,))
-    method = Video2LoRA(backbone.transformer, POCKET_METHOD, backbone.scheduler_config)
+    method = build_method(POCKET_METHOD, backbone.dit)
     categories = CategoryAdapters(method, categories=1)
     batch = pairs.training(0, 2, 0, "same")
     batch = replace(batch, text_embeddings=text)

@@ -43,7 +43,7 @@ def test_the_controls_change_the_references_and_nothing_else(pairs):
         assert torch.equal(same.sample_seeds, other.sample_seeds)
         assert torch.equal(same.text_embeddings, other.text_embeddings)
     assert any(target != reference for target, reference in effects(shuffled))
-    assert not blank.reference_latents.any()
+    assert not blank.references.latents.any()
 
 
 def test_held_out_rows_pair_two_clips_of_an_effect_beside_one_of_another_of_the_group(pairs):

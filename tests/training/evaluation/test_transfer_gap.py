@@ -10,7 +10,7 @@ from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_g
 
 
 def with_references_of(batch, other):
-    return replace(batch, reference_latents=other.reference_latents, reference_mask=other.reference_mask)
+    return replace(batch, references=other.references)
 
 
 def test_the_three_losses_differ_by_the_adapter_alone(tiny_folder):

@@ -20,9 +20,7 @@ class Pairs:
 
     def batch(self, numbers):
         same, other = random_batch(*(1 + n for n in numbers)), random_batch(*(11 + n for n in numbers))
-        return same, replace(
-            same, reference_latents=other.reference_latents, reference_mask=other.reference_mask
-        )
+        return same, replace(same, references=other.references)
 
     def empty_caption(self):
         return torch.zeros_like(random_batch(1).text_embeddings[0])

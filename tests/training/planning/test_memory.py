@@ -3,9 +3,11 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 
 from tests.training.small import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.batch import Sample, collate
 from training.errors import TooLittleMemory
-from training.methods.video2lora.method import Video2LoRA, Video2LoRASettings
+from training.methods.base import Method
+from training.methods.registry import build_method, parse_settings
 from training.planning.memory import choose_plan, plan_memory
 from training.run.blocks import prepare_blocks
 from training.run.settings import TrainSettings
@@ -15,11 +17,11 @@ H200 = 141 * 10**9
 
 
 @pytest.fixture(scope="module")
-def full_module() -> Video2LoRA:
+def full_module() -> Method:
     """The real 42 blocks, without storage."""
     with torch.device("meta"):
         transformer = CogVideoXTransformer3DModel(**TRANSFORMER_5B_I2V)
-        return Video2LoRA(transformer, Video2LoRASettings(), SCHEDULER_5B_I2V)
+        return build_method(parse_settings({}), CogVideoXDiT(transformer, SCHEDULER_5B_I2V))
 
 
 def bf16(**changes) -> TrainSettings:
@@ -75,18 +77,18 @@ def test_the_estimate_of_activations_is_near_what_autograd_keeps(policy):
             "sample_width": width,
         }
     )
-    settings = Video2LoRASettings(down_size=8, up_size=4, width=16, heads=2, layers=1, refinements=1)
-    module = Video2LoRA(transformer, settings, SCHEDULER_5B_I2V)
+    sizes = {"down_size": 8, "up_size": 4, "width": 16, "heads": 2, "layers": 1, "refinements": 1}
+    module = build_method(parse_settings(sizes), CogVideoXDiT(transformer, SCHEDULER_5B_I2V))
     prepare_blocks(module, TrainSettings(activation_checkpointing=policy))
     shape = (frames, channels, height, width)
     sample = Sample(
-        torch.randn(shape),
-        torch.randn(shape),
-        torch.ones(frames, height, width, dtype=torch.bool),
-        torch.randn(shape[1:]),
-        torch.randn(tokens, 8),
+        target_latents=torch.randn(shape),
+        first_frame_latents=torch.randn(shape[1:]),
+        text_embeddings=torch.randn(tokens, 8),
         sample_seed=1,
         pair_id="a<-b",
+        reference_latents=torch.randn(shape),
+        reference_mask=torch.ones(frames, height, width, dtype=torch.bool),
     )
     own = {p.untyped_storage().data_ptr() for p in module.parameters()}
     kept: dict[int, torch.Tensor] = {}

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tests.training.small_backbones import SMALL, load_backbone
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.backbones.settings import BackboneSettings
 from training.errors import TooLittleMemory, TrainingError, WeightsUnreachable
-from training.methods.video2lora.settings import Video2LoRASettings
-from training.planning.preflight import meta_module, plan_run, preflight
-from training.release import BuildVideo2LoRA
+from training.methods.registry import parse_settings
+from training.planning.preflight import plan_run, preflight
+from training.release import BuildMethod
 from training.run.devices import device_memory, host_memory, known_gpu, peak_flops
 from training.run.settings import TrainSettings
 
@@ -33,8 +33,8 @@ def full(tmp_path_factory):
         (folder / name).parent.mkdir()
         (folder / name).write_text(json.dumps(config))
     settings = BackboneSettings(model=str(folder))
-    backbone = Backbone(settings, folder, {}, {})
-    return meta_module(BuildVideo2LoRA(settings, Video2LoRASettings()), backbone), backbone.latent_shape
+    backbone = CogVideoXBackbone(settings, folder, {})
+    return BuildMethod(settings, parse_settings({})).on_meta(backbone), backbone.latent_shape
 
 
 def ask(full, capacity: int | None, **settings):
@@ -96,8 +96,8 @@ def test_the_table_has_every_stage_and_policy_and_marks_what_is_taken_and_what_d
 def test_torn_weights_are_found_from_their_headers(tiny_folder, tmp_path):
     shutil.copytree(load_backbone(tiny_folder).folder, tmp_path / "torn")
     settings = load_backbone(tiny_folder).settings.model_copy(update={"model": str(tmp_path / "torn")})
-    build = BuildVideo2LoRA(settings, SMALL)
-    located = Backbone.locate(settings, ["transformer"])
+    build = BuildMethod(settings, SMALL)
+    located = CogVideoXBackbone.locate(settings, ["transformer"])
     assert preflight(build, located, TrainSettings(), 8 * GB).chosen.total > 0
     weights = next((tmp_path / "torn" / "transformer").glob("*.safetensors"))
     with weights.open("r+b") as file:

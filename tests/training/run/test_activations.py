@@ -24,7 +24,7 @@ def method(tiny_folder):
 def test_gradients_with_and_without_checkpointing_are_equal(method, policy, every, again):
     batch = random_batch(1, 2)
     plain = gradients(method, batch)
-    checkpoint_blocks(method.transformer, policy, every)
+    checkpoint_blocks(method.dit, policy, every)
     runs = []
     hooks = [
         block.attn1.to_q.register_forward_hook(lambda *_: runs.append(1))
@@ -34,20 +34,20 @@ def test_gradients_with_and_without_checkpointing_are_equal(method, policy, ever
     assert len(runs) == len(method.transformer.transformer_blocks) + again
     for hook in hooks:
         hook.remove()
-    checkpoint_blocks(method.transformer, "none")
+    checkpoint_blocks(method.dit, "none")
     assert torch.equal(gradients(method, batch), plain)
 
 
 def test_factors_stay_bound_until_backward_is_over(method):
     """The next prediction may only be bound when the backward pass of this one is done."""
-    checkpoint_blocks(method.transformer, "full")
+    checkpoint_blocks(method.dit, "full")
     batch, other = random_batch(1, 2), random_batch(3, 4)
     right = gradients(method, batch)
     method.zero_grad()
     loss = method(batch).loss
     # Inference between forward and backward is harmless: it puts back what was bound.
     with torch.no_grad():
-        method.sample_losses(other, method.predict(other.reference_latents, other.reference_mask))
+        method.sample_losses(other, method.condition(other.references))
     loss.backward()
     assert torch.equal(
         torch.cat([value.grad.flatten() for value in method.trainable_parameters()]), right[1:]
@@ -55,7 +55,7 @@ def test_factors_stay_bound_until_backward_is_over(method):
     # Binding another prediction first gives other gradients without any error: hence the order in the loop.
     method.zero_grad()
     loss = method(batch).loss
-    method.adapters.bind(method.predict(other.reference_latents, other.reference_mask))
+    method.adapters.bind(method.condition(other.references))
     loss.backward()
     wrong = torch.cat([value.grad.flatten() for value in method.trainable_parameters()])
     assert not torch.allclose(wrong, right[1:], atol=1e-5)
@@ -65,7 +65,7 @@ def test_compiled_blocks_train_like_plain_ones_with_new_predictions_each_step(me
     batches = [random_batch(1, 2), random_batch(3, 4)]
     plain = [gradients(method, batch) for batch in batches]
     names = list(method.state_dict())
-    compile_blocks(method.transformer, backend="aot_eager")
+    compile_blocks(method.dit, backend="aot_eager")
     try:
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
@@ -76,7 +76,7 @@ def test_compiled_blocks_train_like_plain_ones_with_new_predictions_each_step(me
         # The first block's input needs no gradient, the others' does: two graphs serve every step.
         stats = torch._dynamo.utils.counters["stats"]
         assert stats["unique_graphs"] == 2
-        checkpoint_blocks(method.transformer, "full")
+        checkpoint_blocks(method.dit, "full")
         assert torch.allclose(gradients(method, batches[1]), plain[1], atol=1e-5)
         assert stats["unique_graphs"] == 2
     finally:
@@ -85,6 +85,6 @@ def test_compiled_blocks_train_like_plain_ones_with_new_predictions_each_step(me
 
 def test_an_unknown_policy_is_refused(method):
     with pytest.raises(BadMethodSettings, match="No checkpointing policy 'some'"):
-        checkpoint_blocks(method.transformer, "some")
+        checkpoint_blocks(method.dit, "some")
     with pytest.raises(BadMethodSettings, match="every=0"):
-        checkpoint_blocks(method.transformer, "every_n", every=0)
+        checkpoint_blocks(method.dit, "every_n", every=0)

@@ -241,7 +241,7 @@ class HeldOut:
 
     def batch(self, numbers):
         same, other = small_batch([900 + n for n in numbers]), small_batch([950 + n for n in numbers])
-        return same, replace(same, reference_latents=other.reference_latents)
+        return same, replace(same, references=other.references)
 
 
 @pytest.mark.parametrize("stage", STAGES)

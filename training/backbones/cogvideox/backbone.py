@@ -1,4 +1,4 @@
-"""The frozen backbone: the DiT, its VAE, its text encoder and its schedule, from one folder of weights."""
+"""CogVideoX-I2V from one folder of weights: the DiT, its VAE, its text encoder and its schedule."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -16,7 +16,10 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from training.backbones.cogvideox import pixels as px
 from training.backbones.cogvideox.conditioning import require_image_to_video
+from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.patches import project_patches
+from training.backbones.cogvideox.published import meta_transformer
+from training.backbones.cogvideox.sampler import CogVideoXSampler
 from training.backbones.cogvideox.small import quiet_transformers
 from training.backbones.fingerprint import fingerprint
 from training.backbones.geometry import SampleGeometry
@@ -28,13 +31,12 @@ PARTS = ("transformer", "vae", "text")
 
 
 @dataclass
-class Backbone:
-    """A loaded backbone. Parts that were not asked for are absent; using one says so."""
+class CogVideoXBackbone:
+    """A loaded backbone (see `backbones.base`). A part that was not asked for says so when it is used."""
 
     settings: BackboneSettings
     folder: Path
     parts: dict[str, Any]
-    scheduler_config: dict[str, Any]
 
     @classmethod
     def load(
@@ -54,9 +56,6 @@ class Backbone:
             raise TrainingError(f"No part named {sorted(unknown)[0]!r}; a backbone has {', '.join(PARTS)}.")
         geometry = settings.geometry
         folder = resolve_weights(settings.model, parts, geometry, settings.max_text_tokens)
-        scheduler_config = json.loads(
-            (folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
-        )
         if "transformer" in parts:
             config = _read_json(folder / "transformer" / "config.json")
             require_image_to_video(config)
@@ -73,7 +72,7 @@ class Backbone:
             ) from error
         if settings.vae_tiling and "vae" in loaded:
             px.enable_tiling(loaded["vae"], geometry)
-        return cls(settings, folder, loaded, scheduler_config)
+        return cls(settings, folder, loaded)
 
     @classmethod
     def locate(cls, settings: BackboneSettings, parts: Collection[str]) -> Self:
@@ -87,7 +86,7 @@ class Backbone:
             WeightsUnreachable, InvalidGeometry: see `load`.
         """
         folder = resolve_weights(settings.model, parts, settings.geometry, settings.max_text_tokens)
-        return cls(settings, folder, {}, {})
+        return cls(settings, folder, {})
 
     @property
     def transformer(self) -> CogVideoXTransformer3DModel:
@@ -104,6 +103,26 @@ class Backbone:
     @property
     def text_encoder(self) -> T5EncoderModel:
         return self._part("text")[1]
+
+    @cached_property
+    def dit(self) -> CogVideoXDiT:
+        """The transformer with its objective."""
+        return CogVideoXDiT(self.transformer, self.scheduler_config)
+
+    def meta_dit(self) -> CogVideoXDiT:
+        """The transformer of this configuration without storage, and its objective."""
+        config = _read_json(self.folder / "transformer" / "config.json")
+        require_image_to_video(config)
+        return CogVideoXDiT(meta_transformer(config), self.scheduler_config)
+
+    @cached_property
+    def scheduler_config(self) -> dict[str, Any]:
+        """What lies in `scheduler/`."""
+        return _read_json(self.folder / "scheduler" / "scheduler_config.json")
+
+    def sampler(self, name: str | None = None) -> CogVideoXSampler:
+        """A fresh sampler: "ddim", "dpm" or None, the one that the configuration names."""
+        return CogVideoXSampler(self.scheduler_config, name)
 
     @property
     def geometry(self) -> SampleGeometry:
@@ -144,6 +163,10 @@ class Backbone:
         frames = [frame, *(px.noised_frame(frame, seed, variant) for variant in range(1, variants + 1))]
         return torch.stack([px.encode_image(self.vae, each) for each in frames])
 
+    def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
+        """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as diffusers' pipeline draws."""
+        return px.encode_image(self.vae, px.to_signed(pixels[None], self.geometry)[0], generator)
+
     @torch.no_grad()
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Captions → T5 embeddings [n, T, D], T = max_text_tokens; without an attention mask."""
@@ -164,7 +187,7 @@ class Backbone:
     def _part(self, name: str) -> Any:
         if name not in self.parts:
             raise TrainingError(
-                f"This backbone was loaded without its {name!r} part: add it to Backbone.load(parts)."
+                f"This backbone was loaded without its {name!r} part: add it to load_backbone."
             )
         return self.parts[name]
 

@@ -92,6 +92,11 @@ class Diffusion:
         snr = alpha / (1 - alpha)
         return (snr.clamp(max=min_snr_gamma) / (snr + 1)).float()
 
+    def weight_near_noise(self, min_snr_gamma: float) -> float:
+        """The share of the loss's weight that min-SNR weighting leaves to the last tenth of the timesteps."""
+        weights = self.weights(torch.arange(self.num_timesteps), min_snr_gamma)
+        return float(weights[-(self.num_timesteps // 10) :].sum() / weights.sum())
+
     def _scales(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alpha = self.alphas_cumprod.to(timesteps.device)[timesteps]
         shape = (-1, *[1] * (like.ndim - 1))

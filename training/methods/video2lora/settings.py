@@ -1,22 +1,20 @@
-"""What a person may set about Video2LoRA; apart from the module, so that a command line can check it without
-loading torch."""
+"""What a person may set about Video2LoRA."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from training.methods.lightlora.settings import LightLoRASettings
 
 
-class Video2LoRASettings(BaseModel):
+class Video2LoRASettings(LightLoRASettings):
     """What is adapted and how it is predicted. The defaults are the paper's, the decoder's width ours."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Of a reference, beside its category; and whether something is learned for each category.
+    needs: ClassVar[frozenset[str]] = frozenset({"latents"})
+    per_category: ClassVar[bool] = False
 
-    down_size: PositiveInt = Field(100, description="a: rows of A_aux, values of A_pred per rank")
-    up_size: PositiveInt = Field(50, description="b: columns of B_aux, values of B_pred per rank")
-    rank: PositiveInt = Field(1, description="r of the residual")
-    scale: float = Field(1.0, description="s of the residual")
-    targets: tuple[str, ...] = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")
-    share_qkv_down: bool = Field(
-        False, description="one A_aux for q, k and v of a block, which read the same input"
-    )
+    kind: Literal["video2lora"] = "video2lora"
     width: PositiveInt = Field(128, description="width of the hypernetwork's decoder")
     heads: PositiveInt = 4
     layers: PositiveInt = Field(4, description="blocks of the decoder")

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from tests.training.small_backbones import GEOMETRY, LATENTS, TEXT_TOKENS, load_backbone
-from training.backbones.cogvideox.backbone import Backbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.small import write_tiny_backbone
 from training.backbones.geometry import SampleGeometry
 from training.backbones.settings import BackboneSettings
@@ -17,7 +17,7 @@ FIELDS = {"num_frames": 9, "height": 32, "width": 48, "max_text_tokens": TEXT_TO
 
 
 @pytest.fixture(scope="module")
-def backbone(tiny_folder) -> Backbone:
+def backbone(tiny_folder) -> CogVideoXBackbone:
     return load_backbone(tiny_folder, ("vae", "text"))
 
 
@@ -35,14 +35,16 @@ def copy(tiny_folder, tmp_path):
 def test_the_same_seed_writes_the_same_weights_and_another_seed_others(backbone, tmp_path):
     twin = write_tiny_backbone(tmp_path / "twin", 1, GEOMETRY, TEXT_TOKENS)
     other = write_tiny_backbone(tmp_path / "other", 2, GEOMETRY, TEXT_TOKENS)
-    ids = [Backbone.load(BackboneSettings(model=str(f), **FIELDS), ()).encoder_id for f in (twin, other)]
+    ids = [
+        CogVideoXBackbone.load(BackboneSettings(model=str(f), **FIELDS), ()).encoder_id for f in (twin, other)
+    ]
     assert ids[0] == backbone.encoder_id != ids[1]
 
 
 def test_random_weights_are_cached_and_named_by_seed_and_geometry(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDEO2LORA_CACHE", str(tmp_path))
-    first = Backbone.load(BackboneSettings(model="random:7", **FIELDS), ("vae",))
-    again = Backbone.load(BackboneSettings(model="random:7", **FIELDS), ("vae",))
+    first = CogVideoXBackbone.load(BackboneSettings(model="random:7", **FIELDS), ("vae",))
+    again = CogVideoXBackbone.load(BackboneSettings(model="random:7", **FIELDS), ("vae",))
     assert first.folder == again.folder
     assert [path.name for path in tmp_path.iterdir()] == [first.folder.name]
     assert first.encoder_id == again.encoder_id
@@ -119,7 +121,7 @@ def test_decoding_returns_frames(backbone):
 @pytest.mark.parametrize("change", [{"num_frames": 5}, {"dtype": "bfloat16"}, {"max_text_tokens": 20}])
 def test_the_encoder_id_changes_with_geometry_and_precision(tiny_folder, backbone, change):
     settings = BackboneSettings(**(FIELDS | {"model": str(tiny_folder)} | change))
-    assert Backbone.load(settings, ()).encoder_id != backbone.encoder_id
+    assert CogVideoXBackbone.load(settings, ()).encoder_id != backbone.encoder_id
 
 
 def test_the_encoder_id_changes_with_one_weight_and_not_with_a_librarys_version(backbone, copy):
@@ -127,20 +129,20 @@ def test_the_encoder_id_changes_with_one_weight_and_not_with_a_librarys_version(
     config = copy / "vae" / "config.json"
     content = json.loads(config.read_text())
     config.write_text(json.dumps(content | {"_diffusers_version": "9.9"}))
-    assert Backbone.load(settings, ()).encoder_id == backbone.encoder_id
+    assert CogVideoXBackbone.load(settings, ()).encoder_id == backbone.encoder_id
     config.write_text(json.dumps(content | {"scaling_factor": 0.8}))
-    assert Backbone.load(settings, ()).encoder_id != backbone.encoder_id
+    assert CogVideoXBackbone.load(settings, ()).encoder_id != backbone.encoder_id
     config.write_text(json.dumps(content))
     weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert Backbone.load(settings, ()).encoder_id != backbone.encoder_id
+    assert CogVideoXBackbone.load(settings, ()).encoder_id != backbone.encoder_id
 
 
 def test_bf16_parts_load_and_encode(tiny_folder, clip):
     settings = BackboneSettings(**(FIELDS | {"model": str(tiny_folder), "dtype": "bfloat16"}))
-    backbone = Backbone.load(settings)
+    backbone = CogVideoXBackbone.load(settings)
     mean, _ = backbone.encode_video(clip)
     assert mean.dtype == backbone.encode_text(["x"]).dtype == backbone.transformer.dtype == torch.bfloat16
     assert mean.shape == LATENTS
@@ -150,7 +152,7 @@ def test_tiling_encodes_nearly_the_same_and_is_another_encoder(tmp_path):
     fields = FIELDS | {"model": str(tmp_path / "wide"), "num_frames": 5, "height": 96, "width": 160}
     write_tiny_backbone(tmp_path / "wide", 1, SampleGeometry(5, 96, 160), TEXT_TOKENS)
     whole, tiled = (
-        Backbone.load(BackboneSettings(**fields, vae_tiling=on), ("vae",)) for on in (False, True)
+        CogVideoXBackbone.load(BackboneSettings(**fields, vae_tiling=on), ("vae",)) for on in (False, True)
     )
     pixels = np.linspace(0, 1, 5 * 96 * 160 * 3, dtype=np.float32).reshape(5, 96, 160, 3)
     first, second = whole.encode_video(pixels)[0], tiled.encode_video(pixels)[0]
@@ -163,14 +165,14 @@ def test_tiles_that_would_not_join_are_refused(tiny_folder):
     load_backbone(tiny_folder, ())
     settings = BackboneSettings(**FIELDS, model=str(tiny_folder), vae_tiling=True)
     with pytest.raises(InvalidGeometry, match="vae_tiling"):
-        Backbone.load(settings, ("vae",))
+        CogVideoXBackbone.load(settings, ("vae",))
 
 
 def test_a_part_that_was_not_loaded_says_so(backbone):
     with pytest.raises(TrainingError, match="without its 'transformer'"):
         _ = backbone.transformer
     with pytest.raises(TrainingError, match="No part named 'unet'"):
-        Backbone.load(backbone.settings, ("unet",))
+        CogVideoXBackbone.load(backbone.settings, ("unet",))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,9 @@ def test_a_part_that_was_not_loaded_says_so(backbone):
 def test_a_geometry_that_the_backbone_does_not_take_is_one_sentence(tiny_folder, change, says):
     load_backbone(tiny_folder, ())
     with pytest.raises(InvalidGeometry, match=says):
-        Backbone.load(BackboneSettings(**(FIELDS | {"model": str(tiny_folder)} | change)), ("transformer",))
+        CogVideoXBackbone.load(
+            BackboneSettings(**(FIELDS | {"model": str(tiny_folder)} | change)), ("transformer",)
+        )
 
 
 def test_an_unknown_setting_is_refused():
@@ -198,14 +202,14 @@ def test_a_backbone_of_another_kind_is_refused(copy, change):
     config = copy / "transformer" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(UnsupportedBackbone):
-        Backbone.load(BackboneSettings(model=str(copy), **FIELDS), ("transformer",))
+        CogVideoXBackbone.load(BackboneSettings(model=str(copy), **FIELDS), ("transformer",))
 
 
 def test_a_truncated_weights_file_is_one_sentence(copy):
     weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(WeightsUnreachable, match="cannot be read"):
-        Backbone.load(BackboneSettings(model=str(copy), **FIELDS), ("vae",))
+        CogVideoXBackbone.load(BackboneSettings(model=str(copy), **FIELDS), ("vae",))
 
 
 def test_pixels_that_are_no_frames_are_refused(backbone):

@@ -16,7 +16,7 @@ def build(**changes) -> HyperNetwork:
 
 def reference() -> tuple[torch.Tensor, torch.Tensor]:
     batch = random_batch(1)
-    return batch.reference_latents.double(), batch.reference_mask
+    return batch.references.latents.double(), batch.references.mask
 
 
 def difference(
@@ -89,8 +89,8 @@ def test_the_prediction_of_a_sample_does_not_depend_on_its_batch():
     batch = random_batch(1, 2, 3)
     network = build()
     with torch.no_grad():
-        together = network(batch.reference_latents.double(), batch.reference_mask)
-        alone = network(batch.reference_latents[1:2].double(), batch.reference_mask[1:2])
+        together = network(batch.references.latents.double(), batch.references.mask)
+        alone = network(batch.references.latents[1:2].double(), batch.references.mask[1:2])
     assert torch.allclose(together[1:2], alone, atol=1e-12)
 
 

@@ -3,29 +3,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
-from training.backbones.cogvideox.conditioning import predict_velocity
 from training.errors import StateMismatch
-from training.release import BuildVideo2LoRA
 
 
 def test_at_the_start_the_adapted_network_is_bit_equal_to_the_frozen_one(tiny_folder):
-    plain = load_backbone(tiny_folder).transformer
+    plain = load_backbone(tiny_folder).dit
     method = build_method(tiny_folder)
     batch = random_batch(1, 2)
-    noisy, timesteps, _ = method.diffusion.corrupt(batch.target_latents, batch.sample_seeds)
-    arguments = (noisy, batch.first_frame_latents, batch.text_embeddings, timesteps)
-    with torch.no_grad():
-        theta = method.predict(batch.reference_latents, batch.reference_mask)
-        with method.adapted(theta) as transformer:
-            adapted = predict_velocity(transformer, *arguments)
-        assert torch.equal(adapted, predict_velocity(plain, *arguments))
+    noisy, timesteps, _ = method.dit.objective.corrupt(batch.target_latents, batch.sample_seeds)
+    with torch.no_grad(), method.under(method.condition(batch.references)) as velocity:
+        adapted = velocity(noisy, timesteps, batch.scene)
+        assert torch.equal(adapted, plain.velocity(noisy, timesteps, batch.scene))
 
 
 def test_without_identity_start_the_network_differs_from_the_frozen_one(tiny_folder):
     method = build_method(tiny_folder, SMALL.model_copy(update={"identity_start": False}))
     batch = random_batch(1, 2)
     with torch.no_grad():
-        theta = method.predict(batch.reference_latents, batch.reference_mask)
+        theta = method.condition(batch.references)
         assert not torch.equal(method.sample_losses(batch, theta), method.sample_losses(batch, None))
 
 
@@ -135,7 +130,7 @@ def test_a_module_cast_to_bf16_keeps_its_schedule_and_its_fp32_loss(tiny_folder)
     loss = method(random_batch(1, 2).to(dtype=torch.bfloat16)).loss
     loss.backward()
     assert loss.dtype == torch.float32
-    assert method.diffusion.alphas_cumprod.dtype == torch.float64
+    assert method.dit.objective.alphas_cumprod.dtype == torch.float64
     assert all(value.grad.dtype == torch.bfloat16 for value in method.trainable_parameters())
     exact = disturb(build_method(tiny_folder))(random_batch(1, 2)).loss
     assert abs(loss.item() - exact.item()) < 0.02
@@ -159,12 +154,11 @@ def test_the_frozen_transformer_stays_in_evaluation_mode(tiny_folder):
 
 
 def test_a_runs_timestep_shift_moves_what_it_trains_on_and_not_what_it_is_measured_on(tiny_folder):
-    backbone = load_backbone(tiny_folder)
-    method = BuildVideo2LoRA(backbone.settings, SMALL, timestep_shift=8.0).on(backbone)
+    method = build_method(tiny_folder, SMALL.model_copy(update={"timestep_shift": 8.0}))
     plain = build_method(tiny_folder)
     batch = random_batch(1, 2)
     with torch.no_grad():
         trained = method(batch).metrics["timestep"]
-        assert trained == method.diffusion.timesteps(batch.sample_seeds, 8.0).float().mean()
+        assert trained == method.dit.objective.timesteps(batch.sample_seeds, 8.0).float().mean()
         assert trained > plain(batch).metrics["timestep"]
         assert torch.equal(method.sample_losses(batch, None), plain.sample_losses(batch, None))

@@ -1,4 +1,4 @@
-"""A predicted adapter as an ordinary LoRA file that other tools load."""
+"""An adapter as an ordinary LoRA file that other tools load."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import BadMethodSettings, StateMismatch
-from training.methods.video2lora.method import Video2LoRA
+from training.methods.lightlora.layers import LightLoRA
 
 PREFIX = "transformer."
 
 
 @torch.no_grad()
 def adapter_to_lora(
-    method: Video2LoRA, theta: Tensor, dtype: torch.dtype = torch.float32
+    adapters: LightLoRA, theta: Tensor, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     """The LoRA of one adapter θ [L, r·(a+b)] (or [1, L, …]) in the format of PEFT as diffusers writes it.
 
@@ -30,10 +30,9 @@ def adapter_to_lora(
     theta = theta[None] if theta.ndim == 2 else theta
     if len(theta) != 1:
         raise BadMethodSettings(f"A LoRA file holds one adapter, not {len(theta)}: export them one by one.")
-    device = method.hypernetwork.layer_position.device
-    down_pred, up_pred = method.adapters.split(theta.to(device))
+    down_pred, up_pred = adapters.split(theta.to(adapters.device))
     lora = {}
-    for index, (name, layer) in enumerate(method.adapters.layers.items()):
+    for index, (name, layer) in enumerate(adapters.layers.items()):
         down, up = layer.factors(down_pred[:, index], up_pred[:, index])
         lora[f"{PREFIX}{name}.lora_A.weight"] = down[0].to("cpu", dtype).contiguous()
         lora[f"{PREFIX}{name}.lora_B.weight"] = (layer.scale * up[0]).to("cpu", dtype).contiguous()

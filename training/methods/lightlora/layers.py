@@ -52,12 +52,13 @@ class LightLoRA:
     layer.
 
     Args:
-        transformer: a module with `transformer_blocks`.
+        transformer: the module whose blocks are adapted.
         targets: paths of the linears inside a block ("attn1.to_q", "attn1.to_out.0").
         down_size, up_size: a and b, the widths of the auxiliary matrices.
         rank, scale: r and s.
         share_qkv_down: one A_aux for the targets of a block named to_q, to_k and to_v, which read the same
-        input.
+            input.
+        blocks_name: path of the list of blocks in the transformer.
 
     Raises:
         BadMethodSettings: a target that is no linear of the blocks or that is adapted already, or a or b
@@ -73,10 +74,11 @@ class LightLoRA:
         rank: int = 1,
         scale: float = 1.0,
         share_qkv_down: bool = False,
+        blocks_name: str = "transformer_blocks",
     ) -> None:
         self.down_size, self.up_size, self.rank, self.scale = down_size, up_size, rank, scale
         self.layers: dict[str, LightLoRALinear] = {}
-        for index, block in enumerate(transformer.transformer_blocks):
+        for index, block in enumerate(transformer.get_submodule(blocks_name)):
             shared: nn.Parameter | None = None
             for target in targets:
                 base = _target(block, target)
@@ -91,7 +93,7 @@ class LightLoRA:
                     up_size, base.out_features, base.weight, f"{target}: up_size", columns=True
                 )
                 layer = LightLoRALinear(base, down_aux, up_aux, scale)
-                self.layers[f"transformer_blocks.{index}.{target}"] = layer
+                self.layers[f"{blocks_name}.{index}.{target}"] = layer
         # Only now: settings that were refused above have changed nothing.
         for path, layer in self.layers.items():
             parent, _, name = path.rpartition(".")
@@ -104,6 +106,11 @@ class LightLoRA:
     def values_per_layer(self) -> int:
         """Length of one layer's prediction, r · (a + b)."""
         return self.rank * (self.down_size + self.up_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the auxiliary matrices lie."""
+        return next(iter(self.layers.values())).down_aux.device
 
     def parameters(self) -> list[nn.Parameter]:
         """The auxiliary matrices, each once (a shared one is in several layers)."""

@@ -6,9 +6,10 @@ from diffusers import CogVideoXImageToVideoPipeline
 from safetensors import safe_open
 
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
-from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.dit import CogVideoXDiT
+from training.backbones.cogvideox.published import SCHEDULER_5B_I2V
 from training.errors import BadMethodSettings, StateMismatch
-from training.methods.video2lora.export import adapter_to_lora, load_lora, merge_lora, save_lora
+from training.methods.lightlora.export import adapter_to_lora, load_lora, merge_lora, save_lora
 
 
 @pytest.fixture
@@ -16,22 +17,23 @@ def live(tiny_folder):
     """A model with adapters that do something, inputs of its transformer, and what it returns."""
     method = disturb(build_method(tiny_folder, SMALL.model_copy(update={"scale": 0.7})), size=0.5)
     batch = random_batch(1)
-    noisy, timesteps, _ = method.diffusion.corrupt(batch.target_latents, batch.sample_seeds)
-    arguments = (noisy, batch.first_frame_latents, batch.text_embeddings, timesteps)
+    noisy, timesteps, _ = method.dit.objective.corrupt(batch.target_latents, batch.sample_seeds)
+    arguments = (noisy, timesteps, batch.scene)
     with torch.no_grad():
-        theta = method.predict(batch.reference_latents, batch.reference_mask)
-        with method.adapted(theta) as transformer:
-            return method, theta, arguments, predict_velocity(transformer, *arguments)
+        theta = method.condition(batch.references)
+        with method.under(theta) as velocity:
+            return method, theta, arguments, velocity(*arguments)
 
 
 def test_the_exported_file_merged_into_plain_weights_equals_the_live_network(live, tiny_folder, tmp_path):
     method, theta, arguments, expected = live
-    save_lora(tmp_path / "lora.safetensors", adapter_to_lora(method, theta[0]), {"model_id": "m1"})
-    plain = load_backbone(tiny_folder).transformer
+    save_lora(tmp_path / "lora.safetensors", adapter_to_lora(method.adapters, theta[0]), {"model_id": "m1"})
+    dit = load_backbone(tiny_folder).dit
     with torch.no_grad():
-        frozen = predict_velocity(plain, *arguments)
-        plain.load_state_dict(merge_lora(plain.state_dict(), load_lora(tmp_path / "lora.safetensors")))
-        merged = predict_velocity(plain, *arguments)
+        frozen = dit.velocity(*arguments)
+        lora = load_lora(tmp_path / "lora.safetensors")
+        dit.module.load_state_dict(merge_lora(dit.module.state_dict(), lora))
+        merged = dit.velocity(*arguments)
     assert torch.allclose(merged, expected, atol=5e-5)
     assert (frozen - expected).abs().max() > 1e-2
     with safe_open(tmp_path / "lora.safetensors", "pt") as file:
@@ -40,7 +42,7 @@ def test_the_exported_file_merged_into_plain_weights_equals_the_live_network(liv
 
 def test_the_file_has_the_names_shapes_and_layout_that_diffusers_reads(live, tiny_folder, tmp_path):
     method, theta, *_ = live
-    save_lora(tmp_path / "pytorch_lora_weights.safetensors", adapter_to_lora(method, theta))
+    save_lora(tmp_path / "pytorch_lora_weights.safetensors", adapter_to_lora(method.adapters, theta))
     read = CogVideoXImageToVideoPipeline.lora_state_dict(tmp_path, local_files_only=True)
     linears = dict(load_backbone(tiny_folder).transformer.named_modules())
     adapted = {key.rsplit(".lora_", 1)[0] for key in read}
@@ -55,13 +57,14 @@ def test_the_exported_file_loads_into_diffusers_pipeline_and_equals_the_live_net
     live, tiny_folder, tmp_path
 ):
     method, theta, arguments, expected = live
-    save_lora(tmp_path / "effect.safetensors", adapter_to_lora(method, theta))
+    save_lora(tmp_path / "effect.safetensors", adapter_to_lora(method.adapters, theta))
     pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder)
     pipeline.load_lora_weights(tmp_path / "effect.safetensors", adapter_name="effect")
+    theirs = CogVideoXDiT(pipeline.transformer, SCHEDULER_5B_I2V)
     with torch.no_grad():
-        found = predict_velocity(pipeline.transformer, *arguments)
+        found = theirs.velocity(*arguments)
         pipeline.disable_lora()
-        frozen = predict_velocity(pipeline.transformer, *arguments)
+        frozen = theirs.velocity(*arguments)
     assert pipeline.get_active_adapters() == ["effect"]
     assert torch.allclose(found, expected, atol=5e-5)
     assert (frozen - expected).abs().max() > 1e-2
@@ -70,10 +73,10 @@ def test_the_exported_file_loads_into_diffusers_pipeline_and_equals_the_live_net
 def test_several_adapters_in_one_file_are_refused(live):
     method, theta, *_ = live
     with pytest.raises(BadMethodSettings, match="one by one"):
-        adapter_to_lora(method, torch.cat([theta, theta]))
+        adapter_to_lora(method.adapters, torch.cat([theta, theta]))
 
 
 def test_a_lora_of_another_transformer_is_refused(live):
     method, theta, *_ = live
     with pytest.raises(StateMismatch, match="transformer_blocks"):
-        merge_lora({}, adapter_to_lora(method, theta))
+        merge_lora({}, adapter_to_lora(method.adapters, theta))

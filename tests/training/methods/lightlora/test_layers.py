@@ -4,9 +4,9 @@ from torch import nn
 
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.errors import BadMethodSettings
-from training.methods.video2lora.export import adapter_to_lora, merge_lora
-from training.methods.video2lora.lightlora import LightLoRA, LightLoRALinear
-from training.methods.video2lora.method import Video2LoRA
+from training.methods.lightlora.export import adapter_to_lora, merge_lora
+from training.methods.lightlora.layers import LightLoRA, LightLoRALinear
+from training.methods.registry import build_method as build_on
 
 ATOL = 2e-5
 
@@ -44,15 +44,15 @@ def test_per_sample_adapters_equal_merged_weights_applied_one_by_one(tiny_folder
     method = disturb(build_method(tiny_folder, settings), size=0.5)
     batch = random_batch(1, 2, 3)
     with torch.no_grad():
-        theta = method.predict(batch.reference_latents, batch.reference_mask)
+        theta = method.condition(batch.references)
         together = method.sample_losses(batch, theta)
         frozen = method.sample_losses(batch, None)
         plain = load_backbone(tiny_folder)
         weights = {name: value.clone() for name, value in plain.transformer.state_dict().items()}
         for row in range(3):
-            lora = adapter_to_lora(method, theta[row])
+            lora = adapter_to_lora(method.adapters, theta[row])
             plain.transformer.load_state_dict(merge_lora(weights, lora))
-            reference = Video2LoRA(plain.transformer, settings, plain.scheduler_config)
+            reference = build_on(settings, plain.dit)
             alone = reference.sample_losses(batch.select([row]), None)
             assert torch.allclose(alone[0], together[row], atol=ATOL)
             plain = load_backbone(tiny_folder)
@@ -64,15 +64,15 @@ def test_per_sample_adapters_equal_merged_weights_applied_one_by_one(tiny_folder
 def test_inference_binding_is_put_back_even_after_an_error(tiny_folder):
     method = disturb(build_method(tiny_folder))
     batch = random_batch(1)
-    bound = method.predict(batch.reference_latents, batch.reference_mask)
+    bound = method.condition(batch.references)
     method.adapters.bind(bound)
     layer = next(iter(method.adapters.layers.values()))
     before = layer.down_pred
-    with pytest.raises(KeyError), method.adapted(2 * bound.detach()):
+    with pytest.raises(KeyError), method.under(2 * bound.detach()):
         assert layer.down_pred is not before
         raise KeyError
     assert layer.down_pred is before
-    with method.adapted(None):
+    with method.under(None):
         assert layer.down_pred is None
 
 
@@ -115,7 +115,7 @@ def test_settings_that_do_not_fit_the_backbone_are_one_sentence(tiny_folder, cha
     backbone = load_backbone(tiny_folder)
     settings = SMALL.model_copy(update=change)
     with pytest.raises(BadMethodSettings, match=says):
-        Video2LoRA(backbone.transformer, settings, backbone.scheduler_config)
+        build_on(settings, backbone.dit)
     if "targets" in change:
         assert not any(isinstance(part, LightLoRALinear) for part in backbone.transformer.modules())
 

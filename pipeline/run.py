@@ -1,0 +1,277 @@
+"""One training run: what it trains on, its identity and folder, its model and the model's lineage."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+
+from catalog.models import keep_model
+from catalog.snapshot import Snapshot
+from catalog.store import Catalog
+from pipeline.pairing.held_out import HeldOutStream
+from pipeline.pairing.plan import PairSettings
+from pipeline.pairing.stream import PairStream
+from pipeline.video.transcode import write_video
+from training.backbones.registry import locate_backbone
+from training.backbones.settings import BackboneSettings
+from training.evaluation.while_training import EvaluateTransfer, SampleVideos
+from training.methods.registry import MethodSettings
+from training.planning.preflight import Preflight, preflight
+from training.release import BuildMethod, Release, find_start, publish, require_start
+from training.run.devices import device_memory
+from training.run.folder import write_atomically
+from training.run.job import TrainJob, TrainResult
+from training.run.loop import train
+from training.run.settings import INCIDENTAL, TrainSettings
+from training.run.trackers import require_trackers
+from training.run.watch import read_rows, shrunk
+from training.settings import GenerateSettings
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What decides a run; `config` is the complete configuration that these are part of, as JSON."""
+
+    backbone: BackboneSettings
+    method: MethodSettings
+    pairs: PairSettings
+    train: TrainSettings
+    generate: GenerateSettings
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run that is ready to train: every refusal that can be known before a worker is asked for is over.
+
+    Attributes:
+        settings: of the run.
+        run_id: names what decides the result: data, backbone, method and settings that are not INCIDENTAL.
+        snapshot: of the catalogue that the run reads, from its first step to its last.
+        stream: the pairs.
+        planned: memory and operations of a worker.
+        start: the model that it begins with.
+        job: what the loop is given.
+    """
+
+    settings: RunSettings
+    run_id: str
+    snapshot: Snapshot
+    stream: PairStream
+    planned: Preflight
+    start: Release | None
+    job: TrainJob
+
+    def sentences(self) -> list[str]:
+        """What a person wants to know before it begins."""
+        counts, train_settings = self.stream.plan.counts, self.settings.train
+        said = [
+            f"{counts['targets']} clips of {counts['categories']} categories can be paired; run"
+            f" {self.run_id}, {train_settings.steps} steps of {self.settings.method.kind}"
+        ]
+        if self.start is not None:
+            said.append(f"begins with {self.start.model_id}, not with random weights")
+        elif train_settings.start_from is not None:
+            said.append(
+                f"begins with random weights: no trained {self.settings.method.kind} comes with this backbone"
+            )
+        if "given" in counts:
+            said.append(
+                f"{counts['given']} of the {len(self.stream.given)} pairs that the data set gives are used"
+            )
+        said += [
+            f"left out: {category} has one usable clip, and a pair needs two"
+            for category in self.stream.plan.lonely_categories
+        ]
+        said += [*self.planned.table(), self.planned.sentence()]
+        if train_settings.evaluate_every and self.job.evaluate is None:
+            said.append(
+                "no clip is held out, so no transfer gap and no samples while it trains"
+                " (cluster.val_fraction)"
+            )
+        return said
+
+    def train(self, progress: Callable[[int, int | None, dict], None] | None = None) -> TrainResult:
+        """Train, or go on from the newest checkpoint; see `training.run.loop.train`."""
+        return train(self.job, self.stream, progress)
+
+    def publish(
+        self, catalog: Catalog, result: TrainResult, models: Path, code_revision: str
+    ) -> tuple[Release, dict[str, Any]]:
+        """Make the model's folder in `models` and its row, lineage included; returns it and the summary."""
+        settings, backbone = self.settings, locate_backbone(self.settings.backbone)
+        release = publish(
+            result.checkpoint,
+            models,
+            torch.bfloat16,
+            {
+                "method": settings.method.model_dump(mode="json"),
+                "categories": list(self.stream.plan.categories),
+                "backbone": settings.backbone.model_dump(mode="json"),
+                "generate": settings.generate.model_dump(mode="json"),
+                "transformer": backbone.transformer_id,
+                "encoder_id": backbone.encoder_id,
+                "run_id": self.run_id,
+                "steps": result.step,
+                "started_from": self.start and self.start.model_id,
+            },
+        )
+        summary = _summary(result, release, settings.train)
+        row = {
+            "model_id": release.model_id,
+            "run_id": self.run_id,
+            "method": settings.method.kind,
+            "path": keep_model(catalog, release.path),
+            "snapshot": self.snapshot.to_json(),
+            "config": json.dumps(self.job.config),
+            "code_revision": code_revision,
+            "metrics": json.dumps(summary),
+            "bytes": release.bytes,
+            "created_at": datetime.now(UTC),
+        }
+        catalog.upsert("models", [row])
+        return release, summary
+
+
+def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings) -> TrainingRun:
+    """The run that these settings ask for on what the catalogue holds now; the same request is the same run.
+
+    Args:
+        catalog: live; the run reads a snapshot of it.
+        runs: the folder of all runs, shared by the workers.
+
+    Raises:
+        PipelineError, TrainingError: what cannot be trained, and what to do about it.
+    """
+    require_trackers(settings.train.trackers)
+    backbone = locate_backbone(settings.backbone)
+    now = catalog.snapshot()
+    stream = PairStream.open(
+        catalog.at(now), backbone.encoder_id, settings.pairs, needs=settings.method.needs
+    )
+    categories = stream.plan.categories
+    planned = plan_training(settings, categories)
+    start = None
+    if settings.train.start_from is not None:
+        start = find_start(settings.train.start_from, settings.method.kind)
+    if start is not None:
+        require_start(start, backbone.transformer_id, settings.method, categories)
+    identity = {
+        "method": settings.method.model_dump(mode="json"),
+        "transformer": backbone.transformer_id,
+        "encoder": backbone.encoder_id,
+        "data": _digest([stream.rows(), stream.given]),
+        "pairs": settings.pairs.model_dump(mode="json"),
+        "start": start and start.model_id,
+    }
+    decisive = settings.train.model_dump(mode="json", exclude=INCIDENTAL | {"start_from"})
+    run_id = f"train-{_digest([identity, decisive])[:10]}"
+    folder = runs / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (stored := folder / "snapshot.json").exists():
+        # Written before the first step: a run that goes on reads the rows it began with.
+        write_atomically(stored, now.to_json())
+    snapshot = Snapshot.from_json(stored.read_text("utf-8"))
+    stream = stream.at(catalog.at(snapshot))
+    job = TrainJob(
+        settings=planned.settings,
+        module=_build(settings, categories, start),
+        run_dir=folder,
+        run_id=run_id,
+        identity=identity,
+        config=settings.config | {"train": planned.settings.model_dump(mode="json")},
+        **_looks(settings, planned.settings, stream, catalog.spec.fps),
+        flops_per_sample=planned.flops_per_sample,
+    )
+    return TrainingRun(settings, run_id, snapshot, stream, planned, start, job)
+
+
+def plan_training(settings: RunSettings, categories: tuple[str, ...]) -> Preflight:
+    """What a worker will need, before one is asked for; see `preflight` for what it raises."""
+    backbone = locate_backbone(settings.backbone, ["transformer", "vae"])
+    kinds = _cluster_gpus()
+    gpus = bool(torch.cuda.is_available() if kinds is None else kinds)
+    on_gpu = settings.train.device == "cuda" or (settings.train.device == "auto" and gpus)
+    capacity = device_memory(settings.train.max_workers, on_gpu, kinds or ())
+    return preflight(_build(settings, categories), backbone, settings.train, capacity)
+
+
+def _cluster_gpus() -> list[str] | None:
+    """Kinds of GPU of the Ray that this process is part of, empty where it has none; None without Ray."""
+    import ray
+
+    if not ray.is_initialized():
+        return None
+    resources = ray.cluster_resources()
+    kinds = [name.partition(":")[2] for name in resources if name.startswith("accelerator_type:")]
+    return (kinds or ["unknown"]) if resources.get("GPU", 0) > 0 else []
+
+
+def _build(settings: RunSettings, categories: tuple[str, ...], start: Release | None = None) -> BuildMethod:
+    return BuildMethod(
+        settings.backbone,
+        settings.method,
+        categories if settings.method.per_category else (),
+        settings.train.seed,
+        start and start.path.resolve(),
+    )
+
+
+def _looks(settings: RunSettings, resolved: TrainSettings, stream: PairStream, fps: int) -> dict[str, Any]:
+    """Evaluation and samples while it trains; none where no clip is held out."""
+    held_out = HeldOutStream.open(stream, resolved.evaluation_pairs) if resolved.evaluate_every else None
+    if held_out is None:
+        return {}
+    looks: dict[str, Any] = {"evaluate": EvaluateTransfer(held_out, resolved.batch_size)}
+    if resolved.samples:
+        looks["sample"] = SampleVideos(
+            settings.backbone,
+            held_out,
+            resolved.samples,
+            partial(write_video, fps=fps),
+            settings.generate.steps,
+            settings.generate.guidance,
+            settings.generate.adapter_guidance,
+        )
+    return looks
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _summary(result: TrainResult, release: Release, settings: TrainSettings) -> dict[str, Any]:
+    rows = read_rows(result.metrics_path)
+    tenth = max(1, len(rows) // 10)
+    later = rows[min(2, len(rows) - 1) :]  # the first steps pay for compiling and for filling the stream
+    return {
+        "model_id": release.model_id,
+        "model_path": str(release.path),
+        "bytes": release.bytes,
+        "steps": result.step,
+        "resumed_from": result.resumed_from,
+        "workers": settings.max_workers,
+        "fewer_workers": shrunk(rows, settings.max_workers),
+        "seconds": round(result.seconds, 1),
+        "step_seconds": median(row["step_seconds"] for row in later),
+        "data_wait": fmean(row["data_wait"] for row in later),
+        "loss_begin": fmean(row["loss"] for row in rows[:tenth]),
+        "loss_end": fmean(row["loss"] for row in rows[-tenth:]),
+        "evaluation": _evaluation(rows),
+        "checkpoint": str(result.checkpoint),
+        "metrics_path": str(result.metrics_path),
+    }
+
+
+def _evaluation(rows: list[dict]) -> dict[str, float]:
+    """The newest look at held-out clips, by name without "eval/"; empty where none was taken."""
+    looks = [row for row in rows if any(name.startswith("eval/") for name in row)]
+    newest = looks[-1] if looks else {}
+    return {name[5:]: value for name, value in newest.items() if name.startswith("eval/")}

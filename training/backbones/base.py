@@ -1,0 +1,151 @@
+"""What a frozen video model is to everything else: its protocols, and the values that cross them.
+
+A family (CogVideoX) is one folder beside this file. Methods, the loop, evaluation and generation know what
+stands here and nothing of a family; `registry.py` is the one file that names families.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.backbones.geometry import SampleGeometry
+from training.backbones.settings import BackboneSettings
+
+# Which blocks forget their activations and compute them again: none, all, or every n-th.
+Checkpointing = Literal["none", "full"] | int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the model is told of each sample: its first frame's latents [B, C, h, w], its text [B, T, D]."""
+
+    first_frame: Tensor
+    text: Tensor
+
+
+# Noisy latents [B, F, C, h, w], timesteps [B] and their scenes → what the objective says is predicted, alike.
+Velocity = Callable[[Tensor, Tensor, Scene], Tensor]
+
+
+class Objective(Protocol):
+    """What the model was trained to predict: the corruption of clean latents and the loss against it."""
+
+    def corrupt(
+        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean latents [B, F, C, h, w], each noised by its own seed → noisy, timesteps [B], target."""
+
+    def losses(
+        self, predicted: Tensor, target: Tensor, timesteps: Tensor, min_snr_gamma: float | None = None
+    ) -> Tensor:
+        """The loss of each sample, fp32 [B]."""
+
+    def weight_near_noise(self, min_snr_gamma: float) -> float:
+        """The share of the loss's weight that min-SNR weighting leaves to the last tenth of the timesteps."""
+
+
+class DiT(Protocol):
+    """The frozen transformer with all that a method needs to denoise with it, whatever its family.
+
+    Attributes:
+        module: the transformer; `blocks_name` is the path of its list of blocks.
+        objective: what it predicts.
+        latent_channels: C of its latents.
+    """
+
+    module: nn.Module
+    blocks_name: str
+    objective: Objective
+    latent_channels: int
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer's blocks, in order."""
+
+    def velocity(self, noisy: Tensor, timesteps: Tensor, scene: Scene) -> Tensor:
+        """A `Velocity`: the transformer's output, in its own dtype."""
+
+    def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
+        """Operations of one sample's training step through the frozen model; latent_shape is [F, C, h, w].
+
+        Forward and backward with adapters inside, which are not counted, and recomputation.
+        """
+
+    def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
+        """Values that one sample's backward pass needs of the blocks, at their peak."""
+
+    def tokens(self, latent_shape: Sequence[int]) -> int:
+        """Tokens of one sample inside the blocks, text included."""
+
+
+class Sampler(Protocol):
+    """One denoising run: a schedule of timesteps and the step from each to the next."""
+
+    timesteps: Sequence[Tensor]
+
+    def begin(self, noise: Tensor, steps: int) -> Tensor:
+        """Choose the timesteps; standard normal noise → the latents of the first one."""
+
+    def scaled(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """The latents as the model takes them at this timestep."""
+
+    def step(
+        self, velocity: Tensor, timestep: Tensor, latents: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """The latents of the timestep after this one."""
+
+    def dynamic(self, guidance: float, timestep: Tensor) -> float:
+        """Prompt guidance at this timestep where it is asked to change along the way."""
+
+
+class Backbone(Protocol):
+    """A model's parts from one folder of weights. A part that was not asked for says so when it is used."""
+
+    settings: BackboneSettings
+    folder: Path
+    geometry: SampleGeometry
+    latent_shape: tuple[int, int, int, int]
+    encoder_id: str
+    transformer_id: str
+
+    @property
+    def dit(self) -> DiT:
+        """The transformer."""
+
+    def meta_dit(self) -> DiT:
+        """The same without storage: every name, shape and count, no weight. Needs no part loaded."""
+
+    def sampler(self, name: str | None = None) -> Sampler:
+        """A fresh sampler; None: the one that the backbone's configuration names."""
+
+    def encode_video(self, pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [n, H, W, 3] → posterior mean and std, scaled, [F, C, h, w]."""
+
+    def encode_first_frame(self, pixels: np.ndarray | Tensor, variants: int = 0, seed: int = 0) -> Tensor:
+        """One frame [H, W, 3] → latents [1 + variants, C, h, w]; all but the first noised as in training."""
+
+    def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
+        """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as generation draws them."""
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Captions → embeddings [n, T, D]."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [F, C, h, w] → uint8 frames [n, H, W, 3] on the CPU."""
+
+
+class Family(Protocol):
+    """What `registry.py` needs of a family: how its backbones are loaded, and found without loading."""
+
+    def load(
+        self, settings: BackboneSettings, parts: Collection[str], device: torch.device | str
+    ) -> Backbone:
+        """Load parts ("transformer", "vae", "text")."""
+
+    def locate(self, settings: BackboneSettings, parts: Collection[str]) -> Backbone:
+        """The backbone with no part loaded; the files of `parts` have to be there."""

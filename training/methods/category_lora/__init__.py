@@ -1,0 +1,1 @@
+"""The usual baseline: one adapter per category, learned, with no hypernetwork."""

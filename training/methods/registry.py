@@ -1,0 +1,59 @@
+"""The one file that names methods: which there are, their settings, and how each is built.
+
+Settings are imported here without torch, modules only when one is built.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from training.methods.category_lora.settings import CategoryLoRASettings
+from training.methods.video2lora.settings import Video2LoRASettings
+
+if TYPE_CHECKING:
+    from training.backbones.base import DiT
+    from training.methods.base import Method
+
+KINDS = {"video2lora": Video2LoRASettings, "category_lora": CategoryLoRASettings}
+DEFAULT = "video2lora"
+
+
+def kind_of(value: Any) -> str:
+    """The kind that a table of settings, or settings, are of."""
+    return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", DEFAULT)
+
+
+MethodSettings = Annotated[
+    Annotated[Video2LoRASettings, Tag("video2lora")] | Annotated[CategoryLoRASettings, Tag("category_lora")],
+    Discriminator(kind_of),
+]
+_ADAPTER: TypeAdapter[MethodSettings] = TypeAdapter(MethodSettings)
+
+
+def parse_settings(values: dict[str, Any]) -> MethodSettings:
+    """Settings of the kind that `values` name; raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(values)
+
+
+def build_method(
+    settings: MethodSettings, dit: "DiT", categories: Sequence[str] = (), seed: int = 0
+) -> "Method":
+    """The module of a method on a frozen DiT, which it adapts in place.
+
+    Args:
+        categories: that train, sorted; a method with something of its own for each needs them.
+        seed: of the initial values.
+
+    Raises:
+        BadMethodSettings: settings that do not fit the DiT or the data.
+    """
+    match settings:
+        case Video2LoRASettings():
+            from training.methods.video2lora.method import Video2LoRA
+
+            return Video2LoRA(dit, settings, seed)
+        case CategoryLoRASettings():
+            from training.methods.category_lora.method import CategoryLoRA
+
+            return CategoryLoRA(dit, settings, categories, seed)
