@@ -164,7 +164,7 @@ RUN = (
     "train.workers=2",
     "train.evaluate_every=2",
     "train.samples=2",
-    "train.min_snr_gamma=5.0",
+    "method.min_snr_gamma=5.0",
     "train.zero_stage=auto",
     "train.activation_checkpointing=auto",
     "generate.steps=2",
@@ -198,7 +198,7 @@ def test_the_whole_resolved_configuration_is_with_the_checkpoint_and_the_model(t
     stored = read_state(newest_checkpoint(trained / "checkpoints"))["settings"]
     profile = workspace(workdir, *RUN).profile
     assert stored.keys() == profile.model_dump().keys()
-    assert stored["train"]["min_snr_gamma"] == 5.0
+    assert stored["method"]["min_snr_gamma"] == 5.0
     assert stored["train"]["zero_stage"] == 0 and stored["train"]["activation_checkpointing"] == "none"
     row = Catalog.open(str(workdir / "catalog")).scan("models", ["config"]).to_pylist()[0]
     assert json.loads(row["config"]) == stored
@@ -207,7 +207,7 @@ def test_the_whole_resolved_configuration_is_with_the_checkpoint_and_the_model(t
 @pytest.mark.slow
 def test_min_snr_weighs_the_loss_that_is_trained(trained):
     row = read_rows(trained / "metrics.jsonl")[0]
-    assert row["loss"] != pytest.approx(row["v_loss"], rel=1e-6)
+    assert row["loss"] != pytest.approx(row["unweighted_loss"], rel=1e-6)
 
 
 @pytest.mark.slow

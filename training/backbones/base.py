@@ -40,10 +40,11 @@ class Objective(Protocol):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Clean latents [B, F, C, h, w], each noised by its own seed → noisy, timesteps [B], target."""
 
-    def losses(
-        self, predicted: Tensor, target: Tensor, timesteps: Tensor, min_snr_gamma: float | None = None
-    ) -> Tensor:
-        """The loss of each sample, fp32 [B]."""
+    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
+        """The unweighted loss of each sample, fp32 [B]."""
+
+    def weights(self, timesteps: Tensor, min_snr_gamma: float | None = None) -> Tensor:
+        """The weight of each sample's loss, fp32 [B]; 1 without `min_snr_gamma`."""
 
     def weight_near_noise(self, min_snr_gamma: float) -> float:
         """The share of the loss's weight that min-SNR weighting leaves to the last tenth of the timesteps."""

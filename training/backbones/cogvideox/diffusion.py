@@ -72,12 +72,9 @@ class Diffusion:
         signal, sigma = self._scales(timesteps, noisy)
         return signal * noisy - sigma * velocity
 
-    def losses(
-        self, predicted: Tensor, target: Tensor, timesteps: Tensor, min_snr_gamma: float | None = None
-    ) -> Tensor:
-        """Loss of each sample, fp32 [B]: the mean squared error of v, weighted by `weights`."""
-        error = (predicted.float() - target.float()).square().flatten(1).mean(dim=1)
-        return error * self.weights(timesteps, min_snr_gamma)
+    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
+        """Loss of each sample, fp32 [B]: the mean squared error of v at its timestep."""
+        return (predicted.float() - target.float()).square().flatten(1).mean(dim=1)
 
     def weights(self, timesteps: Tensor, min_snr_gamma: float | None = None) -> Tensor:
         """Weight of the v-loss per timestep, fp32 [B].

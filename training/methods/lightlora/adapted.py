@@ -60,10 +60,12 @@ class AdaptedDiT(nn.Module, ABC):
             batch.target_latents, batch.sample_seeds, self.settings.timestep_shift
         )
         predicted = self.dit.velocity(noisy, timesteps, batch.scene)
-        loss = objective.losses(predicted, target, timesteps, self.settings.min_snr_gamma).mean()
+        errors = objective.losses(predicted, target, timesteps)
+        loss = (errors * objective.weights(timesteps, self.settings.min_snr_gamma)).mean()
         down, up = self.adapters.split(theta.detach().float())
         metrics = {
             "loss": loss.detach(),
+            "unweighted_loss": errors.detach().mean(),
             "timestep": timesteps.float().mean(),
             "adapter_norm": theta.detach().float().flatten(1).norm(dim=1).mean(),
             "adapter_up_norm": up.flatten(1).norm(dim=1).mean(),
