@@ -12,7 +12,13 @@ from training.methods.registry import build_method, parse_settings
 FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
 
 
-def small_module() -> Method:
+SIZES = {"down_size": 6, "up_size": 4}
+PREDICTED = {"width": 16, "heads": 2, "layers": 1, "refinements": 2, "identity_start": False}
+KINDS = {"video2lora": SIZES | PREDICTED, "category_lora": SIZES | {"kind": "category_lora"}}
+CATEGORIES = ("even", "odd")
+
+
+def small_module(kind: str = "video2lora") -> Method:
     """Two blocks of width 32, predictions not at their identity start (where some gradients are zero)."""
     torch.manual_seed(11)
     transformer = CogVideoXTransformer3DModel(
@@ -29,9 +35,8 @@ def small_module() -> Method:
             "sample_width": WIDTH,
         }
     )
-    sizes = {"down_size": 6, "up_size": 4, "width": 16, "heads": 2, "layers": 1, "refinements": 2}
-    settings = parse_settings(sizes | {"identity_start": False})
-    return build_method(settings, CogVideoXDiT(transformer, SCHEDULER_5B_I2V), seed=3)
+    dit = CogVideoXDiT(transformer, SCHEDULER_5B_I2V)
+    return build_method(parse_settings(KINDS[kind]), dit, CATEGORIES, seed=3)
 
 
 def small_batch(numbers: list[int]) -> TrainingBatch:
@@ -52,6 +57,7 @@ def small_batch(numbers: list[int]) -> TrainingBatch:
                 text_embeddings=draw(TOKENS, 8),
                 sample_seed=number,
                 pair_id=str(number),
+                reference_category=CATEGORIES[number % 2],
             )
         )
     return collate(samples)

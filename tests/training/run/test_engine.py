@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training.run.toy import Toy, toy_batch
-from tests.training.small import small_batch, small_module
+from tests.training.small import KINDS, small_batch, small_module
 from training.errors import TrainingError
 from training.evaluation.while_training import EvaluateTransfer
 from training.run.blocks import prepare_blocks
@@ -99,6 +99,24 @@ def test_an_engine_that_goes_on_from_a_state_ends_bit_for_bit_where_one_that_nev
     assert found.step == expected.step == 6
     for name, tensor in flat(expected).items():
         assert torch.equal(flat(found)[name], tensor), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_that_goes_on_ends_bit_for_bit_where_one_that_never_stopped_does(engines, kind):
+    def steps(engine, first: int, last: int) -> None:
+        for step in range(first, last):
+            engine.accumulate(small_batch([2 * step, 2 * step + 1]))
+            engine.step(1e-2)
+
+    whole, begun = (engines(small_module(kind), batch_size=2) for _ in range(2))
+    steps(whole, 0, 4)
+    steps(begun, 0, 2)
+    resumed = engines(small_module(kind), resume=begun.state(), batch_size=2)
+    steps(resumed, 2, 4)
+    expected, found = flat(whole.state()), flat(resumed.state())
+    start = small_module(kind).trainable_state()
+    assert all(not torch.equal(expected[f"master/{name}"], value) for name, value in start.items())
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 1), (2, 0)])
