@@ -98,6 +98,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         letterbox=NUMBER,
         flicker=NUMBER,
         cut=NUMBER,
+        errors=NUMBER,  # share of the frames that the decoder patched up or could not make
         phash=HASHES,  # 64-bit perceptual hashes of frames across the clip
         caption=TEXT,
         category_id=TEXT,

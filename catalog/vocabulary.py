@@ -13,6 +13,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"  # what it shows is in the catalogue already
     REJECTED = "rejected"  # a verdict about its bytes, which stays
     QUARANTINED = "quarantined"  # may go better the next time
+    GONE = "gone"  # it was there, and is not any more
 
 
 class Status(StrEnum):

@@ -12,7 +12,7 @@ from catalog.changes import Change, Kind
 from catalog.errors import UnknownCategory
 from catalog.names import CategoryNames, normalise_label
 from catalog.store import Catalog
-from catalog.vocabulary import CategorySource, CategoryState, Split, Status
+from catalog.vocabulary import CategorySource, CategoryState, Outcome, Split, Status
 from pipeline.curation.membership import (
     Clip,
     ClusterSettings,
@@ -22,6 +22,7 @@ from pipeline.curation.membership import (
     prototypes,
 )
 from pipeline.curation.splits import split_of
+from pipeline.intake.settle import conflicts_of
 from pipeline.progress import Progress
 
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]
@@ -121,13 +122,16 @@ def _held_out(settings: ClusterSettings, names: CategoryNames) -> set[str]:
 
 def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> list[Clip]:
     """Accepted clips in order of their id."""
+    told = catalog.scan("sources", ["source_uri", "label", "outcome", "clip_ids"]).to_pylist()
+    odds = {key: found.categories for found in conflicts_of(told, names) for key in found.clip_ids}
     columns = [*FACTS, *DECIDED]
     if "embedding" in catalog.schema("clips").names:
         columns.append("embedding")
     rows = catalog.scan("clips", columns, where=col("status") == Status.ACCEPTED)
     clips = []
     for row in rows.sort_by("clip_id").to_pylist():
-        label = labels.get(row["source_uri"]) or labels.get(row["clip_id"])
+        torn = odds.get(row["clip_id"], ())
+        label = None if torn else labels.get(row["source_uri"]) or labels.get(row["clip_id"])
         vector = row.get("embedding")
         clips.append(
             Clip(
@@ -136,6 +140,7 @@ def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> lis
                 names.file_under(label),
                 None if vector is None else np.asarray(vector, dtype=np.float64),
                 {name: row[name] for name in DECIDED},
+                at_odds=torn,
             )
         )
     return clips
@@ -143,7 +148,8 @@ def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> lis
 
 def _labels(catalog: Catalog) -> dict[str, str]:
     """Label by source uri, and by clip id for clips that a second source, a duplicate, labels."""
-    rows = catalog.scan("sources", ["source_uri", "label", "clip_ids"]).sort_by("source_uri").to_pylist()
+    rows = catalog.scan("sources", ["source_uri", "label", "clip_ids", "outcome"]).to_pylist()
+    rows.sort(key=lambda row: (row["outcome"] == Outcome.GONE, row["source_uri"]))
     labels: dict[str, str] = {}
     for row in rows:
         if normalise_label(row["label"]):

@@ -11,3 +11,7 @@ class BadSource(PipelineError):
 
 class BadManifest(BadSource):
     """A manifest that cannot be used as it stands; the message carries the file and the line."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody stopped the work; the message says what is kept and what is left to do."""

@@ -9,7 +9,9 @@ from catalog.vocabulary import Outcome, Status
 
 # What a verdict about a clip decides.
 VERDICT = ("status", "reason", "reason_code", "duplicate_of", "duplicate_group")
-SAME_CONTENT = "same_content"
+# The reasons of an input whose bytes another one has; of the second the data sets say different things.
+SAME_CONTENT, LABEL_CONFLICT = "same_content", "label_conflict"
+COPIES = frozenset({SAME_CONTENT, LABEL_CONFLICT})
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def with_sources(catalog: Catalog, verdicts: Sequence[dict], seen: Sequence[dict
     sources = [
         row
         for row in catalog.get("sources", [uri for uri in uris if uri], columns).to_pylist()
-        if row["clip_ids"] and row["reason_code"] != SAME_CONTENT
+        if row["clip_ids"] and row["outcome"] != Outcome.GONE and row["reason_code"] not in COPIES
     ]
     wanted = [key for row in sources for key in row["clip_ids"]]
     columns = ["clip_id", "status", "reason", "reason_code"]

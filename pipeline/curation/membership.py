@@ -32,13 +32,17 @@ class ClusterSettings(BaseModel):
 
 @dataclass
 class Clip:
-    """One accepted clip while its category is being decided."""
+    """One accepted clip while its category is being decided.
+
+    `at_odds` are the categories that its sources name, where they name several: a person has to say which.
+    """
 
     clip_id: str
     stratum: str
     label: str | None
     vector: np.ndarray | None
     before: dict
+    at_odds: tuple[str, ...] = ()
     category_id: str | None = None
     source: CategorySource | None = None
     confidence: float | None = None
@@ -61,6 +65,8 @@ def by_label_or_person(clips: list[Clip], known: dict[str, dict]) -> None:
             )
         elif clip.label:
             clip.decide(clip.label, CategorySource.LABEL, 1.0)
+        elif clip.at_odds:
+            clip.reason = f"Its sources call it {' and '.join(clip.at_odds)}; a person has to say which."
         elif before["category_source"] == CategorySource.PROPOSED and adopted:
             # A person has made the proposal a category: its members found it, they are not proposed anew.
             clip.decide(before["category_id"], CategorySource.PROPOSED, before["category_confidence"] or 1.0)
@@ -78,7 +84,7 @@ def prototypes(clips: list[Clip]) -> dict[str, np.ndarray]:
 
 def by_prototype(clips: list[Clip], prototypes: dict[str, np.ndarray], settings: ClusterSettings) -> None:
     """Assign a clip to the nearest prototype when that is near enough and clearly nearer than the second."""
-    open_clips = [clip for clip in clips if clip.category_id is None]
+    open_clips = [clip for clip in clips if clip.category_id is None and not clip.at_odds]
     for clip in open_clips:
         if clip.vector is None:
             clip.reason = "It has no embedding; run `video2lora embed`."
@@ -101,7 +107,7 @@ def by_prototype(clips: list[Clip], prototypes: dict[str, np.ndarray], settings:
 
 def by_cluster(clips: list[Clip], known: dict[str, dict], settings: ClusterSettings) -> None:
     """Propose categories among the clips that are left (HDBSCAN); one proposed before keeps its name."""
-    left = [clip for clip in clips if clip.category_id is None and clip.vector is not None]
+    left = [c for c in clips if c.category_id is None and c.vector is not None and not c.at_odds]
     if len(left) < settings.min_cluster_size:
         return
     # scikit-learn takes a second to import, and few catalogues come this far.

@@ -11,8 +11,9 @@ from catalog.vocabulary import Status
 from pipeline.errors import PipelineError
 from pipeline.video.quality import SCORES
 
-# The reason of a clip that no source stands for any more: no policy brings it back.
-SUPERSEDED = "superseded"
+# Reasons that are no score's, so that no policy brings a clip back: no source stands for it any more, because
+# it is another file or another part of it now; or its file is gone, and a person set it aside.
+SUPERSEDED, SOURCE_GONE = "superseded", "source_gone"
 
 
 class BadPolicy(PipelineError):
@@ -36,8 +37,9 @@ class Bounds(BaseModel):
 
 def _defaults() -> dict[str, Bounds]:
     # Only what is certainly no effect: a still, and a clip black throughout. Static cameras, dissolves
-    # to black, flashes and whip pans all score well inside; all else is for a policy file to exclude.
-    return {"motion": Bounds(min=0.0002), "brightness": Bounds(min=0.01)}
+    # to black, flashes and whip pans all score well inside; all else is for a policy file to exclude. And
+    # what the decoder had to invent in large part: grey or green blocks are no effect either.
+    return {"motion": Bounds(min=0.0002), "brightness": Bounds(min=0.01), "errors": Bounds(max=0.2)}
 
 
 class QualityPolicy(BaseModel):

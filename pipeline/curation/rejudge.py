@@ -8,7 +8,7 @@ from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.curation.fate import VERDICT, with_sources
-from pipeline.curation.policy import SUPERSEDED, QualityPolicy, by_category_id, judge
+from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, QualityPolicy, by_category_id, judge
 from pipeline.progress import Progress
 from pipeline.video.quality import SCORES
 
@@ -49,9 +49,9 @@ def rejudge(
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
-        if row["reason_code"] == SUPERSEDED:
+        if row["reason_code"] in (SUPERSEDED, SOURCE_GONE):
             counts[Status.REJECTED] += 1
-            reasons[SUPERSEDED] = reasons.get(SUPERSEDED, 0) + 1
+            reasons[row["reason_code"]] = reasons.get(row["reason_code"], 0) + 1
             continue
         verdict = judge(row, row["category_id"], named)
         decided = {name: row[name] for name in ("clip_id", *VERDICT)}

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import ray.data
 
 from pipeline.sources import objects
-from pipeline.sources.source import Source
+from pipeline.sources.addresses import path_of
+from pipeline.sources.source import Refusal
 from pipeline.workers.actors import MAX_BLOCKS
 
 _CHUNK = 4 * 1024**2
@@ -36,7 +37,7 @@ def stat(uri: str, endpoint: str | None = None) -> Stat:
         if objects.is_object(uri):
             size, etag = objects.head(uri, endpoint)
             return Stat(size, None, etag)
-        found = Path(uri).stat()
+        found = path_of(uri).stat()
     except OSError:
         return Stat()
     return Stat(found.st_size, found.st_mtime)
@@ -50,43 +51,67 @@ def stat_all(uris: Sequence[str], endpoint: str | None = None) -> list[Stat]:
         return list(threads.map(partial(stat, endpoint=endpoint), uris))
 
 
-def sha256_of(uri: str, endpoint: str | None = None) -> str | None:
-    """The SHA-256 of an input's bytes in hex, None where it cannot be read."""
+class Hashed(NamedTuple):
+    """The SHA-256 of a file's bytes in hex, or what kept them from being read."""
+
+    location: str
+    sha256: str | None
+    refusal: Refusal | None = None
+
+
+def hashed(location: str, endpoint: str | None = None) -> Hashed:
+    """Hash a file or an object."""
     digest = hashlib.sha256()
     try:
-        for chunk in objects.chunks(uri, endpoint) if objects.is_object(uri) else _chunks(uri):
+        for chunk in objects.chunks(location, endpoint) if objects.is_object(location) else _chunks(location):
             digest.update(chunk)
-    except OSError:
-        return None
-    return digest.hexdigest()
+    except OSError as error:
+        return Hashed(location, None, not_read(error))
+    return Hashed(location, digest.hexdigest())
 
 
-def _chunks(uri: str) -> Iterator[bytes]:
-    with Path(uri).open("rb") as file:
+def not_read(error: OSError) -> Refusal:
+    """Why a file could not be read: a fault of the moment, and no verdict about the file."""
+    if isinstance(error, objects.ObjectError):
+        return Refusal("missing" if error.missing else "unreachable", str(error))
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Refusal("missing", "There is no such file now.")
+    if isinstance(error, PermissionError):
+        return Refusal("no_permission", "The file may not be read; let this user read it and run again.")
+    return Refusal("unreadable", f"Reading the file failed: {(error.strerror or str(error)).lower()}.")
+
+
+def _chunks(location: str) -> Iterator[bytes]:
+    with path_of(location).open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
 
 
 def _hash_batch(batch: pa.Table, endpoint: str | None) -> pa.Table:
-    uris = batch["uri"].to_pylist()
-    hashes = pa.array([sha256_of(uri, endpoint) for uri in uris], pa.string())
-    return pa.table({"uri": batch["uri"], "sha256": hashes})
+    found = [hashed(location, endpoint) for location in batch["location"].to_pylist()]
+    rows = [(one.location, one.sha256, *(one.refusal or (None, None))) for one in found]
+    return pa.Table.from_arrays(
+        [pa.array(column, pa.string()) for column in zip(*rows, strict=True)],
+        names=["location", "sha256", "code", "reason"],
+    )
 
 
-def hash_all(sources: Sequence[Source], endpoint: str | None = None) -> Iterable[tuple[str, str | None]]:
-    """(uri, SHA-256 or None where unreadable) of every source, as Ray tasks finish, in no promised order."""
-    if not sources:
+def hash_all(locations: Iterable[str], endpoint: str | None = None) -> Iterator[Hashed]:
+    """Every file hashed once, as Ray tasks finish, in no promised order."""
+    locations = list(dict.fromkeys(locations))
+    if not locations:
         return
-    size = max(_FILES_PER_TASK, -(-len(sources) // MAX_BLOCKS))
-    uris = [source.uri for source in sources]
-    parts = [pa.table({"uri": uris[at : at + size]}) for at in range(0, len(uris), size)]
-    hashed = ray.data.from_arrow(parts).map_batches(
+    size = max(_FILES_PER_TASK, -(-len(locations) // MAX_BLOCKS))
+    parts = [pa.table({"location": locations[at : at + size]}) for at in range(0, len(locations), size)]
+    rows = ray.data.from_arrow(parts).map_batches(
         _hash_batch,
         fn_kwargs={"endpoint": endpoint},
         batch_format="pyarrow",
         batch_size=_FILES_PER_TASK,
         num_cpus=1,
     )
-    hashed.context.enable_progress_bars = False
-    for table in hashed.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield from zip(table["uri"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+    rows.context.enable_progress_bars = False
+    for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in table.to_pylist():
+            refusal = Refusal(row["code"], row["reason"]) if row["code"] else None
+            yield Hashed(row["location"], row["sha256"], refusal)

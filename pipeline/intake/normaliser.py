@@ -11,9 +11,8 @@ import ray.data
 
 from catalog.clip_spec import ClipSpec
 from catalog.vocabulary import Outcome
-from pipeline.intake.fingerprint import Stat
+from pipeline.intake.fingerprint import Stat, not_read
 from pipeline.intake.reading import InputChanged, reading
-from pipeline.sources.objects import ObjectError
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.sandbox import Answer, Sandbox
@@ -23,6 +22,7 @@ BYTES = pa.list_(pa.large_binary())
 _INPUT = pa.schema(
     {
         "uri": pa.string(),
+        "location": pa.string(),
         "size": pa.int64(),
         "mtime": pa.float64(),
         "etag": pa.string(),
@@ -42,25 +42,22 @@ def _sandbox(spec: str, settings: str) -> Sandbox:
 
 
 def _normalise_batch(batch: pa.Table, spec: str, settings: str, endpoint: str | None) -> pa.Table:
-    """[uri, size, mtime, etag, window] to `SCHEMA`, one row for each."""
+    """[uri, location, size, mtime, etag, window] to `SCHEMA`, one row for each."""
     sandbox = _sandbox(spec, settings)
     made = [_normalise_one(sandbox, endpoint, **row) for row in batch.to_pylist()]
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
-def _normalise_one(sandbox: Sandbox, endpoint: str | None, uri: str, window: str | None, **known) -> dict:
+def _normalise_one(
+    sandbox: Sandbox, endpoint: str | None, uri: str, location: str, window: str | None, **known
+) -> dict:
     try:
-        with reading(uri, Stat(**known), endpoint) as file:
+        with reading(location, Stat(**known), endpoint) as file:
             answer = sandbox.normalise(file, window)
     except InputChanged:
         answer = Answer(Outcome.QUARANTINED, "changed", "The file changed while it was read; run again.")
-    except ObjectError as error:
-        outcome, code = (
-            (Outcome.REJECTED, "unreadable") if error.lasting else (Outcome.QUARANTINED, "unreachable")
-        )
-        answer = Answer(outcome, code, str(error))
     except OSError as error:
-        answer = Answer(Outcome.REJECTED, "unreadable", f"The file cannot be read: {error.strerror}.")
+        answer = Answer(Outcome.QUARANTINED, *not_read(error))
     numbers = {name: getattr(answer, name) for name in ("outcome", "code", "reason", "facts")}
     numbers |= {name: getattr(answer, name) for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
     clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in answer.clips]
@@ -90,7 +87,10 @@ def normalise_all(
     if not sources:
         return
     size = max(batch_files, -(-len(sources) // MAX_BLOCKS))
-    lines = [{"uri": source.uri, "window": source.window, **asdict(known)} for source, known in sources]
+    lines = [
+        {"uri": source.uri, "location": source.location, "window": source.window, **asdict(known)}
+        for source, known in sources
+    ]
     parts = [pa.Table.from_pylist(lines[at : at + size], schema=_INPUT) for at in range(0, len(lines), size)]
     made = ray.data.from_arrow(parts).map_batches(
         _normalise_batch,

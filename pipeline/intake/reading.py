@@ -4,11 +4,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.intake.fingerprint import Stat, stat
 from pipeline.sources import objects
+from pipeline.sources.addresses import path_of
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def reading(uri: str, expected: Stat, endpoint: str | None = None) -> Iterator[B
         InputChanged: it is not, or not any more, what `expected` says; OSError: it cannot be read.
     """
     if not objects.is_object(uri):
-        with Path(uri).open("rb") as file:
+        with path_of(uri).open("rb") as file:
             yield file
             now = os.fstat(file.fileno())
         if (now.st_size, now.st_mtime) != (expected.size, expected.mtime):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from catalog.vocabulary import CategorySource, Outcome
-from pipeline.curation.fate import SAME_CONTENT, Fate, fate_of_clips
+from pipeline.curation.fate import LABEL_CONFLICT, SAME_CONTENT, Fate, fate_of_clips
 from pipeline.curation.policy import QualityPolicy, judge
 from pipeline.intake.fingerprint import Stat
 from pipeline.sources.source import Source
@@ -21,6 +21,7 @@ def clip_id(sha256: str, key: str, spec_id: str) -> str:
 def source_row(source: Source, stat: Stat, sha256: str | None, fate: Fate, run_id: str, at: datetime) -> dict:
     """The row of `sources` of one input."""
     said = asdict(source)
+    said.pop("refusal")
     return {
         "source_uri": said.pop("uri"),
         **said,
@@ -101,4 +102,15 @@ def copied(fate: Fate, original: str) -> Fate:
     """The fate of an input with the same bytes as one that has been decided."""
     if not fate.clip_ids:
         return fate
-    return Fate(Outcome.DUPLICATE, SAME_CONTENT, f"It has the same content as {original}.", fate.clip_ids)
+    return Fate(Outcome.DUPLICATE, *copy_of(original), fate.clip_ids)
+
+
+def copy_of(original: str, labels: tuple[str | None, str | None] | None = None) -> tuple[str, str]:
+    """Code and reason of a copy; `labels` are the original's and its own, where they are at odds."""
+    if labels is None:
+        return SAME_CONTENT, f"It has the same content as {original}."
+    theirs, own = labels
+    return LABEL_CONFLICT, (
+        f"It has the same content as {original}, which is labelled {theirs!r}, and is labelled {own!r}; a "
+        "person has to say which it is."
+    )

@@ -15,44 +15,28 @@ from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from pipeline.curation.fate import Fate, fate_of_clips
-from pipeline.curation.policy import SUPERSEDED, by_category_id
+from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, by_category_id
+from pipeline.errors import Interrupted
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
+from pipeline.intake.gone import find_gone, part_with
 from pipeline.intake.inputs import Input
 from pipeline.intake.refresh import SAID, differences, refresh
+from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
+from pipeline.intake.settle import label_conflicts, retire, settle
 from pipeline.progress import Progress
+from pipeline.undisturbed import undisturbed
 from pipeline.video.plan import plan_keys
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
-COMMIT_SECONDS = 30.0
-# Reasons that lie with the moment and not with the input.
-_ONCE_MORE = ("changed", "unreachable")
-
-
-@dataclass
-class IngestReport:
-    """What became of the inputs.
-
-    Attributes:
-        counts: `found` = `accepted` + `duplicate` + `rejected` + `quarantined`; `unchanged` were not
-            opened, of which `refreshed` are described otherwise than before; `decoded` files were decoded by
-            this run, `clips` were written.
-        reasons: how many inputs per reason code.
-        seconds: wall clock.
-        items: inputs.
-        steps: name, seconds and items of each step.
-        decode_cpu_seconds: processor seconds of the decoding processes.
-        peak_rss_mb: the most memory one of them had.
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    items: int = 0
-    steps: list[dict] = field(default_factory=list)
-    decode_cpu_seconds: float = 0.0
-    peak_rss_mb: float = 0.0
+COMMIT_SECONDS = 10.0
+# Reasons that lie with the moment and not with the input: the next run tries again.
+PASSING = frozenset(
+    {"changed", "unreachable", "unreadable", "missing", "no_permission", "closed_folder", "machine_busy"}
+)
+_COLUMNS = ["source_uri", "size", "mtime", "etag", "sha256", "outcome", "reason_code", "reason", "clip_ids"]
+_TOLD = ("source_uri", "outcome", "reason_code", "reason")
 
 
 @dataclass
@@ -77,7 +61,9 @@ class IngestRun:
         self.policy, _ = by_category_id(settings.policy, self.names)
         self.progress = progress
         self.outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
-        self.reasons: Counter[str] = Counter()
+        # By address, what its row says now, and what it said before.
+        self.fates: dict[str, dict] = {}
+        self.known: dict[str, dict] = {}
         self.facts: Counter[str] = Counter(dict.fromkeys(("unchanged", "refreshed", "decoded", "clips"), 0))
         self.total = total
         self.report = IngestReport(items=total)
@@ -92,43 +78,60 @@ class IngestRun:
         took = round(time.monotonic() - began, 3)
         self.report.steps.append({"name": name, "seconds": took, "items": len(items)})
 
-    def count(self, outcome: str, code: str | None) -> None:
+    def count(self, row: dict) -> None:
         """Count one input whose fate is known, and say so."""
-        self.outcomes[outcome] += 1
-        if code:
-            self.reasons[code] += 1
+        self._keep(row)
         if self.progress:
-            self.progress(self.outcomes.total(), self.total, dict(self.outcomes))
+            self.progress(len(self.fates), self.total, {k: n for k, n in self.outcomes.items() if n})
+
+    def _keep(self, row: dict) -> None:
+        before = self.fates.get(row["source_uri"])
+        if before is not None:
+            self.outcomes[before["outcome"]] -= 1
+        self.outcomes[row["outcome"]] += 1
+        self.fates[row["source_uri"]] = {name: row[name] for name in _TOLD}
+
+    def tell(self, reason: str) -> None:
+        """Say what the run waits for."""
+        if self.progress:
+            self.progress(len(self.fates), self.total, {"waiting": reason})
+
+    @contextmanager
+    def keeping(self):
+        """Write what has been taken when the body is broken off, by a person too.
+
+        Raises:
+            Interrupted: in place of KeyboardInterrupt; says what is left.
+        """
+        try:
+            yield
+        except BaseException as error:
+            with undisturbed():
+                self.commit()
+            if isinstance(error, KeyboardInterrupt):
+                there = len(self.fates)
+                raise Interrupted(
+                    f"{there} of {self.total} inputs are in the catalogue and are not opened again. "
+                    f"The same command does the other {self.total - there}, each from its beginning."
+                ) from error
+            raise
 
     def skip_known(self, inputs: list[Input]) -> list[Input]:
         """The inputs that the catalogue does not have as they are now; counts the others.
 
         What is said of a file may have changed where the file has not: its rows follow.
         """
+        uris = [item.source.uri for item in inputs]
+        rows = self.catalog.get("sources", uris, [*_COLUMNS, "window", *SAID]).to_pylist()
+        self.known = {row["source_uri"]: row for row in rows}
         if self.settings.force:
             return inputs
-        columns = [
-            "source_uri",
-            "size",
-            "mtime",
-            "etag",
-            "outcome",
-            "reason_code",
-            "clip_ids",
-            "window",
-            *SAID,
-        ]
-        uris = [item.source.uri for item in inputs]
-        known = {row["source_uri"]: row for row in self.catalog.get("sources", uris, columns).to_pylist()}
         left, told = [], []
         for item in inputs:
-            row = known.get(item.source.uri)
-            same = row is not None and Stat(row["size"], row["mtime"], row["etag"]) == item.stat
-            same = same and item.source.window in (None, row["window"])
-            retry = same and row["outcome"] == Outcome.QUARANTINED and self.settings.retry_quarantined
-            if same and not retry and row["reason_code"] not in _ONCE_MORE:
+            row = self.known.get(item.source.uri)
+            if row is not None and self._stands(row, item):
                 self.facts["unchanged"] += 1
-                self.count(row["outcome"], row["reason_code"])
+                self.count(row)
                 if said := differences(row, item.source):
                     told.append((row, said))
             else:
@@ -136,6 +139,25 @@ class IngestRun:
         refresh(self.catalog, told)
         self.facts["refreshed"] += len(told)
         return left
+
+    def _stands(self, row: dict, item: Input) -> bool:
+        """Whether what is known of an input is still true: only of bytes that were read, and are the same."""
+        same = Stat(row["size"], row["mtime"], row["etag"]) == item.stat
+        if not same or item.source.window not in (None, row["window"]) or row["outcome"] == Outcome.GONE:
+            return False
+        if row["outcome"] == Outcome.QUARANTINED:
+            return row["reason_code"] not in PASSING and not self.settings.retry_quarantined
+        return row["sha256"] is not None
+
+    def skip_refused(self, inputs: list[Input]) -> list[Input]:
+        """The inputs that name something; writes the rows of the others."""
+        closed = [item for item in inputs if item.source.refusal]
+        fates = []
+        for item in closed:
+            passing = item.source.refusal.code in PASSING
+            fates.append((item, Fate(Outcome.QUARANTINED if passing else "rejected", *item.source.refusal)))
+        self._write_fates(fates)
+        return [item for item in inputs if not item.source.refusal]
 
     def skip_too_large(self, inputs: list[Input]) -> list[Input]:
         """The inputs of a size that is worth reading; writes the others' rows, unread."""
@@ -149,15 +171,14 @@ class IngestRun:
     def skip_copies(self, groups: list[list[Input]]) -> list[list[Input]]:
         """The groups whose content the catalogue does not have; writes the others' rows.
 
-        A group without a hash could not be read, and is rejected.
+        A group without a hash could not be read: it is tried again by the next run.
         """
         found = {} if self.settings.force else self._clips_by_content(groups)
         rows, left = [], []
         for group in groups:
             sha256 = group[0].sha256
             if sha256 is None:
-                fate = Fate(Outcome.REJECTED, "unreadable", "The file is not there, or may not be read.")
-                rows += [self._source_row(item, fate) for item in group]
+                rows += [self._source_row(item, self._unread(item)) for item in group]
             elif (key := (sha256, group[0].source.window)) in found:
                 rows += self._rows_of_group(group, *found[key])
             else:
@@ -165,14 +186,28 @@ class IngestRun:
         self._write(rows)
         return left
 
+    def _unread(self, item: Input) -> Fate:
+        """The fate of what cannot be read now; what was taken in before keeps its clips."""
+        before = self.known.get(item.source.uri)
+        held = before["clip_ids"] or [] if before else []
+        if held and item.refusal.code == "missing":
+            return Fate(Outcome.GONE, "deleted", "It is not there any more.", held)
+        return Fate(Outcome.QUARANTINED, *item.refusal, held)
+
     def _write_fates(self, fates: list[tuple[Input, Fate]]) -> None:
         self._write([self._source_row(item, fate) for item, fate in fates])
 
     def _write(self, rows: list[dict]) -> None:
+        """Write rows that say something new; counts all."""
         for row in rows:
-            self.count(row["outcome"], row["reason_code"])
-        if rows:
-            self.catalog.upsert("sources", rows)
+            self.count(row)
+        new = [row for row in rows if not self._is_known(row)]
+        if new:
+            self.catalog.upsert("sources", new)
+
+    def _is_known(self, row: dict) -> bool:
+        before = self.known.get(row["source_uri"])
+        return before is not None and all(before[name] == row[name] for name in _COLUMNS)
 
     def _clips_by_content(self, groups: list[list[Input]]) -> dict[tuple, tuple[str, Fate]]:
         """Of every (hash, window) that has clips of this spec and time policy: address and fate."""
@@ -183,7 +218,7 @@ class IngestRun:
         for at in range(0, len(wanted), 500):
             where = col("sha256").isin(wanted[at : at + 500]) & policy
             for row in self.catalog.scan("clips", columns, where=where).to_pylist():
-                if row["reason_code"] != SUPERSEDED:
+                if row["reason_code"] not in (SUPERSEDED, SOURCE_GONE):
                     clips.setdefault(row["sha256"], []).append(row)
         fates = {}
         for key in {(group[0].sha256, group[0].source.window) for group in groups} - {(None, None)}:
@@ -237,7 +272,7 @@ class IngestRun:
             self.report.decode_cpu_seconds += answer["cpu_seconds"]
             self.report.peak_rss_mb = max(self.report.peak_rss_mb, answer["peak_rss_mb"])
             for row in sources:
-                self.count(row["outcome"], row["reason_code"])
+                self.count(row)
         waited = time.monotonic() - self.committed
         if len(self.unwritten.sources) >= self.settings.commit_rows or waited >= COMMIT_SECONDS:
             self.commit()
@@ -262,9 +297,35 @@ class IngestRun:
             again = [{name: value for name, value in row.items() if name not in kept} for row in again]
             self.catalog.update("clips", again)
 
+    def settle(self, groups: list[list[Input]], inputs: list[Input], scope: str | None) -> None:
+        """Set right what only all rows together say: copies, other parts, files that went, labels at odds."""
+        settle(self.catalog, [group[0].sha256 for group in groups])
+        retire(self.catalog, [item.source.uri for item in inputs])
+        gone = find_gone(self.catalog, scope, self.fates.keys(), self.settings.s3_endpoint)
+        listed = self._newly_gone()
+        part_with(self.catalog, [*gone, *listed], self.names)
+        self.total += len(gone)
+        conflicts = label_conflicts(self.catalog, self.names)
+        self.report.conflicts = [
+            {"clips": list(conflict.clip_ids), "labels": conflict.labels} for conflict in conflicts
+        ]
+        uris = [*self.fates, *(row["source_uri"] for row in gone)]
+        for row in self.catalog.get("sources", uris, list(_TOLD)).to_pylist():
+            self._keep(row)
+
+    def _newly_gone(self) -> list[dict]:
+        """Rows of inputs that are listed, were taken in by an earlier run, and are not there."""
+        uris = [uri for uri, fate in self.fates.items() if fate["outcome"] == Outcome.GONE]
+        uris = [uri for uri in uris if (self.known.get(uri) or {}).get("outcome") != Outcome.GONE]
+        return self.catalog.get("sources", uris, [*_COLUMNS, "window"]).to_pylist()
+
     def finished(self, seconds: float) -> IngestReport:
         """The report of the run."""
+        self.facts["conflicts"] = len(self.report.conflicts)
         self.report.counts = {"found": self.total, **self.outcomes, **self.facts}
-        self.report.reasons = dict(self.reasons.most_common())
+        rows = sorted(self.fates.values(), key=lambda row: row["source_uri"])
+        codes = Counter(row["reason_code"] for row in rows if row["reason_code"])
+        self.report.reasons = dict(codes.most_common())
+        self.report.refused = [row for row in rows if row["outcome"] != Outcome.ACCEPTED]
         self.report.seconds = seconds
         return self.report

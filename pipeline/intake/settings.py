@@ -12,10 +12,13 @@ class IngestSettings(BaseModel):
     Attributes:
         normalise: time policy, fit, quality of the stored clips and what one file may cost.
         policy: what a clip's scores must be.
-        retry_quarantined: try inputs again that broke the decoder in an earlier run.
+        retry_quarantined: try inputs again that broke the decoder in an earlier run. What could not be read,
+            or was not decoded because the machine was busy, is tried again by every run.
         force: do every input again, changed or not.
         batch_files: inputs per Ray task.
         commit_rows: inputs whose results are written together.
+        worker_memory_mb: what a worker with its decoder occupies: the measured peak, with room. Ray runs as
+            many as fit; a decoder that needs more is stopped by `normalise.limits.memory_mb`.
         s3_endpoint: where `s3://` sources are, other than at AWS; None takes AWS_ENDPOINT_URL, if it is set.
     """
 
@@ -27,4 +30,5 @@ class IngestSettings(BaseModel):
     force: bool = False
     batch_files: int = Field(4, ge=1)
     commit_rows: int = Field(64, ge=1)
+    worker_memory_mb: int = Field(900, ge=64)
     s3_endpoint: str | None = None

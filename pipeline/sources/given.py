@@ -10,10 +10,10 @@ from lancedb.expr import col
 
 from catalog.store import Catalog
 from catalog.vocabulary import Status
-from pipeline.errors import BadManifest
 from pipeline.pairing.plan import GivenPair, PairSettings
 from pipeline.sources import manifests
-from pipeline.sources.manifests import Row
+from pipeline.sources.manifests import LeadsOutside, Root
+from pipeline.sources.rows import Row, refuse
 from pipeline.sources.source import Source
 
 
@@ -31,44 +31,56 @@ def with_references(
         left_out: files, as the manifest names them, that are no references.
 
     Raises:
-        BadManifest: a reference that is no file below the root, or a list or score that is none.
+        BadManifest: references that lead outside the root, or a list or score that is none; all at once.
     """
     names = manifests.resolve_columns(path, rows, columns) if rows else {}
     if "references" not in names:
         return sources
-    top = root or path.parent
+    top = Root(root or path.parent)
     by_uri = {source.uri: source for source in sources}
     pairs: dict[str, dict[str, float | None]] = defaultdict(dict)
+    wrong: list[tuple[int, str]] = []
     for row in rows:
-        target = manifests.locate(path, row.line, top, row.values.get(names["path"])).as_posix()
-        score = _score(path, row, names)
-        for named in _listed(path, row, row.values.get(names["references"])):
-            if named in left_out:
+        try:
+            target, refusal = top.find(row.values.get(names["path"]))
+            score = _score(row, names)
+            listed = [name for name in _listed(row, names) if name not in left_out]
+            found = [(named, *top.find(named)) for named in listed]
+        except (LeadsOutside, ValueError) as error:
+            wrong.append((row.line, str(error)))
+            continue
+        if refusal is not None:
+            continue
+        for named, reference, refused in found:
+            if refused is not None:
+                entry = f"{manifests.entry_of(path, row.line)}:{named}"
+                by_uri.setdefault(entry, Source(uri=entry, refusal=refused))
                 continue
-            reference = manifests.locate(path, row.line, top, named).as_posix()
             pairs[target].setdefault(reference, score)
             # Pairs share their effect, so a reference has its target's label.
             by_uri.setdefault(reference, Source(uri=reference, label=by_uri[target].label))
+    refuse(path, wrong)
     return [replace(s, references=tuple(pairs.get(s.uri, {}).items())) for s in by_uri.values()]
 
 
-def _listed(path: Path, row: Row, value: object) -> list:
+def _listed(row: Row, names: Mapping[str, str]) -> list:
+    value = row.values.get(names["references"])
     if value is None or value == "":
         return []
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return json.loads(value)
         except ValueError as error:
-            raise BadManifest(f"{path}, line {row.line}: {value!r} is no JSON list of references.") from error
+            raise ValueError(f"{value!r} is no JSON list of references") from error
     return value if isinstance(value, list) else [value]
 
 
-def _score(path: Path, row: Row, names: Mapping[str, str]) -> float | None:
+def _score(row: Row, names: Mapping[str, str]) -> float | None:
     value = row.values.get(names.get("score", ""))
     try:
         return None if value in (None, "") else float(value)
     except (TypeError, ValueError) as error:
-        raise BadManifest(f"{path}, line {row.line}: {value!r} is no alignment score.") from error
+        raise ValueError(f"{value!r} is no alignment score") from error
 
 
 def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:

@@ -1,20 +1,19 @@
-"""Lists of videos in a file: CSV, JSON, JSON lines and Parquet, read as rows that know their line."""
+"""Entries of manifests to inputs: which column means what, which file is named, what is wrong with it."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.errors import BadManifest
-from pipeline.sources.source import Source
+from pipeline.sources.addresses import address_of
+from pipeline.sources.objects import ObjectPath
+from pipeline.sources.rows import Row, plain, refuse
+from pipeline.sources.source import Refusal, Source
 from pipeline.video.plan import Window
-
-SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".parquet"})
 
 # The field's names for what we call path, label, caption, …; the first that a manifest has counts.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -41,149 +40,50 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "references": ("ref_video_paths", "references"),
     "score": ("reference_alignment_score", "alignment_score"),
 }
-
-
 # Columns that become attributes of a source as they are.
 _SAID = ("label", "caption", "source", "licence", "licence_evidence", "generator")
+# VideoX-Fun's `type` says what a file is; as labels these would make everything one effect.
+_MEDIA = {"video", "image"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One entry of a manifest and the line (Parquet: the row) it begins on, counted from 1."""
-
-    line: int
-    values: dict
+class LeadsOutside(Exception):
+    """A name that climbs out of the folder it is looked for in."""
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Every entry of a manifest.
+@dataclass
+class Listing:
+    """What a manifest gives: inputs, and sentences about how it was read."""
 
-    Raises:
-        BadManifest: not UTF-8, not what its suffix says, or not a list of entries.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return list(_parquet(path))
-    text = read_text(path)
-    if suffix == ".csv":
-        return list(_csv(path, text))
-    return list(_json(path, text) if suffix == ".json" else _json_lines(path, text))
-
-
-def read_text(path: Path) -> str:
-    """A manifest's text, which is UTF-8.
-
-    Raises:
-        BadManifest: it is not, or cannot be read.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadManifest(f"The manifest {str(path)!r} cannot be read: {error.strerror}.") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise BadManifest(f"{path}, line {line}: not UTF-8. Save the manifest as UTF-8.") from error
-
-
-def _csv(path: Path, text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise BadManifest(
-                    f"{path}, line {line}: {len(cells)} columns where the header has {len(header)}."
-                )
-            if cells:
-                yield Row(line, dict(zip(header, cells, strict=True)))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise BadManifest(f"{path}, line {reader.line_num}: not CSV ({error}).") from error
-
-
-def _json_lines(path: Path, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield Row(number, _entry(path, number, _parsed(path, line, number)))
-
-
-def _parsed(path: Path, text: str, line: int):
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadManifest(f"{path}, line {line}: not JSON ({error}).") from error
-
-
-def _json(path: Path, text: str) -> Iterator[Row]:
-    """A list of objects; an object of objects counts as the list of its values."""
-    start = len(text) - len(text.lstrip())
-    if text[start : start + 1] == "{":
-        whole = _parsed(path, text, 1)
-        entries = next((value for value in whole.values() if isinstance(value, list)), None)
-        if entries is None:
-            entries = [{"id": key} | value for key, value in whole.items() if isinstance(value, dict)]
-        if not entries:
-            raise BadManifest(f"{path}, line 1: an object without a list of videos.")
-        for entry in entries:
-            yield Row(1, _entry(path, 1, entry))
-        return
-    if text[start : start + 1] != "[":
-        raise BadManifest(f"{path}, line 1: not a JSON list.")
-    decoder, at, line, seen = json.JSONDecoder(), start + 1, 1, 0
-    while True:
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-        line += text.count("\n", seen, at)
-        seen = at
-        if text[at : at + 1] == "]":
-            return
-        try:
-            entry, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise BadManifest(f"{path}, line {line}: not JSON ({error}).") from error
-        yield Row(line, _entry(path, line, entry))
-
-
-def _entry(path: Path, line: int, entry: object) -> dict:
-    if not isinstance(entry, dict):
-        raise BadManifest(f"{path}, line {line}: not an object with the columns of a video.")
-    return entry
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
-    except (pa.ArrowException, OSError) as error:
-        said = str(error).rstrip(".")
-        raise BadManifest(f"The manifest {str(path)!r} is not Parquet: {said}.") from error
-    for number, values in enumerate(table.to_pylist(), start=1):
-        yield Row(number, values)
+    sources: list[Source] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def resolve_columns(path: Path, rows: Sequence[Row], given: Mapping[str, str] | None) -> dict[str, str]:
     """Our name to the manifest's name of each column it has.
 
+    Args:
+        given: ours to theirs; the empty name says that no column is meant.
+
     Raises:
         BadManifest: no column of paths, or a given name that the manifest lacks.
     """
-    present = dict.fromkeys(name for row in rows for name in row.values)
-    listed = ", ".join(map(repr, present))
-    resolved = {}
+    present: dict[str, str] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.values):
+        present.setdefault(plain(name), name)
+    listed = ", ".join(map(repr, present.values()))
+    resolved: dict[str, str] = {}
     for ours, theirs in (given or {}).items():
         if ours not in COLUMNS:
             raise BadManifest(f"No column of ours is called {ours!r}; there are {', '.join(COLUMNS)}.")
-        if theirs not in present:
+        if theirs and plain(theirs) not in present:
             raise BadManifest(f"{path}, line 1: no column {theirs!r} for {ours}; its columns are {listed}.")
-        resolved[ours] = theirs
+        resolved[ours] = present[plain(theirs)] if theirs else ""
     for ours, names in COLUMNS.items():
-        known = next((name for name in names if name in present), None)
-        if known is not None:
-            resolved.setdefault(ours, known)
+        known = (present[name] for name in names if name in present)
+        if ours == "label":
+            known = (name for name in known if not _is_medium(rows, name))
+        resolved.setdefault(ours, next(known, ""))
+    resolved = {ours: theirs for ours, theirs in resolved.items() if theirs}
     if "path" not in resolved:
         raise BadManifest(
             f"{path}, line 1: no column names the files; its columns are {listed or 'none'}. "
@@ -192,28 +92,91 @@ def resolve_columns(path: Path, rows: Sequence[Row], given: Mapping[str, str] | 
     return resolved
 
 
-def locate(path: Path, line: int, root: Path, named: object) -> Path:
-    """The file an entry names, below `root`.
+def _is_medium(rows: Sequence[Row], name: str) -> bool:
+    return {_text(row.values.get(name)) for row in rows} - {None} <= _MEDIA
 
-    Raises:
-        BadManifest: no name, a name that leaves `root`, or no such file.
-    """
-    if not isinstance(named, str) or not named.strip():
-        raise BadManifest(f"{path}, line {line}: no file is named.")
-    top = root.resolve()
-    try:
-        file = (top / named.strip()).resolve()
-        there = file.is_file()
-    except (OSError, ValueError) as error:  # too long, a null byte, half a surrogate pair
-        raise BadManifest(f"{path}, line {line}: {named[:100]!r} is no name of a file.") from error
-    if not file.is_relative_to(top):
-        raise BadManifest(
-            f"{path}, line {line}: {named!r} leads outside {str(top)!r}; "
-            "put the manifest into a folder above its videos."
-        )
-    if not there:
-        raise BadManifest(f"{path}, line {line}: there is no file {named!r} below {str(top)!r}.")
-    return file
+
+def unread(rows: Sequence[Row], names: Mapping[str, str]) -> list[str]:
+    """A sentence about the columns that nothing is taken from, if there are some."""
+    left = list(dict.fromkeys(str(name) for row in rows for name in row.values if name not in names.values()))
+    return [f"columns that were not read: {', '.join(left)}"] if left else []
+
+
+class Root:
+    """The folder that a manifest's paths start from and may not leave."""
+
+    def __init__(self, top: Path | ObjectPath) -> None:
+        self.top = top.resolve()
+        self._bounds = _bounds(self.top)
+        self._listed: dict[Path, dict[str, str]] = {}
+
+    def find(self, named: object) -> tuple[str, Refusal | None]:
+        """The address of a file that an entry names, or what is wrong with the name.
+
+        A file that is not there has an address too: its row says so, and a later run looks again.
+
+        Raises:
+            LeadsOutside: the name climbs out of the folder.
+        """
+        if not isinstance(named, str) or not named.strip():
+            return "", Refusal("not_named", "The entry names no file.")
+        named = named.strip()
+        try:
+            file = self._spelt(named)
+            inside = file.resolve().is_relative_to(self._bounds)
+        except (OSError, ValueError):  # too long, a null byte, half a surrogate pair
+            return "", Refusal("not_named", f"The entry's {named[:100]!r} is no name of a file.")
+        if not inside:
+            told = f"The link {named!r} leads outside {str(self.top)!r}; copy the file, or ingest its folder."
+            return "", Refusal("leads_outside", told)
+        return str(file) if isinstance(file, ObjectPath) else address_of(file), None
+
+    def _spelt(self, named: str) -> Path | ObjectPath:
+        """The file, also where the manifest comes from a system that writes names otherwise."""
+        file = self._below(named)
+        if isinstance(file, ObjectPath) or file.exists() or file.is_symlink():
+            return file
+        if "\\" in named:
+            other = self._below(named.replace("\\", "/"))
+            if other.exists():
+                return other
+        return self._composed(file)
+
+    def _below(self, named: str) -> Path | ObjectPath:
+        if isinstance(self.top, ObjectPath):
+            file = (self.top / named).resolve()
+        else:
+            file = Path(os.path.normpath(self.top / named))
+        if not file.is_relative_to(self.top):
+            raise LeadsOutside(f"{named!r} leads outside {str(self.top)!r}")
+        return file
+
+    def _composed(self, file: Path) -> Path:
+        """The file whose name is the same text in another form of Unicode (macOS writes é as two signs)."""
+        found = self.top
+        for part in file.relative_to(self.top).parts:
+            if not (found / part).exists():
+                part = self._names(found).get(unicodedata.normalize("NFC", part), part)
+            found = found / part
+        return found
+
+    def _names(self, folder: Path) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                names = os.listdir(folder)  # noqa: PTH208 - the names alone
+            except OSError:
+                names = []
+            self._listed[folder] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._listed[folder]
+
+
+def _bounds(top: Path | ObjectPath) -> Path | ObjectPath:
+    """What links below a folder may lead to: itself, or in Hugging Face's cache the files beside it."""
+    if isinstance(top, Path):
+        for folder in (top, *top.parents):
+            if folder.name == "snapshots" and (folder.parent / "blobs").is_dir():
+                return folder.parent
+    return top
 
 
 def to_sources(
@@ -223,8 +186,8 @@ def to_sources(
     root: Path | None,
     again: bool = False,
     unit: str = "seconds",
-) -> list[Source]:
-    """One source per entry.
+) -> Listing:
+    """One input per entry; an entry that names no file that may be opened is one with a refusal.
 
     Args:
         root: where relative paths start and which no path may leave; the manifest's folder by default.
@@ -232,41 +195,94 @@ def to_sources(
         unit: what the columns of a window count, `seconds` or `frames`.
 
     Raises:
-        BadManifest: the first entry that cannot be used, with its line.
+        BadManifest: no column of paths, or names that lead outside; all of them at once.
     """
-    names = resolve_columns(path, rows, columns) if rows else {}
-    seen: dict[str, int] = {}
-    ids: dict[str, int] = {}
-    sources = []
+    if not rows:
+        return Listing()
+    names, top = resolve_columns(path, rows, columns), Root(root or path.parent)
+    sources, lines, outside = [], [], []
     for row in rows:
-        file = locate(path, row.line, root or path.parent, row.values.get(names["path"])).as_posix()
-        if file in seen:
-            if again:
-                continue
-            raise BadManifest(f"{path}, line {row.line}: {file!r} is listed in line {seen[file]} already.")
-        seen[file] = row.line
-        name = row.values.get(names.get("id", ""))
-        if name is not None and not again and ids.setdefault(str(name), row.line) != row.line:
-            raise BadManifest(
-                f"{path}, line {row.line}: the id {name!r} is used in line {ids[str(name)]} already."
-            )
+        try:
+            uri, refusal = top.find(row.values.get(names["path"]))
+        except LeadsOutside as error:
+            outside.append((row.line, f"{error}; put the manifest into a folder above its videos"))
+            continue
+        window = None
+        if refusal is None:
+            window, refusal = _window(row, names, unit)
         said = {ours: _text(row.values.get(theirs)) for ours, theirs in names.items() if ours in _SAID}
-        window = _window(path, row, names, unit)
-        sources.append(Source(uri=file, window=window, **said))
-    return sources
+        uri = entry_of(path, row.line) if refusal else uri
+        sources.append(Source(uri=uri, window=window, refusal=refusal, **said))
+        lines.append(row.line)
+    refuse(path, outside)
+    told = unread(rows, names) + _repeated_ids(rows, names, again)
+    return Listing(merged([(path, *pair) for pair in zip(lines, sources, strict=True)], again), told)
 
 
-def _window(path: Path, row: Row, names: Mapping[str, str], unit: str) -> str | None:
+def entry_of(path: Path | ObjectPath, line: int) -> str:
+    """The key of an entry that names no file."""
+    return f"{path if isinstance(path, ObjectPath) else address_of(path)}#line={line}"
+
+
+def merged(entries: Sequence[tuple[Path, int, Source]], again: bool) -> list[Source]:
+    """Inputs with a key each: several windows of a file are several, what is listed twice is refused.
+
+    Args:
+        entries: manifest, line and input.
+        again: whether a repeated entry is expected, as long as it says nothing else.
+    """
+    first: dict[tuple, tuple[Path, int, Source]] = {}
+    repeated = []
+    for path, line, source in entries:
+        before, where, known = first.setdefault((source.uri, source.window), (path, line, source))
+        if known is source or (again and (known.label, known.window) == (source.label, source.window)):
+            continue
+        at = f"line {where}" if before == path else f"{before.name}, line {where}"
+        differs = "" if known.label == source.label else f" as {known.label!r}, here as {source.label!r}"
+        told = f"The entry lists {source.location!r}, which {at} lists already{differs}; the first counts."
+        entry = entry_of(path, line)
+        repeated.append(replace(source, uri=entry, window=None, refusal=Refusal("listed_twice", told)))
+    windows: dict[str, int] = {}
+    for uri, _ in first:
+        windows[uri] = windows.get(uri, 0) + 1
+    kept = [
+        replace(source, uri=f"{uri}#{window}") if window and windows[uri] > 1 else source
+        for (uri, window), (_, _, source) in first.items()
+    ]
+    return kept + repeated
+
+
+def _repeated_ids(rows: Sequence[Row], names: Mapping[str, str], again: bool) -> list[str]:
+    lines: dict[str, list[int]] = {}
+    for row in rows:
+        if (name := row.values.get(names.get("id", ""))) is not None:
+            lines.setdefault(str(name), []).append(row.line)
+    repeated = {name: at for name, at in lines.items() if len(at) > 1 and not again}
+    return [f"the id {name!r} is used in lines {', '.join(map(str, at))}" for name, at in repeated.items()]
+
+
+def _window(row: Row, names: Mapping[str, str], unit: str) -> tuple[str | None, Refusal | None]:
     start, end = (_text(row.values.get(names.get(name, ""))) for name in ("start", "end"))
-    if end is None:
-        return None
+    if start is None and end is None:
+        return None, None
     try:
-        window = Window(unit, float(start or 0), float(end))
-        return str(Window.parse(str(window)))
-    except ValueError as error:
-        raise BadManifest(
-            f"{path}, line {row.line}: start {start!r} and end {end!r} are no window of {unit}."
-        ) from error
+        window = Window(unit, _number(start, 0.0), _number(end, math.inf))
+        return str(Window.parse(str(window))), None
+    except ValueError:
+        told = f"The entry's start {start!r} and end {end!r} are no window of {unit}."
+        return None, Refusal("bad_window", told)
+
+
+def _number(text: str | None, otherwise: float) -> float:
+    """Seconds or frames: `2.5`, or a time such as `0:01:02.500`."""
+    if text is None:
+        return otherwise
+    if not re.fullmatch(r"(\d+:)?[0-5]?\d:[0-5]?\d([.,]\d+)?", text):
+        return float(text)
+    seconds = 0.0
+    for part in text.replace(",", ".").split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
 
 
 def _text(value: object) -> str | None:

@@ -29,11 +29,14 @@ _DENIED = re.compile("ACCESS_DENIED|403|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|
 
 
 class ObjectError(OSError):
-    """What a store does not give; the message is a sentence. `lasting`: asking again would not help."""
+    """What a store does not give; the message is a sentence. `missing`: it knows no such object."""
 
-    def __init__(self, sentence: str, lasting: bool):
+    def __init__(self, sentence: str, missing: bool = False):
         super().__init__(sentence)
-        self.lasting = lasting
+        self.missing = missing
+
+    def __reduce__(self):
+        return type(self), (str(self), self.missing)
 
 
 def is_object(location: object) -> bool:
@@ -73,7 +76,7 @@ def download(uri: str, into: BinaryIO, endpoint: str | None = None) -> tuple[int
         while chunk := stream.read(_CHUNK):
             into.write(chunk)
         if into.tell() != told[0]:
-            raise ObjectError(f"Of its {told[0]} bytes only {into.tell()} came.", lasting=False)
+            raise ObjectError(f"Of its {told[0]} bytes only {into.tell()} came.")
     into.flush()
     into.seek(0)
     return told
@@ -102,26 +105,25 @@ def _explained(uri: str, endpoint: str | None):
     except ObjectError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
-        said = str(error)
+        said, missing = str(error), False
         bucket = uri.removeprefix(SCHEME).partition("/")[0]
         at = f" at {where}" if (where := _endpoint(endpoint)) else ""
         if "NO_SUCH_BUCKET" in said:
-            sentence, lasting = f"There is no bucket {bucket!r}{at}.", True
+            sentence = f"There is no bucket {bucket!r}{at}."
         elif _DENIED.search(said):
             sentence = (
                 f"The store{at} refuses access to {uri!r}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
                 "and what they may read."
             )
-            lasting = True
         elif isinstance(error, FileNotFoundError) or "HTTP status 404" in said:
-            sentence, lasting = f"There is no object {uri!r}.", True
+            sentence, missing = f"There is no object {uri!r}.", True
         elif isinstance(error, pa.ArrowInvalid):
-            sentence, lasting = f"The key of {uri!r} is none that can be opened.", True
+            sentence = f"The key of {uri!r} is none that can be opened."
         elif "NETWORK_CONNECTION" in said:
-            sentence, lasting = f"The store{at or ' of AWS'} cannot be reached; check the endpoint.", False
+            sentence = f"The store{at or ' of AWS'} cannot be reached; check the endpoint."
         else:
-            sentence, lasting = f"The store{at} failed on {uri!r}: {said.splitlines()[0][:200]}.", False
-        raise ObjectError(sentence, lasting) from error
+            sentence = f"The store{at} failed on {uri!r}: {said.splitlines()[0][:200]}."
+        raise ObjectError(sentence, missing) from error
 
 
 def _endpoint(given: str | None) -> str | None:

@@ -1,43 +1,41 @@
 """What there is to ingest: files, folders, globs, manifests and the field's data sets, as one list."""
 
 import glob
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.errors import BadSource
+from pipeline.errors import BadManifest, BadSource
 from pipeline.sources import layouts
+from pipeline.sources.addresses import address_of, path_of
+from pipeline.sources.manifests import Listing
 from pipeline.sources.objects import ObjectPath, is_object
-from pipeline.sources.source import Source
-from pipeline.video.container import SNIFF_BYTES, is_text
-
-_MEDIA_NAMES = """
-    mp4 m4v mov qt mkv webm avi divx flv f4v swf gif apng mpg mpeg mpe m2v vob ts m2ts mts m4s wmv asf ogv ogg
-    ps 3gp 3g2 mxf dv y4m ivf h264 264 h265 265 hevc rm rmvb nut
-    webp avif heic mp3 m4a aac ac3 ec3 wav flac wma opus
-"""
-# What else lies in data sets and is no input.
-_OTHER_NAMES = """
-    txt md json jsonl csv tsv parquet xml yaml yml toml html py log jpg jpeg png bmp srt vtt npy npz pt
-    safetensors zip tar gz part tmp db ini
-"""
-Place = Path | ObjectPath
-MEDIA_SUFFIXES = frozenset("." + name for name in _MEDIA_NAMES.split())
-_OTHER_SUFFIXES = frozenset("." + name for name in _OTHER_NAMES.split())
+from pipeline.sources.rows import SUFFIXES, holds_bytes
+from pipeline.sources.sidecars import with_captions
+from pipeline.sources.source import Skipped, Source
+from pipeline.sources.walk import Place, Walk, is_video_name, walk
 
 
 @dataclass(frozen=True)
 class Survey:
     """What was found at a place.
 
-    `layout` names how it was read, `sources` are the inputs in order of their address, `unlisted` the video
-    files of the folder that its manifest does not mention (they are no inputs).
+    Attributes:
+        layout: how it was read.
+        sources: the inputs, in order of their address; those with a refusal are rows without being opened.
+        unlisted: video files of the folder that its manifest does not mention (they are no inputs).
+        skipped: what else lies there and was left alone, with reasons.
+        notes: sentences on how it was read.
+        scope: the folder whose files these are, as the beginning of their addresses; None for a single file
+            or a glob. A file of an earlier run that lies in it and is not among the sources may be gone.
     """
 
     layout: str
     sources: list[Source]
-    unlisted: list[str]
+    unlisted: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    scope: str | None = None
 
 
 def discover(
@@ -48,6 +46,7 @@ def discover(
     root: str | Path | None = None,
     defaults: Mapping[str, str] | None = None,
     endpoint: str | None = None,
+    strict: bool = False,
 ) -> list[Source]:
     """The inputs at a place; `survey` without what it tells beside.
 
@@ -55,16 +54,18 @@ def discover(
         location: a video file, a folder, a glob pattern, or a manifest (.csv, .json, .jsonl, .parquet);
             all but the glob also in S3, as `s3://bucket/prefix`.
         layout: one of `layouts.LAYOUTS` or `folder`; None detects it.
-        columns: for manifests, our name of a column (`path`, `label`, `caption`, `licence`, …) to theirs.
+        columns: for manifests, our name of a column (`path`, `label`, `caption`, `licence`, …) to theirs;
+            the empty name says that none is meant (`label` to nothing: no folder names one either).
         root: the folder that a manifest's paths start from and may not leave; its own folder by default.
         defaults: what inputs have that say nothing themselves (`source`, `licence`, `generator`, …).
         endpoint: the store that S3 addresses are in; None takes AWS_ENDPOINT_URL, or AWS itself.
+        strict: refuse a manifest with entries that name no file that is there.
 
     Raises:
-        BadSource: nothing there, no videos, an unknown layout; BadManifest: a line that cannot be used.
+        BadSource: nothing there, no videos, an unknown layout; BadManifest: a manifest that cannot be used.
     """
     said = {"layout": layout, "columns": columns, "root": root, "defaults": defaults, "endpoint": endpoint}
-    return survey(location, **said).sources
+    return survey(location, **said, strict=strict).sources
 
 
 def survey(
@@ -75,33 +76,70 @@ def survey(
     root: str | Path | None = None,
     defaults: Mapping[str, str] | None = None,
     endpoint: str | None = None,
+    strict: bool = False,
 ) -> Survey:
-    """As `discover`, with the layout that was detected and the videos that a manifest leaves out."""
+    """As `discover`, with everything that was seen and is no input."""
+    if not str(location).strip():
+        raise BadSource("No place is named. Give a video, a folder, a glob or a manifest.")
     if layout is not None and layout not in (*layouts.LAYOUTS, "folder"):
         known = ", ".join(("folder", *layouts.LAYOUTS))
         raise BadSource(f"No layout is called {layout!r}. Known layouts: {known}.")
     path = _place(location, endpoint)
     root = None if root is None else _place(root, endpoint)
-    if not path.exists():
+    if not _exists(path):
         found = _from_glob(str(path))
     elif path.is_file():
-        if path.suffix.lower() in layouts.MANIFEST_SUFFIXES:
+        if path.suffix.lower() in SUFFIXES or (layout and path.suffix.lower() == ".txt"):
             found = _from_manifest(path, layout, columns, root)
         else:
-            found = Survey("file", [_source(path, None)], [])
+            found = Survey("file", [Source(address(_top_resolved(path)))])
     else:
-        found = _from_folder(path, layout, columns, root)
-    sources = [_with_defaults(source, defaults or {}) for source in found.sources]
-    return replace(found, sources=sorted(sources, key=lambda source: source.uri))
+        top = _revision(path.resolve())
+        found = _from_folder(top, layout, columns, root)
+        if top.name != path.resolve().name:
+            found.notes.append(f"revision {top.name} of Hugging Face's cache")
+    if columns and columns.get("label") == "":
+        found = replace(found, sources=[replace(source, label=None) for source in found.sources])
+    if strict:
+        _refuse_missing(found.sources, str(location))
+    sources, captions, odd = with_captions(found.sources, path if isinstance(path, ObjectPath) else None)
+    notes = [*found.notes, *([f"{captions} captions are from .txt files beside the videos"] * bool(captions))]
+    sources = [_with_defaults(source, defaults or {}) for source in sources]
+    return replace(
+        found,
+        sources=sorted(sources, key=lambda source: source.uri),
+        skipped=[*found.skipped, *odd],
+        notes=notes,
+    )
 
 
 def _place(location: str | Path, endpoint: str | None) -> Place:
     return ObjectPath(str(location), endpoint) if is_object(location) else Path(location).expanduser()
 
 
+def _exists(path: Place) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise BadSource(f"{str(path)!r} cannot be looked at: {said}.") from error
+
+
 def _with_defaults(source: Source, defaults: Mapping[str, str]) -> Source:
     missing = {name: value for name, value in defaults.items() if getattr(source, name) is None}
     return replace(source, **missing)
+
+
+def _refuse_missing(sources: Sequence[Source], location: str) -> None:
+    wrong = [s.refusal.reason for s in sources if s.refusal]
+    wrong += [f"There is no file {s.location!r}." for s in sources if not s.refusal and not _there(s)]
+    if wrong:
+        more = f" And {len(wrong) - 10} more." if len(wrong) > 10 else ""
+        raise BadManifest(f"{location!r} has {len(wrong)} entries of no use. {' '.join(wrong[:10])}{more}")
+
+
+def _there(source: Source) -> bool:
+    return is_object(source.location) or path_of(source.location).exists()
 
 
 def _from_glob(pattern: str) -> Survey:
@@ -111,86 +149,108 @@ def _from_glob(pattern: str) -> Survey:
     files = [file for file in files if file.is_file() and is_video_name(file)]
     if not files:
         raise BadSource(f"No video matches {pattern!r}.")
-    return Survey("glob", [_source(file, file.parent.name) for file in files], [])
+    return Survey("glob", [Source(address(file), label=file.parent.name) for file in files])
 
 
 def _from_manifest(path: Place, layout: str | None, columns, root) -> Survey:
+    top = root or path.parent
     if isinstance(path, ObjectPath):
-        (root or path.parent).files()  # listed at once, not asked for one by one
-    name, sources = layouts.read_manifest(path, layout, columns, root)
-    if not sources:
-        raise BadSource(f"The manifest {str(path)!r} lists no videos.")
-    return Survey(name, sources, [])
+        top.files()  # listed at once, not asked for one by one
+    name, listing = layouts.read_manifest(path, layout, columns, root)
+    _refuse_empty(listing, f"The manifest {str(path)!r}", top)
+    return Survey(name, listing.sources, notes=listing.notes, scope=_scope(top))
+
+
+def _refuse_empty(listing: Listing, what: str, top: Place) -> None:
+    """Refuse a manifest of which no entry leads to a file: that is no manifest of this folder."""
+    if not listing.sources:
+        raise BadSource(f"{what} lists no videos.")
+    if not any(_there(source) for source in listing.sources if source.refusal is None):
+        first = listing.sources[0]
+        why = first.refusal.reason if first.refusal else f"There is no file {first.location!r}."
+        raise BadManifest(
+            f"{what} has {len(listing.sources)} entries, and none names a file below {str(top)!r}: {why}"
+        )
 
 
 def _from_folder(folder: Place, layout: str | None, columns, root) -> Survey:
-    files = videos_below(folder)
+    seen, scope = walk(folder), _scope(folder)
     found = None if layout == "folder" else layouts.read_folder(folder, layout, columns, root)
+    skipped = [*seen.skipped, *_other_lists(folder, found is not None)]
     if found is not None:
-        name, sources = found
-        if not sources:
-            raise BadSource(f"The data set at {str(folder)!r} ({name}) lists no videos.")
-        listed = {source.uri for source in sources}
-        return Survey(name, sources, [str(file) for file in files if address(file) not in listed])
-    if not files:
-        what = "holds no videos" if _holds_files(folder) else "is empty"
-        raise BadSource(f"The folder {str(folder)!r} {what}. Give one with video files, or a manifest.")
-    top = folder.resolve()
-    labels = {file: None if file.parent.resolve() == top else file.parent.name for file in files}
-    return Survey("folder", [_source(file, label) for file, label in labels.items()], [])
+        name, listing = found
+        _refuse_empty(listing, f"The data set at {str(folder)!r} ({name})", root or folder)
+        listed = {source.location for source in listing.sources}
+        unlisted = [file for file in map(address, seen.files) if file not in listed]
+        return Survey(name, [*listing.sources, *seen.closed], unlisted, skipped, listing.notes, scope)
+    if not seen.files and not (seen.closed and seen.closed[0].uri != address(folder)):
+        raise BadSource(_nothing(folder, seen, skipped))
+    top = str(folder)
+    labels = {file: None if str(file.parent) == top else file.parent.name for file in seen.files}
+    sources = [Source(address(file), label=label) for file, label in labels.items()]
+    return Survey("folder", [*sources, *seen.closed], [], skipped, [], scope)
 
 
-def _holds_files(folder: Place) -> bool:
+def _nothing(folder: Place, seen: Walk, skipped: list[Skipped]) -> str:
+    if seen.closed:
+        return f"{str(folder)!r} cannot be read. {seen.closed[0].refusal.reason}"
+    if skipped:
+        told = ", ".join(f"{Path(place).name} ({reason})" for place, reason in skipped[:3])
+        more = f", and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        return f"The folder {str(folder)!r} holds no videos, only {told}{more}."
+    what = "holds no videos" if seen.others else "is empty"
+    return f"The folder {str(folder)!r} {what}. Give one with video files, or a manifest."
+
+
+def _other_lists(folder: Place, read: bool) -> list[Skipped]:
+    """Lists of videos at the top of a folder that name themselves as no layout does."""
     if isinstance(folder, ObjectPath):
-        return bool(folder.files())
-    return any(entry.is_file() for entry in folder.rglob("*"))
-
-
-def videos_below(folder: Place) -> list[Place]:
-    """Every video file below a folder, hidden ones and folders left out, links to folders not followed."""
-    if isinstance(folder, ObjectPath):
-        return [file for file in folder.files() if not _hidden(file, folder) and is_video_name(file)]
+        return []
     found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(place) / name
-            if not name.startswith(".") and file.is_file() and is_video_name(file):
-                found.append(file)
+    for file in sorted(folder.glob("*.parquet")) if not read else ():
+        if _holds_videos(file):
+            told = "holds the bytes of videos, which are not read from Parquet; write them to files first"
+            found.append(Skipped(address(file), told))
+    names = {name for marks, _ in layouts.LAYOUTS.values() for name in marks}
+    for file in sorted([*folder.glob("*.csv"), *folder.glob("*.jsonl")]) if not read else ():
+        if file.name not in names and layouts.lists_paths(file):
+            told = "a list of files that was not read; give its path in place of the folder's to read it"
+            found.append(Skipped(address(file), told))
     return found
 
 
-def _hidden(file: ObjectPath, folder: ObjectPath) -> bool:
-    parts = file.place.removeprefix(folder.place).split("/")
-    return any(part.startswith(".") and part not in (".", "..") for part in parts)
+def _holds_videos(file: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def is_video_name(file: Place) -> bool:
-    """Whether a file is an input: by its suffix, or, where that says nothing, by not being text.
-
-    Sound files and the like are inputs, and get their row with a reason: nothing that might have been meant
-    as a video is passed over in silence.
-    """
-    suffix = file.suffix.lower()
-    if suffix in MEDIA_SUFFIXES:
-        return True
-    if suffix in _OTHER_SUFFIXES:
-        return False
-    if isinstance(file, ObjectPath):
-        return not is_text(file.read_bytes(SNIFF_BYTES))
     try:
-        with file.open("rb") as opened:
-            return not is_text(opened.read(SNIFF_BYTES))
-    except OSError:
+        return any(holds_bytes(column.type) for column in pq.read_schema(file))
+    except (OSError, pa.ArrowException):
         return False
 
 
-def address(file: Place) -> str:
-    """The `source_uri` of a file: its absolute path, links resolved; in S3 its address, as it is."""
-    if isinstance(file, ObjectPath):
-        return str(file)
-    return file.resolve().as_posix()
+def _revision(folder: Place) -> Place:
+    """Of a data set in Hugging Face's cache the folder of its files: the revision `main`, or the newest."""
+    if isinstance(folder, ObjectPath):
+        return folder
+    sets = [folder] if (folder / "snapshots").is_dir() else [*folder.glob("datasets--*")]
+    if len(sets) != 1 or not ((sets[0] / "blobs").is_dir() and (sets[0] / "snapshots").is_dir()):
+        return folder
+    main, snapshots = sets[0] / "refs" / "main", sets[0] / "snapshots"
+    if main.is_file() and (snapshots / main.read_text("utf-8").strip()).is_dir():
+        return snapshots / main.read_text("utf-8").strip()
+    revisions = [revision for revision in snapshots.iterdir() if revision.is_dir()]
+    return max(revisions, key=lambda revision: revision.stat().st_mtime, default=folder)
 
 
-def _source(file: Place, label: str | None) -> Source:
-    return Source(uri=address(file), label=label)
+def _scope(folder: Place) -> str:
+    return address(folder).rstrip("/") + "/"
+
+
+def _top_resolved(file: Place) -> Place:
+    return file if isinstance(file, ObjectPath) else file.parent.resolve() / file.name
+
+
+def address(place: Place) -> str:
+    """What a file is called in `sources`; in S3 its address as it is."""
+    return str(place) if isinstance(place, ObjectPath) else address_of(place)

@@ -28,6 +28,11 @@ _MOV_ATOMS = {
     b"moof",
     b"sidx",
     b"emsg",
+    b"uuid",
+    b"udta",
+    b"pict",
+    b"junk",
+    b"prfl",
 }
 _MAGIC = (
     (b"\x1a\x45\xdf\xa3", "matroska"),
@@ -63,7 +68,7 @@ _SCRIPTS = (
     (b"http://", "a reference to a URL"),
     (b"https://", "a reference to a URL"),
 )
-_PICTURES = (b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
+_PICTURES = (b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
 
 
 def container_of(head: bytes) -> str | None:
@@ -72,6 +77,9 @@ def container_of(head: bytes) -> str | None:
         if head.startswith(magic):
             return name
     if head[4:8] in _MOV_ATOMS:
+        return "mov"
+    # JPEG 2000 has a signature of its own before the type; of its two forms one is a picture.
+    if head[4:8] == b"jP  " and head[16:20] == b"ftyp" and head[20:24] == b"mjp2":
         return "mov"
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
         return "avi"
@@ -122,12 +130,14 @@ def _why_not(head: bytes) -> tuple[str, str]:
     for mark, what in _SCRIPTS:
         if text.startswith(mark):
             return "refers_elsewhere", f"The file is {what}, which can read other files; it is never opened."
+    if text.startswith(b"version https://git-lfs"):
+        return "not_downloaded", "It is only Git LFS's pointer to the file; run `git lfs pull` where it lies."
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "picture", "The file is a WebP picture; convert an animation to MP4 first."
     if head.startswith((b"\x89PNG", *_PICTURES)):
         return "picture", "The file is a picture, not a video."
     if head.startswith((b"ID3", b"fLaC", b"\x0bw")) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
-        return "no_video", "The file holds sound only."
+        return "no_video", "It is a sound file, without a picture."
     if is_text(head):
         return "not_a_video", "The file is text, whatever its name says."
     return "not_a_video", "The file does not begin like any video container that is read here."
@@ -153,9 +163,8 @@ def _boxes(data: bytes, start: int, end: int):
         start += size
 
 
-def _check_movie(file: BinaryIO) -> None:
-    """Refuse a QuickTime or MP4 file whose pictures lie in another file, or are encrypted."""
-    length = file.seek(0, 2)
+def _top_boxes(file: BinaryIO, length: int):
+    """(kind, where its content begins, where the box ends) of a movie's outermost boxes, in their order."""
     at = 0
     for _ in range(100_000):
         if at + 8 > length:
@@ -169,13 +178,35 @@ def _check_movie(file: BinaryIO) -> None:
             size = length - at
         if size < skip:
             return
-        if kind == b"moov":
-            if size > LARGEST_MOOV:
-                raise Rejection("too_large", f"The movie header claims {size / 1e6:.0f} MB.")
-            file.seek(at + skip)
-            moov = file.read(size - skip)
-            _check_references(moov)
+        yield kind, at + skip, at + size
         at += size
+
+
+def _check_movie(file: BinaryIO) -> None:
+    """Refuse a QuickTime or MP4 file whose pictures lie in another file, or are encrypted."""
+    for kind, start, end in _top_boxes(file, file.seek(0, 2)):
+        if kind == b"moov":
+            if end - start > LARGEST_MOOV:
+                raise Rejection("too_large", f"The movie header claims {(end - start) / 1e6:.0f} MB.")
+            file.seek(start)
+            _check_references(file.read(end - start))
+
+
+def lacks_bytes(file: BinaryIO, name: str) -> bool | None:
+    """Whether a file ends before what its own structure says it holds; None where that does not say.
+
+    Only this makes a torso. A header may count frames that were never meant to be shown: those that an edit
+    list cuts off, and the empty ones with which an AVI holds the frame before.
+    """
+    length = file.seek(0, 2)
+    if name == "mov":
+        return any(end > length for _, _, end in _top_boxes(file, length))
+    if name == "avi":
+        file.seek(0)
+        claimed = int.from_bytes(file.read(8)[4:], "little")
+        # One that was never finished has no size.
+        return 8 + claimed > length if claimed else None
+    return None
 
 
 _PARENTS = {b"trak", b"mdia", b"minf", b"dinf", b"stbl"}

@@ -30,7 +30,21 @@ def decode_clip(
     bars: Bars | None = None,
     reader: Reader = "pyav",
 ) -> np.ndarray:
-    """The frames `indices` of a probed video as `planes` uint8 [n, spec.height * 3 / 2, spec.width].
+    """The frames of `decode_judged`, without its judgement."""
+    return decode_judged(file, facts, indices, spec, fit, bars, reader)[0]
+
+
+def decode_judged(
+    file: BinaryIO,
+    facts: VideoFacts,
+    indices: Sequence[int],
+    spec: ClipSpec,
+    fit: Fit,
+    bars: Bars | None = None,
+    reader: Reader = "pyav",
+) -> tuple[np.ndarray, float]:
+    """The frames `indices` of a probed video as `planes` uint8 [n, spec.height * 3 / 2, spec.width], and the
+    share of them that is broken: patched up by the decoder, or standing for one that it could not make.
 
     Letterbox `bars` are left out.
 
@@ -40,15 +54,15 @@ def decode_clip(
     plan = plan_fit(*facts.upright_size, facts.upright_aspect, spec, fit, bars)
     indices = np.asarray(indices)
     wanted = np.unique(indices)
-    frames = None
+    frames, broken = None, set()
     if reader == "decord" and fastread.is_ordinary(facts):
         frames = _by_decord(file, facts, wanted, plan, spec)
     if frames is None:
-        frames = avread.read_frames(file, facts, wanted, plan, spec)
+        frames, broken = avread.read_frames(file, facts, wanted, plan, spec)
     clip = np.empty((len(indices), spec.height * 3 // 2, spec.width), dtype=np.uint8)
     for at, index in enumerate(indices.tolist()):
         clip[at] = frames[index]
-    return clip
+    return clip, sum(index in broken for index in indices.tolist()) / len(indices)
 
 
 def _by_decord(file: BinaryIO, facts: VideoFacts, wanted: np.ndarray, plan: FitPlan, spec: ClipSpec):

@@ -1,8 +1,10 @@
 """High dynamic range to the standard one: PQ and HLG pictures (BT.2100), as a clip stores none.
 
-The rule: light up to half of reference white (203 cd/m², BT.2408) stays as it is; what is brighter is bent
-towards white and never reaches it, all three channels by one factor so that hues stay; colours outside
-BT.709 are cut. No metadata of the mastering display is asked for, so two files of one scene come out alike.
+The rule is the field's: light in units of reference white (203 cd/m², BT.2408), bent by the Möbius curve of
+FFmpeg's `tonemap` filter (`zscale` at npl=203 before it). Dark and middle tones stay as they are, and the
+brightest light there can be is just white, so that a sky keeps its clouds. All three channels are bent by one
+factor, so that hues stay; colours outside BT.709 are cut. No metadata of the mastering display is asked for,
+so two files of one scene come out alike.
 """
 
 from functools import cache
@@ -13,9 +15,11 @@ from av.video.reformatter import ColorTrc
 
 _PQ, _HLG = ColorTrc.SMPTE2084.value, ColorTrc.ARIB_STD_B67.value
 _WHITE = 203.0
-_KNEE = 0.5
+# Up to this light nothing is bent.
+_KNEE = 0.3
 # HLG is light of the scene; shown on a display of this many cd/m² its whites rise by this power.
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2
+_PQ_PEAK = 10_000.0
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
 _FROM_2020_TO_709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
@@ -32,16 +36,19 @@ def to_standard(picture: np.ndarray, transfer: int) -> np.ndarray:
     light = _linear(transfer)[picture]
     if transfer == _HLG:
         light *= np.maximum(light @ _LUMA_2020, 1e-6)[..., None] ** (_HLG_GAMMA - 1) * (_HLG_PEAK / _WHITE)
+    light = np.maximum(light @ _FROM_2020_TO_709.T, 0)
     brightest = light.max(axis=-1, keepdims=True)
-    light *= _bent(brightest) / np.maximum(brightest, 1e-6)
-    shown = np.clip(light @ _FROM_2020_TO_709.T, 0, 1)
-    return (shown ** (1 / 2.4) * 255 + 0.5).astype(np.uint8)
+    peak = (_HLG_PEAK if transfer == _HLG else _PQ_PEAK) / _WHITE
+    light *= _bent(brightest, peak) / np.maximum(brightest, 1e-6)
+    return (np.minimum(light, 1) ** (1 / 2.4) * 255 + 0.5).astype(np.uint8)
 
 
-def _bent(light: np.ndarray) -> np.ndarray:
-    """Light in reference whites, bent above the knee: value and slope go on unbroken, 1 is never passed."""
-    above = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
-    return np.minimum(light, _KNEE) + (1 - _KNEE) * (1 - np.exp(-above))
+def _bent(light: np.ndarray, peak: float) -> np.ndarray:
+    """Light in reference whites, from the knee to `peak` bent into knee to 1 without a break."""
+    a = -(_KNEE**2) * (peak - 1) / (_KNEE**2 - 2 * _KNEE + peak)
+    b = (_KNEE**2 - 2 * _KNEE * peak + peak) / (peak - 1)
+    scale = (b**2 + 2 * b * _KNEE + _KNEE**2) / (b - a)
+    return np.where(light <= _KNEE, light, scale * (light + a) / (light + b))
 
 
 @cache
@@ -54,4 +61,4 @@ def _linear(transfer: int) -> np.ndarray:
         return scene.astype(np.float32)
     root = value ** (32 / 2523)
     light = (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (16384 / 2610)
-    return (light * 10_000 / _WHITE).astype(np.float32)
+    return (light * _PQ_PEAK / _WHITE).astype(np.float32)

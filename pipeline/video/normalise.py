@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.clip_spec import ClipSpec
-from pipeline.video.decode import Reader, decode_clip
+from pipeline.video.decode import Reader, decode_clip, decode_judged
 from pipeline.video.facts import VideoFacts
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.plan import (
@@ -89,14 +89,14 @@ def normalise(
     clips = []
     for plan in _plans(facts.timestamps, spec, settings, window):
         bars = _bars(file, facts, plan) if settings.letterbox == "crop" else None
-        frames = decode_clip(file, facts, plan.indices, spec, settings.fit, bars, settings.reader)
+        frames, errors = decode_judged(file, facts, plan.indices, spec, settings.fit, bars, settings.reader)
         distinct = np.unique(plan.indices, return_index=True)[1]
         clips.append(
             NormalisedClip(
                 key=plan.key,
                 start=plan.start,
                 end=plan.end,
-                scores=score(luma(frames)[distinct]).columns(),
+                scores=score(luma(frames)[distinct]).columns() | {"errors": round(errors, 5)},
                 video=encode_planes(frames, spec.fps, settings.crf),
                 poster=encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))),
             )
@@ -119,5 +119,6 @@ def _plans(timestamps: np.ndarray, spec: ClipSpec, settings: NormaliseSettings, 
         else:
             plans = plan_window(timestamps, Window.parse(window), *how)
     except TooFewFrames as error:
-        raise Rejection("too_few_frames", f"The video is too short: {error}.") from error
+        what = "The video has nothing there" if error.beyond else "The video is too short"
+        raise Rejection("too_few_frames", f"{what}: {error}.") from error
     return plans[: settings.max_windows]

@@ -1,5 +1,6 @@
 """Which frames make a clip, and where their pixels go: pure plans, tested with numbers."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,14 @@ SHORTEST_WINDOW = 0.5
 
 
 class TooFewFrames(ValueError):
-    """The video has fewer distinct frames, or less time, than the policy needs."""
+    """The video has fewer distinct frames, or less time, than the policy needs.
+
+    `beyond`: the window lies where the video is over.
+    """
+
+    def __init__(self, message: str, beyond: bool = False):
+        super().__init__(message)
+        self.beyond = beyond
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,17 @@ class Window:
         return cls(unit, float(start), float(end))
 
     def __str__(self) -> str:
-        return f"{self.unit}:{self.start:g}-{self.end:g}"
+        return f"{self.unit}:{self.start:.12g}-{self.end:.12g}"
+
+    def describe(self) -> str:
+        """For people: `3 to 6 s`, `frames 10 to the end`."""
+        end = "the end" if math.isinf(self.end) else f"{self.end:g}"
+        return f"{self.start:g} to {end} s" if self.unit == "seconds" else f"frames {self.start:g} to {end}"
 
     def select(self, timestamps: np.ndarray) -> slice:
         """Which of the frames with these times lie in the window."""
         if self.unit == "frames":
-            return slice(int(self.start), int(self.end) + 1)
+            return slice(int(self.start), None if math.isinf(self.end) else int(self.end) + 1)
         since = np.asarray(timestamps) - timestamps[0] if len(timestamps) else np.empty(0)
         first = int(np.searchsorted(since, self.start - TIME_TOLERANCE))
         return slice(first, int(np.searchsorted(since, self.end + TIME_TOLERANCE)))
@@ -79,10 +92,15 @@ def plan_window(
         TooFewFrames: the part holds too few frames.
     """
     part = window.select(timestamps)
+    if not len(timestamps[part]):
+        lasts = f"{len(timestamps)} frames"
+        if window.unit == "seconds" and len(timestamps) > 1:
+            lasts = f"{timestamps[-1] - timestamps[0] + float(np.median(np.diff(timestamps))):.2f} s"
+        raise TooFewFrames(f"it lasts {lasts}, and its window is {window.describe()}", beyond=True)
     try:
         plans = plan_frames(timestamps[part], spec, policy, min_frames)
     except TooFewFrames as error:
-        raise TooFewFrames(f"in its window {window}, {error}") from error
+        raise TooFewFrames(f"in its window, {window.describe()}, {error}") from error
     return tuple(
         replace(plan, indices=plan.indices + part.start, key=plan.key + _suffix(window)) for plan in plans
     )

@@ -3,21 +3,28 @@
 import math
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import BinaryIO
 
 import av
 import numpy as np
 
 from pipeline.video.avread import SAME_TIME, decoded
-from pipeline.video.container import identify, open_container
+from pipeline.video.container import identify, lacks_bytes, open_container
 from pipeline.video.facts import VideoFacts
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.rejection import Rejection
 
 # Below this share of what the container promises, a file is a torso and not a video.
 _WHOLE_ENOUGH = 0.9
+# No video lasts so many seconds; times that say so are damaged.
+_ABSURD = 365 * 86400.0
+# Of the stated times this share must be distinct, or none of them is believed.
+_DISTINCT = 0.5
+# Frames that tell whether a packet is a frame or a field.
+_LOOKED_AT = 24
 # Containers without frames of their own split or invent times; their frames are counted by decoding.
 _TIMELESS = {"h264", "hevc", "m4v", "mpegvideo", "mpeg", "dv"}
 
@@ -46,27 +53,31 @@ def probe(file: BinaryIO, limits: DecodeLimits) -> VideoFacts:
         with open_container(file, name) as container:
             return _probe(file, container, name, size, limits)
     except (av.FFmpegError, PermissionError, ValueError, EOFError) as error:
-        raise Rejection("unreadable", f"The {name} file cannot be read: {_short(error)}.") from error
+        raise Rejection("damaged", f"The {name} file cannot be read: {_short(error)}.") from error
 
 
 def _probe(file, container, name: str, size: int, limits: DecodeLimits) -> VideoFacts:
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-        raise Rejection("no_video", "The file has no video stream.")
+        raise Rejection("no_video", "The file has no video in it, only sound or a cover picture.")
     context = stream.codec_context
     if context is None:
-        raise Rejection("unknown_codec", "No decoder is known for the video stream.")
+        raise Rejection("unknown_codec", "Its video is of a kind that no decoder here knows.")
     _check_size(context.width, context.height, limits)
     packets = _packets(container, stream, limits)
     times = packets.times
     _check_length(times, limits)
     first = _first_frame(file, name, stream.index, context.codec.canonical_name)
     _check_size(first.width, first.height, limits)
-    if len(times):
-        _check_whole(container, stream, packets)
-    else:
+    interlaced = bool(first.interlaced_frame) or context.field_order > 1
+    stated = len(times) > 0
+    if stated:
+        _check_whole(file, container, stream, packets)
+    if not stated:
         times = _counted_times(file, name, stream, limits)
         _check_length(times, limits)
+    elif interlaced and _codes_fields(file, name, stream.index, times):
+        times = _distinct(_decoded_times(file, name, stream, limits))
     matrix, rotation = _display_matrix(first)
     ratio = stream.sample_aspect_ratio or context.sample_aspect_ratio
     shown = _shown(times)
@@ -82,13 +93,13 @@ def _probe(file, container, name: str, size: int, limits: DecodeLimits) -> Video
         fps=round(1 / shown, 4) if shown > 0 else float(stream.average_rate or 0),
         duration=float(times[-1] - times[0]) + shown if len(times) else 0.0,
         timestamps=times,
-        timestamps_stated=len(packets.times) > 0,
+        timestamps_stated=stated,
         stream_index=stream.index,
-        interlaced=bool(first.interlaced_frame) or context.field_order > 1,
+        interlaced=interlaced,
         open_gop=packets.open_gop,
         changes_size=(first.width, first.height) != (context.width, context.height),
         alpha_layer=stream.metadata.get("alpha_mode") == "1",
-        key_times=packets.key_times if len(packets.times) else np.empty(0),
+        key_times=packets.key_times if stated else np.empty(0),
         bytes=size,
     )
 
@@ -106,12 +117,16 @@ def _check_size(width: int, height: int, limits: DecodeLimits) -> None:
 
 def _check_length(times: np.ndarray, limits: DecodeLimits) -> None:
     lasts = float(times[-1] - times[0]) if len(times) else 0.0
+    if lasts > _ABSURD:
+        raise Rejection("damaged", "Its presentation times cannot be true: they are years apart.")
     if lasts > limits.max_seconds:
         raise Rejection("too_long", f"It lasts {lasts:.0f} s; {limits.max_seconds:.0f} s are allowed.")
 
 
-def _check_whole(container, stream, packets: _Packets) -> None:
-    """Refuse a torso: far fewer frames, or far less time, than the header promises."""
+def _check_whole(file: BinaryIO, container, stream, packets: _Packets) -> None:
+    """Refuse a torso: bytes are missing, and with them many of the frames or much of the time promised."""
+    if lacks_bytes(file, container.format.name.split(",")[0]) is False:
+        return
     promised = stream.frames
     if packets.read < _WHOLE_ENOUGH * promised:
         reason = f"The file is cut short: {packets.read} of {promised} frames are there."
@@ -145,10 +160,8 @@ def _packets(container, stream, limits: DecodeLimits) -> _Packets:
     except av.FFmpegError:
         # A damaged tail: what was listed before it can still be whole enough.
         pass
-    ordered = np.unique(np.asarray(times, dtype=np.float64))
-    if len(ordered) > 1:
-        ordered = ordered[np.concatenate([[True], np.diff(ordered) > SAME_TIME])]
-    if not told or len(ordered) < 0.98 * len(times):
+    ordered = _distinct(times)
+    if not told or len(ordered) < _DISTINCT * len(times):
         ordered = np.empty(0)
     return _Packets(ordered, np.asarray(sorted(keys)), open_gop, read)
 
@@ -165,19 +178,47 @@ def _promised_seconds(container, stream) -> float:
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 
+def _codes_fields(file: BinaryIO, name: str, index: int, times: np.ndarray) -> bool:
+    """Whether there are more packets than frames, because each holds a field (PAFF, as camcorders write it).
+
+    Judged by the beginning: the times of the first frames against the packets' times within them.
+    """
+    shown = [
+        float(frame.pts * frame.time_base)
+        for frame in islice(decoded(file, name, index), _LOOKED_AT)
+        if frame.pts is not None
+    ]
+    if len(shown) < 2:
+        return False
+    stated = np.count_nonzero((times >= min(shown) - SAME_TIME) & (times <= max(shown) + SAME_TIME))
+    return stated > 1.5 * len(shown)
+
+
 def _first_frame(file: BinaryIO, name: str, index: int, codec: str) -> av.VideoFrame:
     for frame in decoded(file, name, index):
         return frame
     raise Rejection("undecodable", f"Not one frame of its {codec} video can be decoded.")
 
 
-def _counted_times(file: BinaryIO, name: str, stream, limits: DecodeLimits) -> np.ndarray:
-    """Times by decoding everything once: the decoder's where it has them, else counted at the stated rate."""
+def _distinct(times: Iterable[float | None]) -> np.ndarray:
+    """Times in order, each once."""
+    ordered = np.unique(np.asarray([time for time in times if time is not None], dtype=np.float64))
+    return ordered[np.concatenate([[True], np.diff(ordered) > SAME_TIME])] if len(ordered) > 1 else ordered
+
+
+def _decoded_times(file: BinaryIO, name: str, stream, limits: DecodeLimits) -> list[float | None]:
+    """The time of every frame, by decoding everything once."""
     times: list[float | None] = []
     for frame in decoded(file, name, stream.index):
         times.append(None if frame.pts is None else float(frame.pts * frame.time_base))
         if len(times) > limits.max_frames:
             raise Rejection("too_long", f"It has more than {limits.max_frames} frames.")
+    return times
+
+
+def _counted_times(file: BinaryIO, name: str, stream, limits: DecodeLimits) -> np.ndarray:
+    """The decoder's times where it has them, else frames counted at the stated rate."""
+    times = _decoded_times(file, name, stream, limits)
     known = [time for time in times if time is not None]
     if len(known) == len(times) and all(b - a > SAME_TIME for a, b in pairwise(known)):
         return np.asarray(known)
@@ -206,11 +247,10 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[tuple[int, int, int, int] | N
 def _short(error: Exception) -> str:
     if isinstance(error, av.InvalidDataError):
         return "its structure is damaged, or no video's"
-    if isinstance(error, (av.EOFError, EOFError)):
+    if isinstance(error, av.EOFError | EOFError):
         return "it ends before a video begins"
-    return (
-        (getattr(error, "strerror", None) or str(error) or type(error).__name__)
-        .split("\n")[0]
-        .rstrip(".")
-        .lower()
-    )
+    if isinstance(error, PermissionError):
+        return "it asks to open something else, which is not allowed"
+    if isinstance(error, av.PatchWelcomeError):
+        return "it uses a part of the format that the decoder does not know"
+    return "the decoder does not understand it"

@@ -46,7 +46,8 @@ class Scores:
         return asdict(self)
 
 
-SCORES = ("motion", "brightness", "blur", "letterbox", "flicker", "cut")
+# The last is the decoder's: the share of frames that it had to patch up.
+SCORES = ("motion", "brightness", "blur", "letterbox", "flicker", "cut", "errors")
 
 
 def score(luma: np.ndarray) -> Scores:

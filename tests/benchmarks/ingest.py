@@ -19,7 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
-from pipeline.intake.fingerprint import sha256_of
+from pipeline.intake.fingerprint import hashed
 from pipeline.sources.survey import discover
 from pipeline.video.decode import decode_clip
 from pipeline.video.fastread import is_ordinary
@@ -86,7 +86,7 @@ def ours(file: Path) -> dict | None:
         steps[name] = clock() - began
         return result
 
-    timed("hash", sha256_of, str(file))
+    timed("hash", hashed, str(file))
     with file.open("rb") as opened:
         try:
             facts = timed("probe", probe, opened, settings.limits)

@@ -7,7 +7,7 @@ from catalog.names import normalise_label
 from catalog.store import Catalog
 from pipeline.curation.policy import QualityPolicy
 from pipeline.intake import records
-from pipeline.intake.fingerprint import sha256_of, stat
+from pipeline.intake.fingerprint import hashed, stat
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings, normalise
 
@@ -17,7 +17,7 @@ def store(catalog: Catalog, sources: Sequence[Source], policy: QualityPolicy | N
     settings, policy, now = NormaliseSettings(), policy or QualityPolicy(), datetime.now(UTC)
     source_rows, clip_rows, media = [], [], []
     for source in sources:
-        sha256 = sha256_of(source.uri)
+        sha256 = hashed(source.uri).sha256
         with open(source.uri, "rb") as file:  # noqa: PTH123
             made = normalise(file, catalog.spec, settings)
         clips = [{"key": c.key, "start": c.start, "end": c.end, "scores": c.scores} for c in made.clips]

@@ -10,11 +10,14 @@ from lancedb.expr import col
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
+from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.curation.rejudge import rejudge
+from pipeline.errors import PipelineError
 from pipeline.ingest import ingest
+from pipeline.intake.gone import gone_clips
 from pipeline.intake.settings import IngestSettings
-from pipeline.sources.survey import discover
+from pipeline.sources.survey import discover, survey
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.transcode import read_clip
@@ -61,12 +64,12 @@ def test_every_input_has_its_row_and_its_reason(ingested):
     catalog, _ = ingested
     assert outcomes(catalog) == {
         "copy of a.mp4": ("accepted", None),
-        "a.mp4": ("duplicate", "same_content"),
+        "a.mp4": ("duplicate", "label_conflict"),
         "b.mkv": ("accepted", None),
         "c.mp4": ("accepted", None),
         "text.mp4": ("rejected", "not_a_video"),
         "empty.mp4": ("rejected", "empty_file"),
-        "cut.mp4": ("rejected", "unreadable"),
+        "cut.mp4": ("rejected", "damaged"),
         "single.mp4": ("rejected", "too_few_frames"),
     }
     for row in catalog.scan("sources", where=col("outcome") != "accepted").to_pylist():
@@ -79,7 +82,7 @@ def test_the_report_counts_every_input_once(ingested):
     assert counts["found"] == 8
     assert counts["found"] == sum(counts[name] for name in Outcome)
     assert (counts["accepted"], counts["duplicate"], counts["clips"], counts["decoded"]) == (3, 1, 3, 7)
-    assert report.reasons["same_content"] == 1
+    assert report.reasons["label_conflict"] == 1
     assert [step["name"] for step in report.steps] == ["hash", "normalise", "settle"]
 
 
@@ -170,22 +173,152 @@ def test_a_part_that_another_source_still_names_stays(catalog, tmp_path):
     assert catalog.count("clips", where=col("status") == "accepted") == 2
 
 
-def test_a_clip_outlives_a_day_on_which_its_file_cannot_be_read(catalog, tmp_path):
-    path = write(tmp_path / "a.mp4", moving(30))
-    sources = discover(path)
-    ingest(sources, catalog)
-    path.rename(tmp_path / "away.mp4")
-    ingest(sources, catalog)
-    assert catalog.scan("clips", ["status"]).to_pylist() == [{"status": "accepted"}]
+def standing(catalog) -> list[tuple]:
+    """(address's last part, outcome, reason code) of every source."""
+    rows = catalog.scan("sources", ["source_uri", "outcome", "reason_code"]).sort_by("source_uri").to_pylist()
+    return [(row["source_uri"].rpartition("/")[2], row["outcome"], row["reason_code"]) for row in rows]
 
 
-def test_a_file_that_vanished_is_a_row_with_a_reason(catalog, tmp_path):
+def test_a_file_that_was_not_there_is_tried_again_by_the_next_run(catalog, tmp_path):
     path = write(tmp_path / "a.mp4", moving(12))
     sources = discover(path)
-    path.unlink()
-    report = ingest(sources, catalog)
-    assert report.reasons == {"unreadable": 1}
-    assert report.counts["rejected"] == 1
+    path.rename(tmp_path / "away.mp4")
+    assert ingest(sources, catalog).reasons == {"missing": 1}
+    assert standing(catalog) == [("a.mp4", "quarantined", "missing")]
+    versions = catalog.versions()
+    ingest(sources, catalog)
+    assert catalog.versions() == versions
+    (tmp_path / "away.mp4").rename(path)
+    assert ingest(sources, catalog).counts["accepted"] == 1
+
+
+def test_a_row_of_an_older_release_that_read_nothing_is_tried_again(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    known = {"source_uri": str(path), "outcome": "rejected", "reason_code": "unreadable"}
+    told = path.stat()
+    catalog.upsert("sources", [known | {"size": told.st_size, "mtime": told.st_mtime}])
+    assert ingest(discover(path), catalog).counts["accepted"] == 1
+
+
+def test_a_clip_outlives_its_file_and_the_file_comes_back(catalog, tmp_path):
+    path = write(tmp_path / "v" / "a.mp4", moving(30))
+    write(tmp_path / "v" / "b.mp4", moving(30, seed=2))
+    found = survey(tmp_path / "v")
+    ingest(found.sources, catalog, scope=found.scope)
+    path.rename(tmp_path / "away.mp4")
+    # Whether a list still names it or not.
+    for sources in (found.sources, discover(tmp_path / "v")):
+        report = ingest(sources, catalog, scope=found.scope)
+        assert standing(catalog) == [("a.mp4", "gone", "deleted"), ("b.mp4", "accepted", None)]
+        assert report.counts["found"] == sum(report.counts[name] for name in Outcome)
+    assert catalog.count("clips", where=col("status") == "accepted") == 2
+    (tmp_path / "away.mp4").rename(path)
+    back = ingest(found.sources, catalog, scope=found.scope)
+    assert (back.counts["accepted"], back.counts["gone"], back.counts["decoded"]) == (2, 0, 0)
+
+
+def test_a_file_that_moved_keeps_its_clip_and_takes_its_new_label(catalog, tmp_path):
+    for name, seed in (("melt/a.mp4", 1), ("melt/b.mp4", 2), ("crush/c.mp4", 3)):
+        write(tmp_path / "v" / name, moving(30, seed=seed))
+
+    def run():
+        found = survey(tmp_path / "v")
+        return ingest(found.sources, catalog, scope=found.scope)
+
+    run()
+    before = {c["source_uri"][-5:]: c["clip_id"] for c in catalog.scan("clips").to_pylist()}
+    (tmp_path / "v/melt/b.mp4").rename(tmp_path / "v/crush/b.mp4")
+    (tmp_path / "v/melt/a.mp4").unlink()
+    report = run()
+    assert (report.counts["gone"], report.counts["decoded"]) == (2, 0)
+    assert report.reasons == {"moved": 1, "deleted": 1}
+    assert {row["source_uri"][-10:] for row in report.refused} == {"melt/a.mp4", "melt/b.mp4"}
+    clips = {c["source_uri"].removeprefix(f"{tmp_path}/v/"): c for c in catalog.scan("clips").to_pylist()}
+    assert clips["crush/b.mp4"]["clip_id"] == before["b.mp4"]
+    assert clips["crush/b.mp4"]["category_id"] == "crush"
+    (row,) = catalog.get("sources", [str(tmp_path / "v/crush/b.mp4")]).to_pylist()
+    assert (row["outcome"], row["reason"]) == ("accepted", None)
+    assert gone_clips(catalog) == [before["a.mp4"]]
+    again = run()
+    assert (again.counts["found"], again.counts["gone"], again.counts["unchanged"]) == (2, 0, 2)
+
+
+def test_one_content_under_two_labels_is_a_conflict_until_they_agree(catalog, tmp_path):
+    path = write(tmp_path / "v" / "melt" / "x.mp4", moving(30))
+    (tmp_path / "v" / "crush").mkdir()
+    shutil.copy(path, tmp_path / "v" / "crush" / "y.mp4")
+    shutil.copy(path, tmp_path / "v" / "melt" / "z.mp4")
+    report = ingest(discover(tmp_path / "v"), catalog)
+    (conflict,) = report.conflicts
+    names = {uri.removeprefix(f"{tmp_path}/v/"): label for uri, label in conflict["labels"].items()}
+    assert names == {"melt/x.mp4": "melt", "crush/y.mp4": "crush", "melt/z.mp4": "melt"}
+    assert report.counts["conflicts"] == 1
+    assert report.reasons == {"label_conflict": 2}
+    told = [row["reason"] for row in report.refused]
+    assert all("labelled 'crush', and is labelled 'melt'" in reason for reason in told)
+    # It belongs to neither until somebody says to which.
+    cluster(catalog, ClusterSettings())
+    (clip,) = catalog.scan("clips", ["category_id", "category_source"]).to_pylist()
+    assert clip == {"category_id": None, "category_source": None}
+    before = catalog.versions()
+    assert ingest(discover(tmp_path / "v"), catalog).counts["conflicts"] == 1
+    assert catalog.versions() == before
+    (tmp_path / "v" / "crush").rename(tmp_path / "v" / "melted")
+    (tmp_path / "v" / "melted" / "y.mp4").rename(tmp_path / "v" / "melt" / "y.mp4")
+    found = survey(tmp_path / "v")
+    agreed = ingest(found.sources, catalog, scope=found.scope)
+    assert agreed.counts["conflicts"] == 0
+    cluster(catalog, ClusterSettings())
+    assert catalog.scan("clips", ["category_id"]).to_pylist() == [{"category_id": "melt"}]
+
+
+def test_an_entry_that_names_nothing_is_a_row_and_goes_when_the_manifest_is_mended(catalog, tmp_path):
+    write(tmp_path / "a.mp4", moving(12))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,label\na.mp4,melt\na.mp4,melt\n")
+
+    def run():
+        found = survey(manifest)
+        return ingest(found.sources, catalog, scope=found.scope)
+
+    assert run().reasons == {"listed_twice": 1}
+    before = catalog.versions()
+    run()
+    assert catalog.versions() == before
+    manifest.write_text("path,label\na.mp4,melt\n")
+    assert run().counts["gone"] == 1
+    assert run().counts["found"] == 1
+
+
+def test_windows_of_one_file_are_clips_of_their_own(catalog, tmp_path):
+    write(tmp_path / "movie.mp4", moving(72), fps=12)
+    (tmp_path / "m.csv").write_text(
+        "path,start,end,caption,label\nmovie.mp4,0,3,one,melt\nmovie.mp4,3,6,two,crush\n"
+        "movie.mp4,30,40,three,melt\n"
+    )
+    report = ingest(discover(tmp_path / "m.csv"), catalog)
+    assert (report.counts["accepted"], report.counts["rejected"]) == (2, 1)
+    clips = catalog.scan("clips", ["caption", "category_id", "window_start"]).sort_by("caption").to_pylist()
+    assert [(c["caption"], c["category_id"], round(c["window_start"])) for c in clips] == [
+        ("one", "melt", 0),
+        ("two", "crush", 3),
+    ]
+    (refused,) = report.refused
+    assert refused["reason"] == "The video has nothing there: it lasts 6.00 s, and its window is 30 to 40 s."
+
+
+def test_a_file_whose_name_is_no_text_is_a_row_like_any_other(catalog, tmp_path):
+    path = write(tmp_path / "a.mp4", moving(12))
+    os.rename(path, os.fsencode(tmp_path) + b"/caf\xe9.mp4")  # noqa: PTH104 - bytes
+    assert ingest(discover(tmp_path), catalog).counts["accepted"] == 1
+    assert standing(catalog) == [("caf\\xe9.mp4", "accepted", None)]
+
+
+def test_workers_that_no_machine_has_the_memory_for_are_refused_before_the_work_begins(catalog, tmp_path):
+    write(tmp_path / "a.mp4", moving(12))
+    with pytest.raises(PipelineError, match=r"asks for 9000000 MB.*--set ingest.worker_memory_mb="):
+        ingest(discover(tmp_path), catalog, IngestSettings(worker_memory_mb=9_000_000))
+    assert catalog.count("sources") == 0
 
 
 def test_a_file_that_overruns_its_decoder_is_quarantined_and_can_be_tried_again(catalog, tmp_path):

@@ -74,13 +74,6 @@ def test_open_vfx_reads_a_list_per_effect_and_does_without_absent_masks(tmp_path
     assert {s.window for s in found.sources} == {"frames:0-40", None}
 
 
-def test_a_window_that_ends_before_it_begins_is_said_with_its_line(tmp_path):
-    put(tmp_path, "a.mp4")
-    (tmp_path / "manifest.csv").write_text("path,start,end\na.mp4,4,2\n")
-    with pytest.raises(PipelineError, match=r"line 2.*start '4' and end '2'"):
-        survey(tmp_path)
-
-
 def test_vfxmaster_like_json_may_be_an_object_by_id(tmp_path):
     put(tmp_path, "melt/a.mp4")
     (tmp_path / "info.json").write_text(json.dumps({"clip0": {"video": "melt/a.mp4", "caption": "x"}}))

@@ -146,5 +146,5 @@ def test_a_window_that_is_none_is_refused(text):
 
 
 def test_a_window_beyond_the_video_is_said():
-    with pytest.raises(TooFewFrames, match="window frames:200-300"):
+    with pytest.raises(TooFewFrames, match="lasts 100 frames, and its window is frames 200 to 300"):
         plan_window(np.arange(100) / 10, Window.parse("frames:200-300"), SPEC)

@@ -1,0 +1,123 @@
+"""Files that an earlier run took in and that are no longer there: moved, or deleted."""
+
+from collections.abc import Collection, Sequence
+
+from lancedb.expr import col
+
+from catalog.names import CategoryNames
+from catalog.store import Catalog
+from catalog.vocabulary import CategorySource, Outcome
+from pipeline.curation.fate import fate_of_clips
+from pipeline.intake.fingerprint import not_read
+from pipeline.intake.settle import PER_QUERY
+from pipeline.sources import objects
+from pipeline.sources.addresses import path_of
+from pipeline.sources.source import Source
+
+_COLUMNS = ["source_uri", "window", "sha256", "outcome", "reason_code", "clip_ids", "label"]
+_SAID = ("caption", "source", "generator", "licence", "licence_evidence")
+
+
+def find_gone(
+    catalog: Catalog, scope: str | None, present: Collection[str], endpoint: str | None = None
+) -> list[dict]:
+    """Rows of `sources` in a folder whose file, or entry of a manifest, is not there any more.
+
+    Args:
+        scope: the beginning of the addresses that are looked at; None looks at none.
+        present: addresses of this run's inputs.
+    """
+    if scope is None:
+        return []
+    rows = catalog.scan("sources", _COLUMNS, where=col("outcome") != Outcome.GONE).to_pylist()
+    below = [row for row in rows if row["source_uri"].startswith(scope) and row["source_uri"] not in present]
+    return [row for row in below if not is_there(_location(row), endpoint)]
+
+
+def is_there(location: str, endpoint: str | None = None) -> bool:
+    """Whether a file or an object exists; one that cannot be looked at does."""
+    try:
+        if objects.is_object(location):
+            objects.head(location, endpoint)
+        else:
+            path_of(location).stat()
+    except OSError as error:
+        return not_read(error).code != "missing"
+    return True
+
+
+def _location(row: dict) -> str:
+    return Source(row["source_uri"], window=row["window"]).location
+
+
+def part_with(catalog: Catalog, gone: Sequence[dict], names: CategoryNames) -> dict[str, str | None]:
+    """Have a clip whose file is gone go over to another file with the same bytes, with its label and words.
+
+    What no file has any more keeps its clips: the catalogue holds them. Returns, by the address of each that
+    is gone, where its content is now.
+    """
+    found = _heirs(catalog, gone)
+    moved = {row["source_uri"]: found.get(_content(row)) for row in gone}
+    taken = catalog.scan("clips", ["clip_id", "source_uri", "status", "reason", "reason_code"]).to_pylist()
+    theirs: dict[str, list[dict]] = {}
+    for clip in taken:
+        if heir := moved.get(clip["source_uri"]):
+            theirs.setdefault(heir["source_uri"], []).append(clip)
+    sources = []
+    for uri, clips in theirs.items():
+        fate = fate_of_clips(clips)
+        told = {"outcome": fate.outcome, "reason": fate.reason, "reason_code": fate.code}
+        sources.append({"source_uri": uri, **told})
+    for uri, heir in moved.items():
+        code = "moved" if heir else "deleted"
+        reason = f"It is now {heir['source_uri']}." if heir else "It is not there any more."
+        told = {"outcome": Outcome.GONE, "reason": reason, "reason_code": code}
+        sources.append({"source_uri": uri, **told})
+    if sources:
+        catalog.update("sources", sources)
+    heirs = {clip["clip_id"]: moved[clip["source_uri"]] for clips in theirs.values() for clip in clips}
+    _hand_over(catalog, heirs, names)
+    return {uri: heir and heir["source_uri"] for uri, heir in moved.items()}
+
+
+def _content(row: dict) -> tuple:
+    return (row["sha256"], *(row["clip_ids"] or ()))
+
+
+def _heirs(catalog: Catalog, gone: Sequence[dict]) -> dict[tuple, dict]:
+    """By content, the first file that has it and is there."""
+    away = {row["source_uri"] for row in gone}
+    hashes = sorted({row["sha256"] for row in gone if row["sha256"] and row["clip_ids"]})
+    heirs: dict[tuple, dict] = {}
+    for at in range(0, len(hashes), PER_QUERY):
+        where = col("sha256").isin(hashes[at : at + PER_QUERY]) & (col("outcome") != Outcome.GONE)
+        rows = catalog.scan("sources", [*_COLUMNS, *_SAID], where=where).sort_by("source_uri").to_pylist()
+        for row in rows:
+            if row["clip_ids"] and row["source_uri"] not in away and is_there(_location(row)):
+                heirs.setdefault(_content(row), row)
+    return heirs
+
+
+def _hand_over(catalog: Catalog, heirs: dict[str, dict], names: CategoryNames) -> None:
+    """Write the new address into clips, and what the new file's data set says; silence changes nothing."""
+    columns = ["clip_id", "source_uri", "category_id", "category_source", "category_confidence", *_SAID]
+    changed = []
+    for clip in catalog.get("clips", list(heirs), columns).to_pylist():
+        heir = heirs[clip["clip_id"]]
+        clip |= {"source_uri": heir["source_uri"]}
+        clip |= {name: heir[name] for name in _SAID if heir[name]}
+        category = names.file_under(heir["label"])
+        if category and clip["category_source"] in (None, CategorySource.LABEL):
+            clip |= {"category_id": category, "category_source": CategorySource.LABEL}
+            clip["category_confidence"] = 1.0
+        changed.append(clip)
+    if changed:
+        catalog.update("clips", changed)
+
+
+def gone_clips(catalog: Catalog) -> list[str]:
+    """Clips of which no source is there any more, by what the last runs found."""
+    rows = catalog.scan("sources", ["outcome", "clip_ids"]).to_pylist()
+    left = {key for row in rows if row["outcome"] != Outcome.GONE for key in row["clip_ids"] or ()}
+    held = {key for row in rows if row["outcome"] == Outcome.GONE for key in row["clip_ids"] or ()}
+    return sorted(held - left)

@@ -1,0 +1,152 @@
+"""Which source stands for a clip, settled when a run has written its rows: copies, other parts, labels."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lancedb.expr import col
+
+from catalog.names import CategoryNames
+from catalog.store import Catalog
+from catalog.vocabulary import CategorySource, Outcome, Status
+from pipeline.curation.fate import COPIES, Fate
+from pipeline.curation.policy import SUPERSEDED
+from pipeline.intake import records
+
+PER_QUERY = 500
+
+
+def settle(catalog: Catalog, hashes: Sequence[str]) -> int:
+    """Leave one accepted source per content where runs that knew nothing of each other each accepted one.
+
+    The first address stays, as in a single run; the others become duplicates. Returns how many did.
+    """
+    columns = ["source_uri", "sha256", "outcome", "clip_ids", "reason", "reason_code"]
+    changed, moved = [], []
+    for at in range(0, len(hashes), PER_QUERY):
+        where = col("sha256").isin(list(hashes[at : at + PER_QUERY])) & (col("outcome") == Outcome.ACCEPTED)
+        by_content: dict[tuple, list[dict]] = {}
+        for row in catalog.scan("sources", columns, where=where).to_pylist():
+            by_content.setdefault((row["sha256"], *row["clip_ids"]), []).append(row)
+        for rows in by_content.values():
+            first, *others = sorted(rows, key=lambda row: row["source_uri"])
+            for row in others:
+                fate = Fate(Outcome.ACCEPTED, clip_ids=row["clip_ids"])
+                copy = records.copied(fate, first["source_uri"])
+                row |= {"outcome": copy.outcome, "reason": copy.reason, "reason_code": copy.code}
+                changed.append(row)
+            if others:
+                moved += [
+                    {"clip_id": key, "source_uri": first["source_uri"]} for key in first["clip_ids"] or ()
+                ]
+    if changed:
+        catalog.update("sources", changed)
+        catalog.update("clips", moved)
+    return len(changed)
+
+
+def retire(catalog: Catalog, uris: Sequence[str]) -> int:
+    """Reject the clips of these sources that no source stands for any more, because their data set now names
+    another part of the video, or the file has become another one. Returns how many were.
+
+    They keep their rows and their media, and come back when a source asks for them again.
+    """
+    left = []
+    for at in range(0, len(uris), PER_QUERY):
+        batch = list(uris[at : at + PER_QUERY])
+        rows = catalog.get("sources", batch, ["source_uri", "clip_ids"]).to_pylist()
+        # A source that cannot be read today may be as it was tomorrow.
+        current = {row["source_uri"]: row["clip_ids"] for row in rows if row["clip_ids"]}
+        columns = ["clip_id", "source_uri", "sha256", "reason_code"]
+        for clip in catalog.scan("clips", columns, where=col("source_uri").isin(batch)).to_pylist():
+            known = clip["reason_code"] == SUPERSEDED or clip["source_uri"] not in current
+            if not known and clip["clip_id"] not in current[clip["source_uri"]]:
+                left.append(clip)
+    used: set[str] = set()
+    hashes = sorted({clip["sha256"] for clip in left})
+    for at in range(0, len(hashes), PER_QUERY):
+        where = col("sha256").isin(hashes[at : at + PER_QUERY])
+        for row in catalog.scan("sources", ["clip_ids"], where=where).to_pylist():
+            used.update(row["clip_ids"] or ())
+    fate = {
+        "status": Status.REJECTED,
+        "reason_code": SUPERSEDED,
+        "reason": "Its source is now another file, or another part of it.",
+        "duplicate_of": None,
+        "duplicate_group": None,
+    }
+    gone = [{"clip_id": clip["clip_id"], **fate} for clip in left if clip["clip_id"] not in used]
+    if gone:
+        catalog.update("clips", gone)
+    return len(gone)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The same content under labels of several categories: `labels` by address, as data sets spell them."""
+
+    clip_ids: tuple[str, ...]
+    categories: tuple[str, ...]
+    labels: dict[str, str]
+
+
+def conflicts_of(rows: Iterable[dict], names: CategoryNames) -> list[Conflict]:
+    """Contents whose sources say different things of them; what is gone says nothing any more.
+
+    Args:
+        rows: `source_uri`, `label`, `outcome` and `clip_ids` of sources.
+    """
+    found = []
+    for clip_ids, members in _by_clip(rows).items():
+        categories = sorted({names.file_under(row["label"]) for row in members} - {None})
+        if len(categories) > 1:
+            labels = {row["source_uri"]: row["label"] for row in members if row["label"]}
+            found.append(Conflict(clip_ids, tuple(categories), labels))
+    return found
+
+
+def _by_clip(rows: Iterable[dict]) -> dict[tuple, list[dict]]:
+    members: dict[tuple, list[dict]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["source_uri"]):
+        if row["clip_ids"] and row["outcome"] != Outcome.GONE:
+            members[tuple(row["clip_ids"])].append(row)
+    return members
+
+
+def label_conflicts(catalog: Catalog, names: CategoryNames) -> list[Conflict]:
+    """The conflicts of a catalogue; their clips wait for a person, and the rows of their copies say so.
+
+    No label wins: the clip has no category until its sources agree or a person says which it is.
+    """
+    columns = ["source_uri", "label", "outcome", "reason_code", "reason", "clip_ids"]
+    rows = catalog.scan("sources", columns).to_pylist()
+    conflicts = conflicts_of(rows, names)
+    torn = {conflict.clip_ids for conflict in conflicts}
+    changed = []
+    for clip_ids, members in _by_clip(rows).items():
+        if len(members) > 1:
+            changed += _told(members, clip_ids in torn)
+    if changed:
+        catalog.update("sources", changed)
+    waiting = [key for conflict in conflicts for key in conflict.clip_ids]
+    clips = catalog.get("clips", waiting, ["clip_id", "category_source"]).to_pylist()
+    labelled = [clip["clip_id"] for clip in clips if clip["category_source"] == CategorySource.LABEL]
+    if labelled:
+        none = {"category_id": None, "category_source": None, "category_confidence": None}
+        catalog.update("clips", [{"clip_id": key, **none} for key in labelled])
+    return conflicts
+
+
+def _told(members: list[dict], torn: bool) -> list[dict]:
+    """The rows of copies whose reason is not what it ought to be."""
+    first = next((row for row in members if row["reason_code"] not in COPIES), members[0])
+    changed = []
+    for row in members:
+        if row is first or row["reason_code"] not in COPIES:
+            continue
+        code, reason = records.copy_of(
+            first["source_uri"], (first["label"], row["label"]) if torn and row["label"] else None
+        )
+        if (row["reason_code"], row["reason"]) != (code, reason):
+            changed.append({"source_uri": row["source_uri"], "reason_code": code, "reason": reason})
+    return changed
