@@ -15,7 +15,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+# Characters; a caption may be a megabyte.
+LONGEST_CELL = 200
 # Into a file or a pipe a line may be as long as it needs to be.
 WIDE = None if sys.stdout.isatty() else 200
 out = Console(highlight=False, soft_wrap=True, width=WIDE)
@@ -72,6 +75,13 @@ def step(title: str) -> Iterator[StepProgress]:
     )
     with Progress(*columns, console=out) as progress:
         yield StepProgress(title, progress)
+
+
+def cell(value: object) -> Text:
+    """What a stranger wrote, as a cell of a table: never markup, on one line, printable, and not too long."""
+    text = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+    text = text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+    return Text("".join(sign if sign.isprintable() else " " if sign.isspace() else "�" for sign in text))
 
 
 def _short(value: object) -> str:

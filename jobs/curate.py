@@ -2,39 +2,36 @@
 
 import getpass
 
+from jobs import told
 from jobs.job import Job, say
 from jobs.place import Place
 from jobs.workspace import Workspace
 
-_UNLISTED_SHOWN = 10
 _REASONS_SHOWN = 3
 _SPELLINGS_SHOWN = 10
 
 
 def ingest_step(job: Job, place: Place) -> None:
     """Normalise what a place holds; every input ends as a row of `sources`."""
+    from pipeline.errors import Interrupted
     from pipeline.ingest import ingest
 
-    found = place.survey(job.workspace.profile.ingest.s3_endpoint)
-    sources = found.sources
-    say(f"  {len(sources)} inputs at {place.location}, read as {found.layout}")
-    if found.unlisted:
-        say(f"  {len(found.unlisted)} videos are there that the manifest does not list; they are left alone:")
-        for name in found.unlisted[:_UNLISTED_SHOWN]:
-            say(f"    {name}")
-        if len(found.unlisted) > _UNLISTED_SHOWN:
-            say(f"    and {len(found.unlisted) - _UNLISTED_SHOWN} more, in the report")
-    job.report["layout"], job.report["unlisted"] = found.layout, found.unlisted
+    settings = job.workspace.profile.ingest
+    found = place.survey(settings.s3_endpoint)
+    for line in told.of_survey(found, place.location):
+        say(f"  {line}")
+    job.report |= {"layout": found.layout, "unlisted": found.unlisted, "notes": found.notes}
+    job.report["skipped"] = [each._asdict() for each in found.skipped]
     with job.step("ingest") as progress:
-        report = ingest(sources, job.catalog, job.workspace.profile.ingest, job.run_id, progress)
+        try:
+            report = ingest(found.sources, job.catalog, settings, job.run_id, progress, found.scope)
+        except Interrupted as stopped:
+            say(f"  {stopped}")
+            raise KeyboardInterrupt from stopped
     job.report["counts"] |= report.counts
-    counts = report.counts
-    say(
-        f"  {counts['found']} inputs: {counts['accepted']} accepted, {counts['duplicate']} duplicate, "
-        f"{counts['rejected']} rejected, {counts['quarantined']} quarantined"
-    )
-    for reason, count in report.reasons.items():
-        say(f"    {count} × {reason}")
+    job.report |= {"refused": report.refused, "conflicts": report.conflicts}
+    for line in told.of_ingest(report):
+        say(f"  {line}")
 
 
 def embed_step(job: Job) -> None:

@@ -50,7 +50,10 @@ Layout = Annotated[
 ]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", help="A manifest's own name of a column, as caption=prompt; may be repeated."),
+    typer.Option(
+        "--column",
+        help="A manifest's own name of a column, as caption=prompt; label= for none; may be repeated.",
+    ),
 ]
 SourceName = Annotated[
     str | None, typer.Option("--source-name", help="Data set or provider, where the manifest names none.")
@@ -58,6 +61,9 @@ SourceName = Annotated[
 Licence = Annotated[str | None, typer.Option(help="Terms of use, where the manifest states none.")]
 LicenceEvidence = Annotated[str | None, typer.Option(help="Where those terms are stated.")]
 Generator = Annotated[str | None, typer.Option(help="The model that made the videos.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse a manifest with entries that name no file that is there.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Training workers, one GPU each where there are GPUs.")
 ]
@@ -86,9 +92,10 @@ def open_place(
     licence: str | None,
     licence_evidence: str | None,
     generator: str | None,
+    strict: bool = False,
 ) -> Place:
     """Where the videos are, and what is true of those that say nothing of it themselves."""
     from jobs.place import Place
 
     said = {"source": source_name, "licence": licence, "generator": generator}
-    return Place.of(source, layout, columns or [], said | {"licence_evidence": licence_evidence})
+    return Place.of(source, layout, columns or [], said | {"licence_evidence": licence_evidence}, strict)

@@ -22,25 +22,31 @@ class Place:
     layout: str | None
     columns: dict[str, str]
     defaults: dict[str, str]
+    strict: bool = False
 
     @classmethod
     def of(
-        cls, location: str, layout: str | None, columns: Sequence[str], defaults: Mapping[str, str | None]
+        cls,
+        location: str,
+        layout: str | None,
+        columns: Sequence[str],
+        defaults: Mapping[str, str | None],
+        strict: bool = False,
     ) -> "Place":
-        """From `ours=theirs` texts.
+        """From `ours=theirs` texts; `label=` says that no column is meant.
 
         Raises:
             BadColumn: a text without an equals sign.
         """
         pairs = [text.partition("=") for text in columns]
-        for text, (ours, _, theirs) in zip(columns, pairs, strict=True):
-            if not ours or not theirs:
+        for text, (ours, sign, _) in zip(columns, pairs, strict=True):
+            if not ours or not sign:
                 raise BadColumn(
-                    f"--column {text!r} maps nothing; give our name and the manifest's, "
-                    "as in --column caption=prompt."
+                    f"--column {text!r} maps nothing; give our name and the manifest's, as in "
+                    "--column caption=prompt, or --column label= where none is meant."
                 )
         given = {name: value for name, value in defaults.items() if value}
-        return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given)
+        return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given, strict)
 
     def survey(self, endpoint: str | None = None) -> "Survey":
         """What lies there; `endpoint` is the store of S3 addresses, where it is not AWS's.
@@ -56,4 +62,5 @@ class Place:
             columns=self.columns or None,
             defaults=self.defaults,
             endpoint=endpoint,
+            strict=self.strict,
         )

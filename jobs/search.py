@@ -8,7 +8,7 @@ from rich.table import Table
 from catalog.names import CategoryNames
 from catalog.search import clip_filter, search_text, search_vector
 from catalog.store import Catalog
-from jobs.console import out
+from jobs.console import cell, out
 from jobs.errors import NothingToDo
 from jobs.workspace import Workspace
 
@@ -34,7 +34,7 @@ def search_job(
         table.add_column(name, overflow="fold", no_wrap=name in WHOLE, justify="right" if right else "left")
     for row in rows:
         row["file"] = row["source_uri"].rpartition("/")[2]
-        table.add_row(*(_cell(row.get(name)) for name in SHOWN))
+        table.add_row(*(cell(row.get(name)) for name in SHOWN))
     out.print(table)
     out.print(f"{len(rows)} clips" if rows else "No clip matches.", markup=False)
 
@@ -77,9 +77,3 @@ def _example(workspace: Workspace, catalog: Catalog, like: str) -> list[float]:
 
     frames = read_example(like, catalog.spec)
     return Embedder(workspace.profile.embed).embed_frames(frames).tolist()
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "" if value is None else str(value)

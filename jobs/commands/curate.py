@@ -17,6 +17,7 @@ from jobs.options import (
     ProfileOption,
     Source,
     SourceName,
+    Strict,
     Workdir,
     open_place,
     open_workspace,
@@ -42,10 +43,11 @@ def ingest(
     licence: Licence = None,
     licence_evidence: LicenceEvidence = None,
     generator: Generator = None,
+    strict: Strict = False,
 ) -> None:
     """Normalise raw videos into the catalogue: 49 frames, 8 fps, 480×720; every input gets its row."""
     opening(f"Ingest {source} into {catalog or workdir}")
-    place = open_place(source, layout, columns, source_name, licence, licence_evidence, generator)
+    place = open_place(source, layout, columns, source_name, licence, licence_evidence, generator, strict)
     workspace = open_workspace(workdir, profile, overrides, catalog)
     from jobs.curate import ingest_job
 

@@ -17,6 +17,7 @@ from jobs.options import (
     ProfileOption,
     Source,
     SourceName,
+    Strict,
     Workdir,
     Workers,
     open_place,
@@ -43,6 +44,7 @@ def run(
     licence: Licence = None,
     licence_evidence: LicenceEvidence = None,
     generator: Generator = None,
+    strict: Strict = False,
     workers: Workers = None,
 ) -> None:
     """Do everything: raw videos, catalogue, trained hypernetwork, generated videos, report.
@@ -50,7 +52,7 @@ def run(
     What was done before is not done again: a second run over the same sources goes on where the first ended.
     """
     opening(f"Run {source} in {workdir}")
-    place = open_place(source, layout, columns, source_name, licence, licence_evidence, generator)
+    place = open_place(source, layout, columns, source_name, licence, licence_evidence, generator, strict)
     workspace = open_workspace(workdir, profile, overrides, catalog, {"train.workers": workers})
     from jobs.run import run_all
 

@@ -113,11 +113,3 @@ def _hand_over(catalog: Catalog, heirs: dict[str, dict], names: CategoryNames) -
         changed.append(clip)
     if changed:
         catalog.update("clips", changed)
-
-
-def gone_clips(catalog: Catalog) -> list[str]:
-    """Clips of which no source is there any more, by what the last runs found."""
-    rows = catalog.scan("sources", ["outcome", "clip_ids"]).to_pylist()
-    left = {key for row in rows if row["outcome"] != Outcome.GONE for key in row["clip_ids"] or ()}
-    held = {key for row in rows if row["outcome"] == Outcome.GONE for key in row["clip_ids"] or ()}
-    return sorted(held - left)

@@ -16,6 +16,7 @@ from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from pipeline.curation.fate import Fate, fate_of_clips
 from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, by_category_id
+from pipeline.curation.set_aside import set_aside_gone
 from pipeline.errors import Interrupted
 from pipeline.intake import records
 from pipeline.intake.fingerprint import Stat
@@ -26,7 +27,6 @@ from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
 from pipeline.progress import Progress
-from pipeline.undisturbed import undisturbed
 from pipeline.video.plan import plan_keys
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
@@ -106,8 +106,7 @@ class IngestRun:
         try:
             yield
         except BaseException as error:
-            with undisturbed():
-                self.commit()
+            self.commit()
             if isinstance(error, KeyboardInterrupt):
                 there = len(self.fates)
                 raise Interrupted(
@@ -304,6 +303,8 @@ class IngestRun:
         gone = find_gone(self.catalog, scope, self.fates.keys(), self.settings.s3_endpoint)
         listed = self._newly_gone()
         part_with(self.catalog, [*gone, *listed], self.names)
+        if self.settings.set_aside_gone:
+            set_aside_gone(self.catalog, "ingest")
         self.total += len(gone)
         conflicts = label_conflicts(self.catalog, self.names)
         self.report.conflicts = [

@@ -19,6 +19,8 @@ class IngestSettings(BaseModel):
         commit_rows: inputs whose results are written together.
         worker_memory_mb: what a worker with its decoder occupies: the measured peak, with room. Ray runs as
             many as fit; a decoder that needs more is stopped by `normalise.limits.memory_mb`.
+        set_aside_gone: whether clips whose files are not there any more are kept out of everything; else they
+            are told and used as before.
         s3_endpoint: where `s3://` sources are, other than at AWS; None takes AWS_ENDPOINT_URL, if it is set.
     """
 
@@ -31,4 +33,5 @@ class IngestSettings(BaseModel):
     batch_files: int = Field(4, ge=1)
     commit_rows: int = Field(64, ge=1)
     worker_memory_mb: int = Field(900, ge=64)
+    set_aside_gone: bool = False
     s3_endpoint: str | None = None

@@ -23,6 +23,12 @@ def test_a_column_map_without_an_equals_sign_is_refused():
         Place.of("videos", None, ["caption"], {})
 
 
+def test_a_column_that_none_is_meant_for_can_be_said(tmp_path):
+    put(tmp_path, "takes/a.mp4")
+    assert Place.of(str(tmp_path), None, [], {}).survey().sources[0].label == "takes"
+    assert Place.of(str(tmp_path), None, ["label="], {}).survey().sources[0].label is None
+
+
 def test_a_column_that_is_not_there_and_a_layout_that_is_none_are_said(tmp_path):
     put(tmp_path, "a.mp4")
     (tmp_path / "manifest.csv").write_text("path\na.mp4\n")

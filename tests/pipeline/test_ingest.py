@@ -13,9 +13,9 @@ from catalog.vocabulary import Outcome
 from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.curation.rejudge import rejudge
+from pipeline.curation.set_aside import gone_clips, set_aside_gone
 from pipeline.errors import PipelineError
 from pipeline.ingest import ingest
-from pipeline.intake.gone import gone_clips
 from pipeline.intake.settings import IngestSettings
 from pipeline.sources.survey import discover, survey
 from pipeline.video.limits import DecodeLimits
@@ -241,6 +241,26 @@ def test_a_file_that_moved_keeps_its_clip_and_takes_its_new_label(catalog, tmp_p
     assert gone_clips(catalog) == [before["a.mp4"]]
     again = run()
     assert (again.counts["found"], again.counts["gone"], again.counts["unchanged"]) == (2, 0, 2)
+    # What has no file any more is still used, until somebody sets it aside; a file brings it back.
+    _, clips = set_aside_gone(catalog, "somebody")
+    assert clips == [before["a.mp4"]]
+    rejudge(catalog, QualityPolicy())
+    assert catalog.count("clips", where=col("status") == "accepted") == 2
+    write(tmp_path / "v/melt/a.mp4", moving(30, seed=1))
+    assert run().counts["accepted"] == 3
+    assert catalog.count("clips", where=col("status") == "accepted") == 3
+
+
+def test_clips_whose_files_are_gone_are_set_aside_by_a_setting(catalog, tmp_path):
+    for seed in (1, 2):
+        write(tmp_path / "v" / f"{seed}.mp4", moving(30, seed=seed))
+    found = survey(tmp_path / "v")
+    ingest(found.sources, catalog, scope=found.scope)
+    (tmp_path / "v" / "1.mp4").unlink()
+    ingest(discover(tmp_path / "v"), catalog, IngestSettings(set_aside_gone=True), scope=found.scope)
+    rows = catalog.scan("clips", ["source_uri", "status", "reason_code"]).sort_by("source_uri").to_pylist()
+    told = [(row["status"], row["reason_code"]) for row in rows]
+    assert told == [("rejected", "source_gone"), ("accepted", None)]
 
 
 def test_one_content_under_two_labels_is_a_conflict_until_they_agree(catalog, tmp_path):
