@@ -1,5 +1,6 @@
 """The `video2lora` command: every step by itself, and `run`, which does them all."""
 
+import os
 import sys
 import warnings
 from importlib.metadata import version
@@ -8,9 +9,11 @@ from typing import Annotated
 import typer
 
 from catalog.errors import CatalogError
+from jobs import troubles
 from jobs.commands import curate, generate, review, run, samples, search, sources, train
 from jobs.console import err
 from jobs.errors import JobError
+from jobs.interrupts import leave_once
 from jobs.usage import refuse_empty_words, sentence
 from pipeline.errors import PipelineError
 from training.errors import TrainingError
@@ -53,8 +56,11 @@ def main(words: list[str] | None = None) -> None:
     # Lance warns about every child process, though ours are executed anew and never use the parent's handles.
     warnings.filterwarnings("ignore", message=".*(fork-safe|fork support)")
     words = sys.argv[1:] if words is None else words
+    leave_once()
     try:
         refuse_empty_words(words)
+        if hint := troubles.prepare(os.environ):
+            err.print(hint, markup=False)
         status = app(words, prog_name="video2lora", standalone_mode=False) or 0
     except (CatalogError, PipelineError, TrainingError, JobError) as error:
         err.print(f"video2lora: {error}", markup=False)
@@ -64,6 +70,11 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(REFUSED)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except Exception as error:
+        if (trouble := troubles.sentence(error)) is None:
+            raise
+        err.print(f"video2lora: {trouble}", markup=False)
+        sys.exit(REFUSED)
     # Typer turns Ctrl-C into this status by itself.
     if status == INTERRUPTED:
         err.print("Stopped. Nothing is lost: the same command goes on from here.")

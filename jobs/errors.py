@@ -11,3 +11,7 @@ class BadProfile(JobError):
 
 class NothingToDo(JobError):
     """A step was asked for before the step that feeds it."""
+
+
+class NoCatalog(JobError):
+    """A place that holds no catalogue and can hold none, or that does not answer."""

@@ -12,6 +12,7 @@ from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
 from jobs.memory import MemoryWatch
 from jobs.ray_session import ray_session
+from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json
 
 
@@ -40,22 +41,32 @@ class Job:
         self.catalog = self.workspace.catalog
         # An act that a crash left half done is completed before anything reads what it changes.
         settle(self.catalog)
+        for run_id in close_forgotten(self.catalog):
+            say(f"  {run_id} was killed before it ended; it counts as interrupted")
         self.report["versions"] = {"read": self.catalog.versions()}
         self._record(RunStatus.RUNNING)
-        if self._needs_ray:
-            self._stack.enter_context(ray_session(self._address))
+        try:
+            if self._needs_ray:
+                self._stack.enter_context(ray_session(self._address))
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._stack.close()
         stopped = RunStatus.INTERRUPTED if kind is KeyboardInterrupt else RunStatus.FAILED
         status = RunStatus.FINISHED if error is None else stopped
         self.report["status"] = status
         self.report["peak_rss_mb"] = round(self.memory.peak_mb)
-        self._record(status)
-        self.workspace.remember_profile(succeeded=error is None)
-        self.report["versions"]["written"] = self.catalog.versions()
-        write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
+        self.report["seconds"] = round(process_seconds(), 1)
+        try:
+            # Before Ray is shut down, which takes seconds: a person who waits no longer loses none of it.
+            self._record(status)
+            self.workspace.remember_profile(succeeded=error is None)
+            self.report["versions"]["written"] = self.catalog.versions()
+            write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
+        finally:
+            self._stack.close()
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepProgress]:
@@ -76,7 +87,11 @@ class Job:
             "config": self.workspace.profile.model_dump_json(),
             "code_revision": code_revision(),
             "snapshot": self.report["versions"]["read"],
-            "metrics": {name: self.report[name] for name in ("counts", "steps")},
+            "metrics": {
+                "counts": self.report["counts"],
+                "steps": self.report["steps"],
+                "process": this_process(),
+            },
         }
         self.catalog.upsert("runs", [row | ended])
 

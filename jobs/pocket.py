@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from jobs.console import out, step
+from jobs.troubles import usable_folder
 from pipeline.pocket.backbone import PocketSettings, train_pocket
 from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
 from training.backbones.weights import POCKET
@@ -19,6 +20,8 @@ def pocket_backbone(
     hypernetwork: Mapping[str, int | None],
 ) -> None:
     """Train both, by their settings' defaults where a value is None, and say what came out."""
+    usable_folder(folder, "The folder")
+    usable_folder(work, "--work")
     settings = PocketSettings(**_given(backbone), seed=seed)
     lessons = Lessons(**_given(hypernetwork), seed=seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"

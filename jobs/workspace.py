@@ -1,13 +1,15 @@
 """A working directory: where one catalogue, its models and what they generate lie."""
 
 import json
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
 
 from catalog.store import Catalog
-from jobs.errors import BadProfile, NothingToDo
+from jobs.errors import BadProfile, NoCatalog, NothingToDo
 from jobs.profile import Profile, load_profile
+from jobs.troubles import usable_folder
 
 
 class Workspace:
@@ -23,6 +25,7 @@ class Workspace:
 
     Raises:
         BadProfile: see `load_profile`; also when `root` is a file.
+        NoCatalog: `catalog_uri` is of a kind that holds no catalogue.
     """
 
     def __init__(
@@ -39,6 +42,11 @@ class Workspace:
         self._adopted = profile is not None
         source = profile or (str(self._stored) if self._stored.exists() else "tiny")
         self.profile: Profile = load_profile(source, overrides)
+        scheme, colon, _ = (catalog_uri or "").partition("://")
+        if colon and scheme != "s3":
+            raise NoCatalog(
+                f"--catalog {catalog_uri} is no place for a catalogue; name a folder or s3://BUCKET/PREFIX."
+            )
         self.catalog_uri = catalog_uri or str(root / "catalog")
 
     def remember_profile(self, succeeded: bool = False) -> None:
@@ -49,7 +57,7 @@ class Workspace:
         """
         if self._stored.exists() and not (self._adopted and succeeded):
             return
-        self.root.mkdir(parents=True, exist_ok=True)
+        usable_folder(self.root, "--workdir")
         partial = self._stored.with_suffix(".json.partial")
         partial.write_text(self.profile.model_dump_json(indent=2) + "\n", "utf-8")
         partial.replace(self._stored)
@@ -62,7 +70,15 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The catalogue, made if this is the first command that needs it."""
-        return Catalog.create(self.catalog_uri, self.profile.clip)
+        try:
+            return Catalog.create(self.catalog_uri, self.profile.clip)
+        except (OSError, RuntimeError, ValueError) as error:
+            if "://" not in self.catalog_uri:
+                raise
+            raise NoCatalog(
+                f"The catalogue at {self.catalog_uri} cannot be opened: {_refusal(error)}. Check the name of "
+                "the bucket, AWS_ENDPOINT_URL, and the credentials in the environment."
+            ) from error
 
     def existing_catalog(self) -> Catalog:
         """The catalogue, for commands that only read: a missing one is an error, not a new folder."""
@@ -78,6 +94,12 @@ class Workspace:
         path = self.root / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _refusal(error: Exception) -> str:
+    """What an object store said, without the places in Lance's source where it was said."""
+    text = str(error).splitlines()[0].removeprefix("lance error: ")
+    return re.sub(r",? ?/\S+\.rs:\d+(:\d+)?", "", text)[:300].rstrip(". ")
 
 
 def code_revision() -> str:
