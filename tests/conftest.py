@@ -1,13 +1,16 @@
 """Fixtures that every room shares: a local Ray, a catalogue, the corpus where it exists."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before torch or Ray are imported: two cores are shared by everything a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +23,23 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "tests")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "tests")
 os.environ.setdefault("AWS_REGION", "us-east-1")
+
+
+# How long an example takes says nothing where others work beside it, and a test that failed here has to fail
+# there too: the same examples everywhere. `--hypothesis-profile default` draws others.
+settings.register_profile(
+    "everywhere", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("everywhere")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What a test or its fixtures draw without a seed does not depend on the tests before."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +81,7 @@ def s3_endpoint(tmp_path_factory):
             [str(server), "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            for _ in range(600):
+            while True:
                 try:
                     socket.create_connection(("127.0.0.1", port), timeout=1).close()
                     break

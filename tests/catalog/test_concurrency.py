@@ -29,7 +29,7 @@ def processes():
 
 
 def upsert_overlapping(catalog: Catalog, writer: int) -> None:
-    together.wait(120)
+    together.wait(600)
     for turn in range(4):
         rows = [
             {"clip_id": f"c{n}", "caption": f"{writer}", "rotation": turn} for n in range(writer, writer + 40)
@@ -50,7 +50,7 @@ def test_overlapping_upserts_from_four_processes_leave_exactly_one_row_per_key(c
 
 
 def update_one_column(catalog: Catalog, column: str) -> None:
-    together.wait(120)
+    together.wait(600)
     for start in range(0, 60, 20):
         catalog.update("clips", [{"clip_id": f"c{n}", column: float(n)} for n in range(start, start + 20)])
 
@@ -68,7 +68,7 @@ def test_updates_of_different_columns_of_the_same_rows_lose_nothing(catalog, pro
 
 
 def create_and_write(uri: str, spec: ClipSpec, writer: int) -> str:
-    together.wait(120)
+    together.wait(600)
     try:
         catalog = Catalog.create(uri, spec)
     except SpecMismatch:

@@ -24,7 +24,7 @@ COMMANDS = (
 
 
 def video2lora(
-    *words: str, cwd: Path | None = None, seconds: float = 120, **env: str
+    *words: str, cwd: Path | None = None, seconds: float = 600, **env: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).with_name("video2lora")), *words],

@@ -1,7 +1,6 @@
 """Clips to vectors, with a real open_clip model of random weights."""
 
 import json
-from time import monotonic
 
 import numpy as np
 import pytest
@@ -95,11 +94,9 @@ def test_a_catalogue_keeps_to_one_embedder(ray_cluster, tmp_path):
         embed(catalog, TINY.model_copy(update={"pretrained": "random:1"}))
 
 
-def test_weights_out_of_reach_are_one_sentence_within_seconds():
-    started = monotonic()
+def test_weights_out_of_reach_are_one_sentence():
     with pytest.raises(EmbedderUnreachable, match=r"Download timm/vit_large.*`embed.pretrained`"):
         find_clip("ViT-L-14", "openai")
-    assert monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def start(videos, place) -> subprocess.Popen:
 
 
 def counts_of(run: subprocess.Popen) -> dict:
-    said, _ = run.communicate(timeout=300)
+    said, _ = run.communicate(timeout=900)
     assert run.returncode == 0
     return json.loads(said.splitlines()[-1])
 

@@ -101,7 +101,7 @@ def test_progress_hears_of_the_last_row_even_when_the_run_ends_at_once(folder):
 def test_the_share_of_waiting_is_a_share_of_the_time_since_the_last_row():
     clock = StepClock(samples_per_step=4)
     with clock.waiting():
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.5)
     clock.step()
     first = clock.columns()
     clock.step()
