@@ -1,13 +1,16 @@
 """`video2lora generate`: a reference video becomes a LoRA, the LoRA performs its effect on a first frame."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
+from jobs.asked import check_output
 from jobs.caveats import caveats
 from jobs.job import Job, say
 from jobs.workspace import Workspace
 from pipeline.studio import Studio, find_model
+from training.settings import GenerateSettings
 
 
 def generate_job(
@@ -17,15 +20,18 @@ def generate_job(
     prompt: str,
     output: Path | None,
     model: str | None,
+    force: bool = False,
 ) -> None:
-    """`video2lora generate`."""
+    """`video2lora generate`; the request was looked at by `check_request`."""
     release = find_model(workspace.existing_catalog(), workspace.folder("models"), model)
     profile = workspace.profile
+    if output is None:
+        name = default_name(reference, first_frame, prompt, release.model_id, profile.generate)
+        output = workspace.folder("generated") / name
+        check_output(output, [], force)
     with Job("generate", workspace, ray=False) as job:
         with job.step("load the model"):
             studio = Studio(job.catalog, release, profile.backbone, profile.generate)
-        if output is None:
-            output = workspace.folder("generated") / f"{_slug(reference)}--{_slug(first_frame)}.mp4"
         with job.step("generate") as progress:
             video, lora = studio.make(reference, first_frame, prompt, progress).save(output)
         job.report["generated"] = [{"video": str(video), "lora": lora and str(lora), "prompt": prompt}]
@@ -34,6 +40,14 @@ def generate_job(
             say(sentence)
 
 
+def default_name(
+    reference: str, first_frame: str, prompt: str, model_id: str, settings: GenerateSettings
+) -> str:
+    """A file name for a person, which differs where anything differs that the clip depends on."""
+    whole = json.dumps([reference, first_frame, prompt, model_id, settings.model_dump(mode="json")])
+    digest = hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{_slug(reference)}--{_slug(first_frame)}--seed-{settings.seed}-{digest}.mp4"
+
+
 def _slug(name: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:32]
-    return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:32] or "clip"

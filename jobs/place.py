@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.errors import JobError
@@ -10,8 +11,15 @@ if TYPE_CHECKING:
     from pipeline.sources.survey import Survey
 
 
+_GLOB = set("*?[")
+
+
 class BadColumn(JobError):
     """A column map that maps nothing."""
+
+
+class NoSuchPlace(JobError):
+    """A path that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Place:
 
         Raises:
             BadColumn: a text without an equals sign.
+            NoSuchPlace: a path that is none.
         """
         pairs = [text.partition("=") for text in columns]
         for text, (ours, sign, _) in zip(columns, pairs, strict=True):
@@ -45,6 +54,11 @@ class Place:
                     f"--column {text!r} maps nothing; give our name and the manifest's, as in "
                     "--column caption=prompt, or --column label= where none is meant."
                 )
+        # The whole look at it is `survey`'s; this much is said before anything is loaded.
+        if "://" not in location and not _GLOB & set(location) and not Path(location).expanduser().exists():
+            raise NoSuchPlace(
+                f"{location!r} does not exist; name a folder, a glob, a video, a manifest or an s3:// prefix."
+            )
         given = {name: value for name, value in defaults.items() if value}
         return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given, strict)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from catalog.clip_spec import ClipSpec
 from jobs.errors import BadProfile
+from jobs.usage import wording
 from pipeline.curation.duplicates import DuplicateSettings
 from pipeline.curation.membership import ClusterSettings
 from pipeline.embedding.settings import EmbedSettings
@@ -75,7 +76,7 @@ def load_profile(name_or_path: str, overrides: list[str] | None = None) -> Profi
     try:
         return Profile.model_validate(values)
     except ValidationError as error:
-        raise BadProfile(_sentence(error, origin)) from None
+        raise BadProfile(_sentence(error, origin, changes)) from None
 
 
 def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -130,17 +131,23 @@ def _fit_method(values: dict[str, Any], kind: str) -> None:
     values["method"] = {name: value for name, value in values.get("method", {}).items() if name in known}
 
 
-def _sentence(error: ValidationError, origin: str) -> str:
+def _sentence(error: ValidationError, origin: str, changes: list[tuple[list[str], Any, str]]) -> str:
     first = error.errors()[0]
     # A method's settings stand under its kind, which nobody types.
     typed = [part for place, part in enumerate(first["loc"]) if (place, first["loc"][0]) != (1, "method")]
     where = ".".join(map(str, typed))
+    for path, _, override in changes:
+        # Behind a setting's own name stands which of its kinds was tried.
+        if typed[: len(path)] == path or path[: len(typed)] == typed:
+            where, origin = ".".join(path), f"--set {override}"
+            if first["type"] != "extra_forbidden":
+                return f"{origin} {wording(first)}."
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
         return f"Unknown key {where!r} in {origin}; {hint}"
-    return f"{origin[0].upper()}{origin[1:]}: {where} = {first['input']!r} is not valid: {first['msg']}."
+    return f"{origin[0].upper()}{origin[1:]}: {where} = {first['input']!r} {wording(first)}."
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:

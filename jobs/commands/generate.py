@@ -35,6 +35,7 @@ def generate(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same video.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output where it is there.")] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -43,6 +44,9 @@ def generate(
     opening(f"Generate from {reference}")
     settings = {"generate.steps": steps, "generate.seed": seed}
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
+    from jobs.asked import check_request
+
+    check_request(workspace.existing_catalog(), reference, first_frame, output, force)
     from jobs.generate import generate_job
 
-    generate_job(workspace, reference, first_frame, prompt, output, model)
+    generate_job(workspace, reference, first_frame, prompt, output, model, force)

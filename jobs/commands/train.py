@@ -31,6 +31,8 @@ def train(
     opening(f"{'Plan a training' if plan else 'Train'} on {catalog or workdir}")
     settings = {"train.steps": steps, "train.workers": workers}
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
+    if not plan:
+        workspace.existing_catalog()
     from jobs.train import train_job
 
     train_job(workspace, address, plan)

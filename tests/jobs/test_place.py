@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from jobs.place import BadColumn, Place
+from jobs.place import BadColumn, NoSuchPlace, Place
 from pipeline.errors import BadManifest, BadSource
 from tests.pipeline.sources.test_survey import put
 
@@ -16,6 +16,13 @@ def test_the_command_lines_words_hold_where_the_manifest_is_silent(tmp_path):
     assert [(s.label, s.licence) for s in found.sources] == [("melt", "cc0"), ("crush", "CC-BY-4.0")]
     assert {s.licence_evidence for s in found.sources} == {"a card"}
     assert found.unlisted == [str(tmp_path / "unlisted.mp4")]
+
+
+def test_a_path_that_does_not_exist_is_refused_and_what_may_exist_is_not(tmp_path):
+    with pytest.raises(NoSuchPlace, match="nowhere"):
+        Place.of(str(tmp_path / "nowhere"), None, [], {})
+    for location in (str(tmp_path), str(tmp_path / "*.mp4"), "s3://bucket/prefix"):
+        assert Place.of(location, None, [], {}).location == location
 
 
 def test_a_column_map_without_an_equals_sign_is_refused():

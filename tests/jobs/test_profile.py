@@ -67,6 +67,21 @@ def test_overrides_change_single_values():
     assert profile.train.start_from is None
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.steps=abc", "--set train.steps=abc is not a whole number."),
+        ("train.workers=0", "--set train.workers=0 is too small; the smallest is 1."),
+        ("train.precision=fp16", "--set train.precision=fp16 is not one of 'fp32' or 'bf16'."),
+        ("train.stepz=1", "Unknown key 'train.stepz' in --set train.stepz=1; did you mean 'steps'?"),
+    ],
+)
+def test_a_wrong_override_is_named_as_it_was_typed(override, says):
+    with pytest.raises(BadProfile) as refused:
+        load_profile("tiny", [override])
+    assert str(refused.value) == says
+
+
 @pytest.mark.parametrize("override", ["train.steps", "=3", "train..x=1", "train.steps.x=1"])
 def test_an_override_that_makes_no_sense_is_refused(override):
     with pytest.raises(BadProfile):
