@@ -1,5 +1,7 @@
 """Numbered clips without files: clip n is the same in every process, whoever asks for it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.samples.effects import EFFECTS
@@ -8,19 +10,26 @@ from pipeline.samples.scene import make_scene
 
 
 def draw_clip(
-    number: int, num_frames: int, height: int, width: int, first: int = 0, count: int | None = None
+    number: int,
+    num_frames: int,
+    height: int,
+    width: int,
+    first: int = 0,
+    count: int | None = None,
+    effects: Sequence[str] = tuple(EFFECTS),
 ) -> tuple[np.ndarray, str, str]:
-    """Clip `number` of an endless series that walks through all effects, each time with another scene.
+    """Clip `number` of an endless series that walks through some effects, each time with another scene.
 
     Args:
         number: from 0; its effect is number mod the count of effects, its scene is its own.
         num_frames: how many frames the whole clip has.
         first, count: render only these of them.
+        effects: names in CATEGORIES; the first 48 unless told otherwise.
 
     Returns:
         (pixels uint8 [count, height, width, 3], caption, name of the effect).
     """
-    effect = list(EFFECTS)[number % len(EFFECTS)]
+    effect = effects[number % len(effects)]
     last = num_frames if count is None else first + count
     times = clip_times(num_frames)[first:last]
     frames = render_frames(effect, number, list(times), height, width)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.samples.layers import Layers
+from pipeline.samples.layers import Camera, Layers, Pose
 from pipeline.samples.seeding import generator
 
 GROUPS = ("transformation", "camera", "style")
@@ -46,6 +46,10 @@ def draw_params(effect: str, seed: int) -> Params:
 
 
 Apply = Callable[[Layers, float, Params], Image.Image]
+Extent = tuple[float, float]  # width and height of the frame, world units
+Views = tuple[Camera, Camera]  # what the background and what the subject is seen from
+Aim = Callable[[Extent, float, Params], Views]
+Hold = Callable[[float, Params], Pose]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Effect:
     `apply(layers, t, params)` is the RGB frame at clip time t in [0, 1]; at t = 0 it is the scene itself.
     `margin` is how much background it needs beyond the frame: in frame widths and frame heights on each side.
     `synonyms` are words that would give the effect away; no caption may contain one.
+    `family` and `value` say what kind of effect it is and which of its kind, as a person would name it.
+    `parts` are the names of the effects that one of several effects is made of.
+    `aim` is all that a move of the camera does, `pose` all that a gesture of the subject does: what can be
+    said so simply can be done at the same time as others.
     """
 
     name: str
@@ -63,6 +71,21 @@ class Effect:
     apply: Apply
     synonyms: tuple[str, ...] = ()
     margin: tuple[float, float] = (0.0, 0.0)
+    family: str = ""
+    value: str = ""
+    parts: tuple[str, ...] = ()
+    aim: Aim | None = None
+    pose: Hold | None = None
+
+
+def aiming(aim: Aim) -> Apply:
+    """The frames of a move of the camera."""
+    return lambda layers, t, params: layers.shoot(*aim(layers.extent, t, params))
+
+
+def holding(pose: Hold) -> Apply:
+    """The frames of a gesture of the subject."""
+    return lambda layers, t, params: layers.posed(pose(t, params))
 
 
 def smooth(x: float) -> float:

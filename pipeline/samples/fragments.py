@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.samples.cutout import Cutout, dimmed, soft_ellipse
 from pipeline.samples.effect import Effect, Params, smooth
-from pipeline.samples.layers import Camera, Layers, Pose, place, soft_ellipse
+from pipeline.samples.layers import Layers, Pose
 from pipeline.samples.subjects import SPAN
 
 TAU = 2 * math.pi
@@ -17,7 +18,7 @@ TAU = 2 * math.pi
 class Piece:
     """A cut-out of the sprite and where its middle was, in local units."""
 
-    image: Image.Image
+    cutout: Cutout
     x: float
     y: float
     dice: tuple[float, float, float, float]  # four random numbers in [-1, 1]
@@ -49,7 +50,7 @@ def _pieces(layers: Layers, params: Params, count: int, jitter: float) -> list[P
         mask[1:-1, 1:-1] = np.where(mine, alpha, 0)[top + 1 : bottom - 1, left + 1 : right - 1]
         cut.putalpha(Image.fromarray(mask))
         x, y = ((left + right) / size - 1) * SPAN, ((top + bottom) / size - 1) * SPAN
-        pieces.append(Piece(cut, float(x), float(y), tuple(dice[k])))
+        pieces.append(Piece(Cutout(cut), float(x), float(y), tuple(dice[k])))
     return pieces
 
 
@@ -57,16 +58,20 @@ def _show(layers: Layers, frame: Image.Image, piece: Piece, x: float, y: float, 
     """Place a piece with its middle at local (x, y)."""
     middle = layers.to_pixel(layers.centre[0] + x * layers.radius, layers.centre[1] + y * layers.radius)
     size = how.get("size", 1.0)
-    place(frame, piece.image, middle, (size, size), how.get("turn", 0.0), how.get("opacity", 1.0))
+    size *= layers.scale
+    turn = how.get("turn", 0.0) + layers.near.roll
+    piece.cutout.place(frame, middle, (size, size), turn, how.get("opacity", 1.0))
 
 
 def _disc(
     layers: Layers, frame: Image.Image, radius: float, colour: tuple[int, int, int], opacity: float
 ) -> None:
     """A soft disc of light or smoke over the subject, `radius` in local units."""
-    size = max(4, round(2 * radius * layers.radius * layers.unit))
+    size = max(4, round(2 * radius * layers.radius * layers.near.zoom * layers.unit))
+    if opacity <= 0:
+        return
     mask = layers.once("disc", lambda: soft_ellipse(96))
-    mask = mask.point(lambda value: round(value * min(1.0, opacity))).resize((size, size))
+    mask = dimmed(mask, min(1.0, opacity)).resize((size, size))
     x, y = layers.to_pixel(*layers.centre)
     frame.paste(colour, (round(x - size / 2), round(y - size / 2)), mask)
 
@@ -76,7 +81,7 @@ def explode(layers: Layers, t: float, params: Params) -> Image.Image:
     bang = 0.16 + params.onset
     if t < bang:
         tremble = 0.05 * math.sin(TAU * 25 * t) * smooth((t - params.onset) / 0.1)
-        return layers.shoot(Camera(), pose=Pose(x=tremble))
+        return layers.posed(Pose(x=tremble))
     after = (t - bang) / (1 - bang)
     flight = 1 - (1 - after) ** 1.7
     frame = layers.plate()
@@ -132,14 +137,14 @@ def shatter(layers: Layers, t: float, params: Params) -> Image.Image:
 
 def _rimmed(piece: Piece, layers: Layers) -> Piece:
     """The piece with a bright rim, as broken glass has."""
-    alpha = np.asarray(piece.image.getchannel("A"))
+    alpha = np.asarray(piece.cutout.image.getchannel("A"))
     width = max(1, round(0.035 * layers.radius * layers.unit))
     inside = alpha > 127
     for axis in (0, 1):
         for step in (-width, width):
             inside = inside & np.roll(alpha > 127, step, axis)
-    rgb = np.where(inside[..., None], np.asarray(piece.image)[..., :3], 245).astype(np.uint8)
-    return Piece(Image.fromarray(np.dstack([rgb, alpha])), piece.x, piece.y, piece.dice)
+    rgb = np.where(inside[..., None], np.asarray(piece.cutout.image)[..., :3], 245).astype(np.uint8)
+    return Piece(Cutout(Image.fromarray(np.dstack([rgb, alpha]))), piece.x, piece.y, piece.dice)
 
 
 def dissolve(layers: Layers, t: float, params: Params) -> Image.Image:
@@ -164,7 +169,7 @@ def dissolve(layers: Layers, t: float, params: Params) -> Image.Image:
     layers.shadow(frame, Pose(opacity=1 - min(1.0, p)))
     layers.stand(frame, sprite=sprite)
     pen = ImageDraw.Draw(frame)
-    radius = layers.radius * layers.unit
+    radius = layers.radius * layers.unit * layers.near.zoom
     middle = layers.to_pixel(*layers.centre)
     for u, v, when, colour, speed, lift in layers.once("dust", lambda: _dust(layers, params, order)):
         age = p - when

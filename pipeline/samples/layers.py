@@ -6,16 +6,16 @@ A frame in the making is a Pillow RGB image: its affine transforms, pastes and f
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
+from pipeline.samples.cutout import AFFINE, BILINEAR, Cutout, dimmed, soft_ellipse
 from pipeline.samples.lookup import Lookup
-from pipeline.samples.subjects import SPAN
+from pipeline.samples.subjects import SPAN, Part
 
-BILINEAR = Image.Resampling.BILINEAR
-AFFINE = Image.Transform.AFFINE
 Kept = TypeVar("Kept")
 Warp = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -28,6 +28,13 @@ class Camera:
     y: float = 0.0
     zoom: float = 1.0
     roll: float = 0.0
+
+    def then(self, other: "Camera") -> "Camera":
+        """Both moves at once."""
+        return Camera(self.x + other.x, self.y + other.y, self.zoom * other.zoom, self.roll + other.roll)
+
+
+STILL = Camera()
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,32 @@ class Pose:
         """The same pose with the subject's base kept on the ground while its height changes."""
         return replace(self, y=self.y + 1.0 - self.stretch_y)
 
+    def then(self, other: "Pose") -> "Pose":
+        """Both at once."""
+        return Pose(
+            self.x + other.x,
+            self.y + other.y,
+            self.stretch_x * other.stretch_x,
+            self.stretch_y * other.stretch_y,
+            self.turn + other.turn,
+            self.opacity * other.opacity,
+        )
+
 
 @dataclass
 class Layers:
-    """The layers of one scene at one frame size.
+    """The layers of one scene at one frame size, as one camera sees them and one hand holds the subject.
 
-    `background` covers ±`half` world units around the frame's middle, `sprite` the subject's [-SPAN, SPAN].
+    Attributes:
+        background: covers ±`half` world units around the frame's middle.
+        sprite: the subject's [-SPAN, SPAN], drawn for `drawn` world units of radius.
+        centre, radius: where the subject is and how large, world units; it stands on y = `ground`.
+        redraw: another silhouette in the subject's colours.
+        far, near: what background and subject are seen from when a call names no camera.
+        base: how the subject is held before a call's own pose.
+        picture: stands in for the scene where an effect works on the whole picture.
+        scope: whose things `once` keeps.
+        shaded: whether the subject throws a shadow.
     """
 
     height: int
@@ -60,7 +87,16 @@ class Layers:
     sprite: Image.Image
     centre: tuple[float, float]
     radius: float
-    _kept: dict[str, object] = field(default_factory=dict, repr=False)
+    redraw: Callable[[tuple[Part, ...]], Image.Image]
+    ground: float
+    drawn: float
+    far: Camera = STILL
+    near: Camera = STILL
+    base: Pose | None = None
+    picture: Image.Image | None = None
+    scope: str = ""
+    shaded: bool = True
+    _kept: dict[tuple, object] = field(default_factory=dict, repr=False)
 
     @property
     def unit(self) -> int:
@@ -74,9 +110,43 @@ class Layers:
 
     def once(self, name: str, make: Callable[[], Kept]) -> Kept:
         """What `make` returns, computed for the first frame and kept for the others of the clip."""
-        if name not in self._kept:
-            self._kept[name] = make()
-        return self._kept[name]
+        key = (self.scope, name)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def of_picture(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """Like `once`, but anew for every frame where the picture itself changes."""
+        return self.once(name, make) if self.picture is None else make()
+
+    def seen(self, far: Camera, near: Camera) -> "Layers":
+        """The same scene from another place."""
+        return replace(self, far=far, near=near)
+
+    def held(self, pose: Pose) -> "Layers":
+        """The same scene with the subject moved or resized, or, for what only stands, held in any way."""
+        if pose.turn or pose.opacity < 1 or pose.stretch_x != pose.stretch_y:
+            return replace(self, base=pose)
+        x, y = self.centre
+        centre = (x + pose.x * self.radius, y + pose.y * self.radius)
+        return replace(self, centre=centre, radius=self.radius * pose.stretch_x)
+
+    def showing(self, picture: Image.Image) -> "Layers":
+        """The same scene with this picture of it in its place."""
+        return replace(self, picture=picture)
+
+    def of(self, scope: str) -> "Layers":
+        """The same scene, keeping its things under this name."""
+        return replace(self, scope=scope)
+
+    def before(self, colour: tuple[int, int, int]) -> "Layers":
+        """The subject alone, in front of one colour."""
+        return replace(self, background=Image.new("RGB", self.background.size, colour), shaded=False)
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the frame to a pixel of the sprite."""
+        return self.near.zoom * self.radius / self.drawn
 
     def world(self) -> tuple[np.ndarray, np.ndarray]:
         """World coordinates of the frame's pixels: x [1, width], y [height, 1]."""
@@ -86,7 +156,9 @@ class Layers:
 
     def still(self) -> Image.Image:
         """The scene as it stands; drawn once, a fresh copy for every caller."""
-        return self.once("still", lambda: self.shoot(Camera())).copy()
+        if self.picture is not None:
+            return self.picture.copy()
+        return self.once("still", lambda: self.shoot(STILL)).copy()
 
     def shoot(self, camera: Camera, near: Camera | None = None, pose: Pose | None = None) -> Image.Image:
         """The whole scene; `near` is the camera that the subject sees (parallax), default the same."""
@@ -96,11 +168,31 @@ class Layers:
         self.stand(frame, pose, near)
         return frame
 
+    def posed(self, pose: Pose) -> Image.Image:
+        """The whole scene with the subject held like this."""
+        frame = self.plate()
+        self.shadow(frame, pose)
+        self.stand(frame, pose)
+        return frame
+
     def plate(self, camera: Camera | None = None) -> Image.Image:
         """The background alone."""
-        if camera is None or camera == Camera():
-            return self.once("plate", lambda: self._view(Camera())).copy()
+        if camera is None and self.far != STILL and self.far.zoom >= 1 and not self.far.roll:
+            return self._glimpse(self.far)
+        camera = camera or self.far
+        if camera == STILL and self.shaded:
+            return self.once("plate", lambda: self._view(STILL)).copy()
         return self._view(camera)
+
+    def _glimpse(self, camera: Camera) -> Image.Image:
+        """What `_view` shows to within one grey level, in a third of the time; nothing may turn or shrink."""
+        width, height = self.width / camera.zoom, self.height / camera.zoom
+        left = (self.half[0] + camera.x) * self.unit - width / 2
+        top = (self.half[1] + camera.y) * self.unit - height / 2
+        right, bottom = self.background.size
+        left, top = min(max(0.0, left), right - width), min(max(0.0, top), bottom - height)
+        box = (left, top, left + width, top + height)
+        return self.background.resize((self.width, self.height), BILINEAR, box=box)
 
     def _view(self, camera: Camera) -> Image.Image:
         scale = 1 / camera.zoom
@@ -114,22 +206,23 @@ class Layers:
 
     def shadow(self, frame: Image.Image, pose: Pose | None = None, camera: Camera | None = None) -> None:
         """Darken the ground under the subject; a lifted subject's shadow is smaller and paler."""
-        pose, camera = pose or Pose(), camera or Camera()
-        lift = max(0.0, 1.0 - pose.y - pose.stretch_y)
+        if not self.shaded:
+            return
+        pose, camera = self._pose(pose), camera or self.near
+        raised = (self.ground - self.centre[1] - self.radius) / self.radius
+        lift = max(0.0, 1.0 - pose.y - pose.stretch_y + raised)
         strength = 0.5 * pose.opacity / (1 + 2.0 * lift)
         half = 0.9 * self.radius * (min(abs(pose.stretch_x), 2.2) + 0.15) / (1 + 0.5 * lift)
         x = self.centre[0] + pose.x * self.radius
-        ground = self.centre[1] + self.radius
-        mask = self.once("shadow", lambda: soft_ellipse(96)).point(lambda v: round(v * strength))
         width, height = (max(1, round(2 * k * half * camera.zoom * self.unit)) for k in (1.0, 0.22))
-        mask = mask.resize((width, height), BILINEAR)
-        left, top = self.to_pixel(x, ground, camera)
+        mask = _shadow_mask(strength, width, height)
+        left, top = self.to_pixel(x, self.ground, camera)
         box = (round(left - width / 2), round(top - height / 2))
         frame.paste((18, 14, 22), box, mask)
 
     def to_pixel(self, x: float, y: float, camera: Camera | None = None) -> tuple[float, float]:
         """The pixel (column, row) where a camera shows a world point."""
-        camera = camera or Camera()
+        camera = camera or self.near
         dx, dy = (x - camera.x) * camera.zoom * self.unit, (y - camera.y) * camera.zoom * self.unit
         cos, sin = math.cos(camera.roll), math.sin(camera.roll)
         return self.width / 2 + cos * dx - sin * dy, self.height / 2 + sin * dx + cos * dy
@@ -139,23 +232,35 @@ class Layers:
         frame: Image.Image,
         pose: Pose | None = None,
         camera: Camera | None = None,
-        sprite: Image.Image | None = None,
+        sprite: Image.Image | Cutout | None = None,
     ) -> None:
         """Put the subject (or another sprite of its size) into the frame, held as `pose` says."""
-        pose, camera, sprite = pose or Pose(), camera or Camera(), sprite or self.sprite
+        pose, camera = self._pose(pose), camera or self.near
+        cutout = self._cutout() if sprite is None else sprite
+        cutout = cutout if isinstance(cutout, Cutout) else Cutout(cutout)
         if pose.opacity <= 0.004 or min(abs(pose.stretch_x), abs(pose.stretch_y)) < 1e-3:
             return
         x = self.centre[0] + pose.x * self.radius
         y = self.centre[1] + pose.y * self.radius
-        scale = 2 * SPAN * self.radius * self.unit * camera.zoom / sprite.width
-        place(
+        scale = 2 * SPAN * self.radius * self.unit * camera.zoom / cutout.width
+        cutout.place(
             frame,
-            sprite,
             self.to_pixel(x, y, camera),
             (pose.stretch_x * scale, pose.stretch_y * scale),
             pose.turn + camera.roll,
             pose.opacity,
         )
+
+    def _pose(self, pose: Pose | None) -> Pose:
+        pose = pose or Pose()
+        return pose if self.base is None else self.base.then(pose)
+
+    def _cutout(self) -> Cutout:
+        """The subject, ready to be placed."""
+        kept = self._kept.get(("", "cutout"))
+        if kept is None or kept.image is not self.sprite:
+            kept = self._kept["", "cutout"] = Cutout(self.sprite)
+        return kept
 
     def warp(
         self,
@@ -169,8 +274,11 @@ class Layers:
             region: left, top, right, bottom of what may be touched, local units.
             warp: from local coordinates u [1, w], v [h, 1] in the result to those of the subject.
         """
-        radius = self.radius * self.unit
+        radius = self.radius * self.unit * self.near.zoom
         middle = self.to_pixel(*self.centre)
+        if self.near.roll:
+            reach = 1.42 * max(map(abs, region))
+            region = (-reach, -reach, reach, reach)
         left = max(0, math.floor(middle[0] + region[0] * radius))
         top = max(0, math.floor(middle[1] + region[1] * radius))
         right = min(self.width, math.ceil(middle[0] + region[2] * radius))
@@ -179,7 +287,11 @@ class Layers:
             return
         u = (np.arange(left, right, dtype=np.float32) + 0.5 - np.float32(middle[0])) / np.float32(radius)
         v = (np.arange(top, bottom, dtype=np.float32) + 0.5 - np.float32(middle[1])) / np.float32(radius)
-        from_u, from_v = warp(u[None, :], v[:, None])
+        u, v = u[None, :], v[:, None]
+        if self.near.roll:
+            cos, sin = np.float32(math.cos(self.near.roll)), np.float32(math.sin(self.near.roll))
+            u, v = cos * u + sin * v, cos * v - sin * u
+        from_u, from_v = warp(u, v)
         scale = np.float32(self.sprite.width / (2 * SPAN))
         shape = (bottom - top, right - left)
         column = np.broadcast_to((from_u + np.float32(SPAN)) * scale, shape)
@@ -188,45 +300,11 @@ class Layers:
         frame.paste(bent.convert("RGB"), (left, top), bent.getchannel("A"))
 
 
-def place(
-    frame: Image.Image,
-    sprite: Image.Image,
-    middle: tuple[float, float],
-    scale: tuple[float, float],
-    turn: float = 0.0,
-    opacity: float = 1.0,
-) -> None:
-    """Paste an RGBA sprite around the pixel `middle`, scaled (negative mirrors) and turned (radians)."""
-    if min(abs(scale[0]), abs(scale[1])) < 0.5 and min(sprite.size) > 8:
-        halved = sprite.reduce(2)
-        scale = (scale[0] * sprite.width / halved.width, scale[1] * sprite.height / halved.height)
-        if min(abs(scale[0]), abs(scale[1])) < 0.02:
-            return
-        place(frame, halved, middle, scale, turn, opacity)
-        return
-    cos, sin = math.cos(turn), math.sin(turn)
-    half_x, half_y = abs(scale[0]) * sprite.width / 2, abs(scale[1]) * sprite.height / 2
-    reach_x = abs(cos) * half_x + abs(sin) * half_y
-    reach_y = abs(sin) * half_x + abs(cos) * half_y
-    left = max(0, math.floor(middle[0] - reach_x))
-    top = max(0, math.floor(middle[1] - reach_y))
-    right = min(frame.width, math.ceil(middle[0] + reach_x))
-    bottom = min(frame.height, math.ceil(middle[1] + reach_y))
-    if right <= left or bottom <= top:
-        return
-    a, b = cos / scale[0], sin / scale[0]
-    d, e = -sin / scale[1], cos / scale[1]
-    dx, dy = left - middle[0], top - middle[1]
-    data = (a, b, a * dx + b * dy + sprite.width / 2, d, e, d * dx + e * dy + sprite.height / 2)
-    shown = sprite.transform((right - left, bottom - top), AFFINE, data, BILINEAR)
-    mask = shown.getchannel("A")
-    if opacity < 1:
-        mask = mask.point(lambda value: round(value * opacity))
-    frame.paste(shown.convert("RGB"), (left, top), mask)
+@lru_cache(maxsize=256)
+def _shadow_mask(strength: float, width: int, height: int) -> Image.Image:
+    return dimmed(_ellipse(), strength).resize((width, height), BILINEAR)
 
 
-def soft_ellipse(size: int) -> Image.Image:
-    """A mask, opaque in the middle and soft towards its edge: for shadows, smoke and light."""
-    axis = (np.arange(size) + 0.5) / size * 2 - 1
-    falloff = np.clip(1.25 * (1 - np.hypot(axis[None, :], axis[:, None])), 0, 1)
-    return Image.fromarray((255 * falloff).astype(np.uint8))
+@lru_cache(maxsize=1)
+def _ellipse() -> Image.Image:
+    return soft_ellipse(96)

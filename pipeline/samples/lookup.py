@@ -8,12 +8,19 @@ class Lookup:
     """A picture enlarged once, so that the nearest fine pixel is as good as interpolating every time.
 
     Positions outside the picture are clamped to its border.
+
+    Args:
+        fine: how many times it is enlarged; 1 where it is asked for one frame only.
     """
 
-    def __init__(self, picture: Image.Image) -> None:
-        self.fine = 4 if max(picture.size) < 300 else 3
+    def __init__(self, picture: Image.Image, fine: int | None = None) -> None:
+        self.fine = fine or (4 if max(picture.size) < 300 else 3)
         size = (picture.width * self.fine, picture.height * self.fine)
         # Alpha and colours are enlarged apart: Pillow would blacken what is transparent.
+        if self.fine == 1:
+            self.width, self.height = picture.size
+            self._packed = np.array(picture.convert("RGBA")).view(np.uint32).ravel()
+            return
         bands = [band.resize(size, Image.Resampling.BILINEAR) for band in picture.convert("RGBA").split()]
         self.width, self.height = size
         self._packed = np.ascontiguousarray(np.asarray(Image.merge("RGBA", bands))).view(np.uint32).ravel()

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipeline.samples.categories import find_category
 from pipeline.samples.effect import draw_params
-from pipeline.samples.effects import find_effect
 from pipeline.samples.scene import make_scene
 
 MAX_ASPECT = 2.4  # beyond it a rolling or circling camera would look past the background's edge
@@ -17,7 +17,7 @@ def render_clip(
     """Render a clip; the same seed shows the same scene at every size and under every effect.
 
     Args:
-        effect: a name in EFFECTS.
+        effect: a name in CATEGORIES.
         seed: chooses scene, caption and the effect's parameters, in every process alike.
         fps: frames a second, or the time of every frame in seconds, ascending. The effect spans the clip
             whatever its duration, so only the spacing of the frames matters.
@@ -45,7 +45,7 @@ def render_frames(
         raise ValueError(
             f"Scenes reach as far as an aspect ratio of {MAX_ASPECT}: {width} × {height} is longer."
         )
-    chosen = find_effect(effect)
+    chosen = find_category(effect)
     unit = min(height, width)
     margin = (chosen.margin[0] * width / unit, chosen.margin[1] * height / unit)
     layers = make_scene(seed).layers(height, width, margin)

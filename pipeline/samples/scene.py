@@ -20,6 +20,7 @@ from pipeline.samples.subjects import (
     SPAN,
     SUBJECTS,
     WOOD,
+    Part,
     draw_sprite,
 )
 from pipeline.samples.textures import FLOORS, WALLS, Surface, Window, noise
@@ -82,7 +83,10 @@ class Scene:
         unit = min(height, width)
         size = max(8, round(2 * SPAN * self.radius * unit))
         palette = _palette(COLOURS[self.colour], COLOURS[self.second_colour])
-        sprite = draw_sprite(self.subject, self.pattern, palette, generator("sprite", self.seed), size)
+
+        def draw(parts: tuple[Part, ...]) -> Image.Image:
+            return draw_sprite(parts, self.pattern, palette, generator("sprite", self.seed), size)
+
         # Whole pixels of margin: the frame's own pixels are the same whatever lies around them.
         columns, rows = (
             side + 2 * math.ceil(m * unit) for side, m in zip((width, height), margin, strict=True)
@@ -90,7 +94,18 @@ class Scene:
         half = (0.5 * columns / unit, 0.5 * rows / unit)
         window = Window(*half, columns, rows)
         background = self._background(window)
-        return Layers(height, width, background, half, sprite, self.centre, self.radius)
+        return Layers(
+            height,
+            width,
+            background,
+            half,
+            draw(SUBJECTS[self.subject]),
+            self.centre,
+            self.radius,
+            redraw=draw,
+            ground=self.ground,
+            drawn=self.radius,
+        )
 
     def _background(self, window: Window) -> Image.Image:
         picture = _paint(self.wall, window, generator("wall", self.seed))

@@ -17,7 +17,7 @@ NEAREST, BOX = Image.Resampling.NEAREST, Image.Resampling.BOX
 
 def _blend(layers: Layers, share: float, styled: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Cross-fade from the plain scene to a styled picture of it that is drawn once."""
-    finished = layers.once("styled", lambda: styled(layers.still()))
+    finished = layers.of_picture("styled", lambda: styled(layers.still()))
     return Image.blend(layers.still(), finished, min(1.0, max(0.0, share)))
 
 
@@ -133,10 +133,12 @@ def glow(layers: Layers, t: float, params: Params) -> Image.Image:
         )
         return wide, red
 
-    wide, body = layers.once("aura", aura)
+    wide, body = layers.of_picture("aura", aura)
     frame = layers.still().point(lambda k: round(k * (1 - 0.62 * p)))
     frame.paste(colour, (0, 0), wide.point(lambda k: round(k * min(1.0, 0.95 * p * params.strength))))
-    bright = layers.once("bright", lambda: layers.still().point(lambda k: min(255, round(1.25 * k + 45))))
+    bright = layers.of_picture(
+        "bright", lambda: layers.still().point(lambda k: min(255, round(1.25 * k + 45)))
+    )
     frame.paste(Image.blend(layers.still(), bright, p), (0, 0), body)
     return frame
 
@@ -224,7 +226,7 @@ def ripple(layers: Layers, t: float, params: Params) -> Image.Image:
     distance = layers.once("distance", lambda: np.hypot(x, y) + np.float32(1e-4))
     wave = np.sin(np.float32(TAU) * (distance * np.float32(4.2) - np.float32(4.5 * t + params.phase)))
     push = np.float32(0.042 * params.strength * p) * wave / distance * np.minimum(distance * 5, 1)
-    scene = layers.once("scene", lambda: Lookup(layers.still()))
+    scene = layers.of_picture("scene", lambda: Lookup(layers.still()))
     column = (x + x * push) * np.float32(layers.unit) + np.float32(layers.width / 2)
     row = (y + y * push) * np.float32(layers.unit) + np.float32(layers.height / 2)
     bent = scene.at(column, row).convert("RGB")
@@ -247,7 +249,7 @@ def kaleidoscope(layers: Layers, t: float, params: Params) -> Image.Image:
     wedge = np.float32(TAU / 6)
     turned = angle + np.float32(params.direction * 1.2 * t)
     folded = np.abs(turned % wedge - wedge / 2) - np.float32(1.1 - 1.6 * t * params.strength)
-    scene = layers.once("scene", lambda: Lookup(layers.still()))
+    scene = layers.of_picture("scene", lambda: Lookup(layers.still()))
     column = (distance * np.cos(folded) * 0.62 + layers.centre[0]) * layers.unit + layers.width / 2
     row = (distance * np.sin(folded) * 0.62 + layers.centre[1]) * layers.unit + layers.height / 2
     return Image.blend(layers.still(), scene.at(column, row).convert("RGB"), p)

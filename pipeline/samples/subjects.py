@@ -24,28 +24,28 @@ class Part:
     width: float = 0.0
 
 
-def _ellipse(role: int, x: float, y: float, rx: float, ry: float | None = None) -> Part:
+def ellipse(role: int, x: float, y: float, rx: float, ry: float | None = None) -> Part:
     ry = rx if ry is None else ry
     return Part("ellipse", role, (x - rx, y - ry, x + rx, y + ry))
 
 
-def _ring(role: int, x: float, y: float, rx: float, ry: float, width: float) -> Part:
+def ring(role: int, x: float, y: float, rx: float, ry: float, width: float) -> Part:
     return Part("ring", role, (x - rx, y - ry, x + rx, y + ry), width)
 
 
-def _polygon(role: int, *points: float) -> Part:
+def polygon(role: int, *points: float) -> Part:
     return Part("polygon", role, points)
 
 
-def _box(role: int, x0: float, y0: float, x1: float, y1: float) -> Part:
+def box(role: int, x0: float, y0: float, x1: float, y1: float) -> Part:
     return Part("polygon", role, (x0, y0, x1, y0, x1, y1, x0, y1))
 
 
-def _line(role: int, width: float, *points: float) -> Part:
+def line(role: int, width: float, *points: float) -> Part:
     return Part("line", role, points, width)
 
 
-def _star(role: int, spikes: int, inner: float) -> Part:
+def star(role: int, spikes: int, inner: float) -> Part:
     points: list[float] = []
     for k in range(2 * spikes):
         radius = 1.0 if k % 2 == 0 else inner
@@ -55,189 +55,189 @@ def _star(role: int, spikes: int, inner: float) -> Part:
 
 
 SUBJECTS: dict[str, tuple[Part, ...]] = {
-    "ball": (_ellipse(MAIN, 0, 0.04, 0.96), _line(ACCENT, 0.16, -0.9, 0.15, 0.9, -0.1)),
+    "ball": (ellipse(MAIN, 0, 0.04, 0.96), line(ACCENT, 0.16, -0.9, 0.15, 0.9, -0.1)),
     "crate": (
-        _polygon(MAIN, -0.85, -0.5, 0.35, -0.5, 0.35, 1, -0.85, 1),
-        _polygon(LIGHT, -0.85, -0.5, -0.4, -0.95, 0.85, -0.95, 0.35, -0.5),
-        _polygon(SHADE, 0.35, -0.5, 0.85, -0.95, 0.85, 0.5, 0.35, 1),
-        _line(ACCENT, 0.1, -0.85, -0.5, 0.35, 1),
+        polygon(MAIN, -0.85, -0.5, 0.35, -0.5, 0.35, 1, -0.85, 1),
+        polygon(LIGHT, -0.85, -0.5, -0.4, -0.95, 0.85, -0.95, 0.35, -0.5),
+        polygon(SHADE, 0.35, -0.5, 0.85, -0.95, 0.85, 0.5, 0.35, 1),
+        line(ACCENT, 0.1, -0.85, -0.5, 0.35, 1),
     ),
-    "star": (_star(MAIN, 5, 0.48), _ellipse(ACCENT, 0, 0, 0.24)),
+    "star": (star(MAIN, 5, 0.48), ellipse(ACCENT, 0, 0, 0.24)),
     "mug": (
-        _ring(MAIN, 0.55, 0.15, 0.42, 0.45, 0.18),
-        _box(MAIN, -0.75, -0.7, 0.55, 0.92),
-        _ellipse(MAIN, -0.1, 0.9, 0.65, 0.1),
-        _ellipse(DARK, -0.1, -0.7, 0.65, 0.16),
+        ring(MAIN, 0.55, 0.15, 0.42, 0.45, 0.18),
+        box(MAIN, -0.75, -0.7, 0.55, 0.92),
+        ellipse(MAIN, -0.1, 0.9, 0.65, 0.1),
+        ellipse(DARK, -0.1, -0.7, 0.65, 0.16),
     ),
     "teapot": (
-        _ring(MAIN, -0.72, 0.1, 0.36, 0.42, 0.15),
-        _polygon(MAIN, 0.4, 0.45, 0.75, -0.4, 1.08, -0.5, 0.7, 0.6),
-        _ellipse(MAIN, 0, 0.25, 0.75, 0.72),
-        _ellipse(ACCENT, 0, -0.45, 0.42, 0.16),
-        _ellipse(ACCENT, 0, -0.68, 0.14),
-        _box(SHADE, -0.4, 0.9, 0.4, 1),
+        ring(MAIN, -0.72, 0.1, 0.36, 0.42, 0.15),
+        polygon(MAIN, 0.4, 0.45, 0.75, -0.4, 1.08, -0.5, 0.7, 0.6),
+        ellipse(MAIN, 0, 0.25, 0.75, 0.72),
+        ellipse(ACCENT, 0, -0.45, 0.42, 0.16),
+        ellipse(ACCENT, 0, -0.68, 0.14),
+        box(SHADE, -0.4, 0.9, 0.4, 1),
     ),
     "cat": (
-        _line(MAIN, 0.16, 0.5, 0.85, 0.95, 0.6, 0.9, 0.05),
-        _ellipse(MAIN, 0, 0.5, 0.6, 0.52),
-        _polygon(MAIN, -0.5, -0.3, -0.52, -1.0, -0.08, -0.7),
-        _polygon(MAIN, 0.5, -0.3, 0.52, -1.0, 0.08, -0.7),
-        _ellipse(MAIN, 0, -0.35, 0.55, 0.48),
-        _ellipse(LIGHT, 0, 0.55, 0.3, 0.36),
-        _ellipse(DARK, -0.2, -0.42, 0.09),
-        _ellipse(DARK, 0.2, -0.42, 0.09),
-        _polygon(ACCENT, -0.08, -0.24, 0.08, -0.24, 0, -0.13),
+        line(MAIN, 0.16, 0.5, 0.85, 0.95, 0.6, 0.9, 0.05),
+        ellipse(MAIN, 0, 0.5, 0.6, 0.52),
+        polygon(MAIN, -0.5, -0.3, -0.52, -1.0, -0.08, -0.7),
+        polygon(MAIN, 0.5, -0.3, 0.52, -1.0, 0.08, -0.7),
+        ellipse(MAIN, 0, -0.35, 0.55, 0.48),
+        ellipse(LIGHT, 0, 0.55, 0.3, 0.36),
+        ellipse(DARK, -0.2, -0.42, 0.09),
+        ellipse(DARK, 0.2, -0.42, 0.09),
+        polygon(ACCENT, -0.08, -0.24, 0.08, -0.24, 0, -0.13),
     ),
     "rabbit": (
-        _ellipse(MAIN, -0.24, -0.68, 0.15, 0.36),
-        _ellipse(MAIN, 0.24, -0.68, 0.15, 0.36),
-        _ellipse(LIGHT, -0.24, -0.68, 0.07, 0.24),
-        _ellipse(LIGHT, 0.24, -0.68, 0.07, 0.24),
-        _ellipse(MAIN, 0, 0.55, 0.58, 0.47),
-        _ellipse(MAIN, 0, -0.12, 0.45, 0.4),
-        _ellipse(DARK, -0.17, -0.16, 0.08),
-        _ellipse(DARK, 0.17, -0.16, 0.08),
-        _ellipse(ACCENT, 0, 0.62, 0.32, 0.32),
+        ellipse(MAIN, -0.24, -0.68, 0.15, 0.36),
+        ellipse(MAIN, 0.24, -0.68, 0.15, 0.36),
+        ellipse(LIGHT, -0.24, -0.68, 0.07, 0.24),
+        ellipse(LIGHT, 0.24, -0.68, 0.07, 0.24),
+        ellipse(MAIN, 0, 0.55, 0.58, 0.47),
+        ellipse(MAIN, 0, -0.12, 0.45, 0.4),
+        ellipse(DARK, -0.17, -0.16, 0.08),
+        ellipse(DARK, 0.17, -0.16, 0.08),
+        ellipse(ACCENT, 0, 0.62, 0.32, 0.32),
     ),
     "fish": (
-        _polygon(ACCENT, 0.45, 0.1, 1.05, -0.45, 1.0, 0.75),
-        _polygon(ACCENT, -0.2, -0.4, 0.25, -0.85, 0.35, -0.3),
-        _ellipse(MAIN, -0.15, 0.12, 0.85, 0.6),
-        _ellipse(LIGHT, -0.6, -0.02, 0.16),
-        _ellipse(DARK, -0.62, -0.02, 0.08),
-        _line(SHADE, 0.07, -0.28, -0.28, -0.15, 0.12, -0.28, 0.5),
+        polygon(ACCENT, 0.45, 0.1, 1.05, -0.45, 1.0, 0.75),
+        polygon(ACCENT, -0.2, -0.4, 0.25, -0.85, 0.35, -0.3),
+        ellipse(MAIN, -0.15, 0.12, 0.85, 0.6),
+        ellipse(LIGHT, -0.6, -0.02, 0.16),
+        ellipse(DARK, -0.62, -0.02, 0.08),
+        line(SHADE, 0.07, -0.28, -0.28, -0.15, 0.12, -0.28, 0.5),
     ),
     "duck": (
-        _polygon(ACCENT, -0.6, -0.55, -1.05, -0.4, -0.6, -0.3),
-        _polygon(MAIN, 0.4, 0.2, 1.05, -0.15, 0.8, 0.65),
-        _ellipse(MAIN, 0.12, 0.5, 0.8, 0.5),
-        _ellipse(MAIN, -0.35, -0.42, 0.42),
-        _ellipse(SHADE, 0.25, 0.42, 0.42, 0.26),
-        _ellipse(DARK, -0.48, -0.52, 0.08),
+        polygon(ACCENT, -0.6, -0.55, -1.05, -0.4, -0.6, -0.3),
+        polygon(MAIN, 0.4, 0.2, 1.05, -0.15, 0.8, 0.65),
+        ellipse(MAIN, 0.12, 0.5, 0.8, 0.5),
+        ellipse(MAIN, -0.35, -0.42, 0.42),
+        ellipse(SHADE, 0.25, 0.42, 0.42, 0.26),
+        ellipse(DARK, -0.48, -0.52, 0.08),
     ),
     "apple": (
-        _ellipse(MAIN, -0.32, 0.2, 0.6, 0.76),
-        _ellipse(MAIN, 0.32, 0.2, 0.6, 0.76),
-        _line(WOOD, 0.12, 0, -0.4, 0.08, -0.95),
-        _ellipse(LEAF, 0.38, -0.72, 0.32, 0.15),
+        ellipse(MAIN, -0.32, 0.2, 0.6, 0.76),
+        ellipse(MAIN, 0.32, 0.2, 0.6, 0.76),
+        line(WOOD, 0.12, 0, -0.4, 0.08, -0.95),
+        ellipse(LEAF, 0.38, -0.72, 0.32, 0.15),
     ),
     "pear": (
-        _line(WOOD, 0.1, 0.0, -0.6, 0.1, -1.0),
-        _ellipse(MAIN, 0, -0.35, 0.4, 0.5),
-        _polygon(MAIN, -0.39, -0.3, 0.39, -0.3, 0.68, 0.4, -0.68, 0.4),
-        _ellipse(MAIN, 0, 0.4, 0.72, 0.6),
-        _ellipse(LEAF, 0.32, -0.82, 0.26, 0.12),
+        line(WOOD, 0.1, 0.0, -0.6, 0.1, -1.0),
+        ellipse(MAIN, 0, -0.35, 0.4, 0.5),
+        polygon(MAIN, -0.39, -0.3, 0.39, -0.3, 0.68, 0.4, -0.68, 0.4),
+        ellipse(MAIN, 0, 0.4, 0.72, 0.6),
+        ellipse(LEAF, 0.32, -0.82, 0.26, 0.12),
     ),
     "house": (
-        _box(WOOD, 0.38, -0.85, 0.6, -0.3),
-        _box(MAIN, -0.75, -0.15, 0.75, 1),
-        _polygon(ACCENT, -1.0, -0.1, 0, -0.98, 1.0, -0.1),
-        _box(DARK, -0.2, 0.4, 0.2, 1),
-        _box(LIGHT, -0.6, 0.1, -0.3, 0.42),
-        _box(LIGHT, 0.3, 0.1, 0.6, 0.42),
+        box(WOOD, 0.38, -0.85, 0.6, -0.3),
+        box(MAIN, -0.75, -0.15, 0.75, 1),
+        polygon(ACCENT, -1.0, -0.1, 0, -0.98, 1.0, -0.1),
+        box(DARK, -0.2, 0.4, 0.2, 1),
+        box(LIGHT, -0.6, 0.1, -0.3, 0.42),
+        box(LIGHT, 0.3, 0.1, 0.6, 0.42),
     ),
     "tree": (
-        _polygon(WOOD, -0.14, 0.2, 0.14, 0.2, 0.22, 1, -0.22, 1),
-        _ellipse(MAIN, -0.42, 0.0, 0.48),
-        _ellipse(MAIN, 0.42, 0.0, 0.48),
-        _ellipse(MAIN, 0, -0.45, 0.54),
-        _ellipse(ACCENT, -0.35, -0.1, 0.11),
-        _ellipse(ACCENT, 0.3, 0.1, 0.11),
-        _ellipse(ACCENT, 0.1, -0.5, 0.11),
+        polygon(WOOD, -0.14, 0.2, 0.14, 0.2, 0.22, 1, -0.22, 1),
+        ellipse(MAIN, -0.42, 0.0, 0.48),
+        ellipse(MAIN, 0.42, 0.0, 0.48),
+        ellipse(MAIN, 0, -0.45, 0.54),
+        ellipse(ACCENT, -0.35, -0.1, 0.11),
+        ellipse(ACCENT, 0.3, 0.1, 0.11),
+        ellipse(ACCENT, 0.1, -0.5, 0.11),
     ),
     "mushroom": (
-        _polygon(LIGHT, -0.22, 0.0, 0.22, 0.0, 0.34, 1, -0.34, 1),
+        polygon(LIGHT, -0.22, 0.0, 0.22, 0.0, 0.34, 1, -0.34, 1),
         Part("chord", MAIN, (-0.95, -0.9, 0.95, 0.95)),
-        _ellipse(ACCENT, -0.45, -0.25, 0.17),
-        _ellipse(ACCENT, 0.1, -0.5, 0.2),
-        _ellipse(ACCENT, 0.55, -0.15, 0.15),
+        ellipse(ACCENT, -0.45, -0.25, 0.17),
+        ellipse(ACCENT, 0.1, -0.5, 0.2),
+        ellipse(ACCENT, 0.55, -0.15, 0.15),
     ),
     "toy car": (
-        _polygon(MAIN, -0.55, 0.1, -0.35, -0.5, 0.35, -0.5, 0.62, 0.1),
-        _polygon(LIGHT, -0.4, 0.05, -0.26, -0.36, 0.0, -0.36, 0.0, 0.05),
-        _polygon(LIGHT, 0.1, 0.05, 0.1, -0.36, 0.28, -0.36, 0.45, 0.05),
-        _box(MAIN, -1.0, 0.05, 1.0, 0.68),
-        _box(ACCENT, -1.0, 0.4, 1.0, 0.52),
-        _ellipse(DARK, -0.52, 0.7, 0.3),
-        _ellipse(DARK, 0.52, 0.7, 0.3),
-        _ellipse(LIGHT, -0.52, 0.7, 0.13),
-        _ellipse(LIGHT, 0.52, 0.7, 0.13),
+        polygon(MAIN, -0.55, 0.1, -0.35, -0.5, 0.35, -0.5, 0.62, 0.1),
+        polygon(LIGHT, -0.4, 0.05, -0.26, -0.36, 0.0, -0.36, 0.0, 0.05),
+        polygon(LIGHT, 0.1, 0.05, 0.1, -0.36, 0.28, -0.36, 0.45, 0.05),
+        box(MAIN, -1.0, 0.05, 1.0, 0.68),
+        box(ACCENT, -1.0, 0.4, 1.0, 0.52),
+        ellipse(DARK, -0.52, 0.7, 0.3),
+        ellipse(DARK, 0.52, 0.7, 0.3),
+        ellipse(LIGHT, -0.52, 0.7, 0.13),
+        ellipse(LIGHT, 0.52, 0.7, 0.13),
     ),
     "robot": (
-        _line(DARK, 0.07, 0, -0.7, 0, -1.0),
-        _ellipse(ACCENT, 0, -0.98, 0.1),
-        _box(MAIN, -0.45, -0.78, 0.45, -0.15),
-        _box(SHADE, -0.95, -0.02, -0.65, 0.55),
-        _box(SHADE, 0.65, -0.02, 0.95, 0.55),
-        _box(MAIN, -0.62, -0.08, 0.62, 0.65),
-        _box(SHADE, -0.45, 0.65, -0.12, 1),
-        _box(SHADE, 0.12, 0.65, 0.45, 1),
-        _ellipse(LIGHT, -0.2, -0.48, 0.13),
-        _ellipse(LIGHT, 0.2, -0.48, 0.13),
-        _box(ACCENT, -0.3, 0.1, 0.3, 0.38),
+        line(DARK, 0.07, 0, -0.7, 0, -1.0),
+        ellipse(ACCENT, 0, -0.98, 0.1),
+        box(MAIN, -0.45, -0.78, 0.45, -0.15),
+        box(SHADE, -0.95, -0.02, -0.65, 0.55),
+        box(SHADE, 0.65, -0.02, 0.95, 0.55),
+        box(MAIN, -0.62, -0.08, 0.62, 0.65),
+        box(SHADE, -0.45, 0.65, -0.12, 1),
+        box(SHADE, 0.12, 0.65, 0.45, 1),
+        ellipse(LIGHT, -0.2, -0.48, 0.13),
+        ellipse(LIGHT, 0.2, -0.48, 0.13),
+        box(ACCENT, -0.3, 0.1, 0.3, 0.38),
     ),
     "heart": (
-        _ellipse(MAIN, -0.45, -0.35, 0.52),
-        _ellipse(MAIN, 0.45, -0.35, 0.52),
-        _polygon(MAIN, -0.92, -0.12, 0.92, -0.12, 0, 1),
-        _polygon(MAIN, -0.5, -0.4, 0.5, -0.4, 0.6, 0.1, -0.6, 0.1),
+        ellipse(MAIN, -0.45, -0.35, 0.52),
+        ellipse(MAIN, 0.45, -0.35, 0.52),
+        polygon(MAIN, -0.92, -0.12, 0.92, -0.12, 0, 1),
+        polygon(MAIN, -0.5, -0.4, 0.5, -0.4, 0.6, 0.1, -0.6, 0.1),
     ),
     "toy rocket": (
-        _polygon(ACCENT, -0.35, 0.25, -0.8, 0.95, -0.2, 0.85),
-        _polygon(ACCENT, 0.35, 0.25, 0.8, 0.95, 0.2, 0.85),
-        _ellipse(MAIN, 0, -0.05, 0.42, 0.98),
-        _box(SHADE, -0.26, 0.76, 0.26, 1),
-        _ellipse(LIGHT, 0, -0.3, 0.2),
-        _ellipse(DARK, 0, -0.3, 0.12),
+        polygon(ACCENT, -0.35, 0.25, -0.8, 0.95, -0.2, 0.85),
+        polygon(ACCENT, 0.35, 0.25, 0.8, 0.95, 0.2, 0.85),
+        ellipse(MAIN, 0, -0.05, 0.42, 0.98),
+        box(SHADE, -0.26, 0.76, 0.26, 1),
+        ellipse(LIGHT, 0, -0.3, 0.2),
+        ellipse(DARK, 0, -0.3, 0.12),
     ),
     "cactus": (
-        _line(LEAF, 0.26, -0.3, 0.3, -0.72, 0.2, -0.72, -0.25),
-        _line(LEAF, 0.26, 0.3, 0.1, 0.72, 0.0, 0.72, -0.45),
-        _ellipse(LEAF, 0, -0.15, 0.32, 0.82),
-        _ellipse(ACCENT, 0, -0.92, 0.14),
-        _polygon(MAIN, -0.6, 0.45, 0.6, 0.45, 0.42, 1, -0.42, 1),
+        line(LEAF, 0.26, -0.3, 0.3, -0.72, 0.2, -0.72, -0.25),
+        line(LEAF, 0.26, 0.3, 0.1, 0.72, 0.0, 0.72, -0.45),
+        ellipse(LEAF, 0, -0.15, 0.32, 0.82),
+        ellipse(ACCENT, 0, -0.92, 0.14),
+        polygon(MAIN, -0.6, 0.45, 0.6, 0.45, 0.42, 1, -0.42, 1),
     ),
     "vase": (
-        _box(MAIN, -0.28, -0.95, 0.28, -0.3),
-        _ellipse(ACCENT, 0, -0.92, 0.4, 0.1),
-        _ellipse(MAIN, 0, 0.3, 0.66, 0.68),
-        _box(ACCENT, -0.35, 0.88, 0.35, 1),
+        box(MAIN, -0.28, -0.95, 0.28, -0.3),
+        ellipse(ACCENT, 0, -0.92, 0.4, 0.1),
+        ellipse(MAIN, 0, 0.3, 0.66, 0.68),
+        box(ACCENT, -0.35, 0.88, 0.35, 1),
     ),
     "table lamp": (
-        _box(WOOD, -0.07, -0.1, 0.07, 0.9),
-        _ellipse(DARK, 0, 0.92, 0.45, 0.1),
-        _polygon(MAIN, -0.38, -0.95, 0.38, -0.95, 0.8, 0.1, -0.8, 0.1),
-        _line(ACCENT, 0.1, -0.8, 0.05, 0.8, 0.05),
+        box(WOOD, -0.07, -0.1, 0.07, 0.9),
+        ellipse(DARK, 0, 0.92, 0.45, 0.1),
+        polygon(MAIN, -0.38, -0.95, 0.38, -0.95, 0.8, 0.1, -0.8, 0.1),
+        line(ACCENT, 0.1, -0.8, 0.05, 0.8, 0.05),
     ),
     "doughnut": (
-        _ellipse(WOOD, 0, 0.05, 0.98, 0.95),
-        _ellipse(MAIN, 0, -0.02, 0.9, 0.84),
-        _ellipse(WOOD, 0, 0.02, 0.36, 0.34),
-        _ellipse(DARK, 0, 0.04, 0.28, 0.26),
-        _line(ACCENT, 0.1, -0.6, -0.3, -0.45, -0.5),
-        _line(ACCENT, 0.1, 0.45, -0.55, 0.65, -0.4),
-        _line(ACCENT, 0.1, 0.5, 0.4, 0.7, 0.25),
-        _line(ACCENT, 0.1, -0.6, 0.3, -0.45, 0.5),
+        ellipse(WOOD, 0, 0.05, 0.98, 0.95),
+        ellipse(MAIN, 0, -0.02, 0.9, 0.84),
+        ellipse(WOOD, 0, 0.02, 0.36, 0.34),
+        ellipse(DARK, 0, 0.04, 0.28, 0.26),
+        line(ACCENT, 0.1, -0.6, -0.3, -0.45, -0.5),
+        line(ACCENT, 0.1, 0.45, -0.55, 0.65, -0.4),
+        line(ACCENT, 0.1, 0.5, 0.4, 0.7, 0.25),
+        line(ACCENT, 0.1, -0.6, 0.3, -0.45, 0.5),
     ),
     "turtle": (
-        _ellipse(LEAF, -0.82, 0.25, 0.26, 0.22),
-        _ellipse(LEAF, -0.45, 0.78, 0.2, 0.22),
-        _ellipse(LEAF, 0.5, 0.78, 0.2, 0.22),
-        _polygon(LEAF, 0.7, 0.5, 1.05, 0.72, 0.7, 0.75),
+        ellipse(LEAF, -0.82, 0.25, 0.26, 0.22),
+        ellipse(LEAF, -0.45, 0.78, 0.2, 0.22),
+        ellipse(LEAF, 0.5, 0.78, 0.2, 0.22),
+        polygon(LEAF, 0.7, 0.5, 1.05, 0.72, 0.7, 0.75),
         Part("chord", MAIN, (-0.75, -0.62, 0.85, 1.75)),
-        _ellipse(ACCENT, 0.05, -0.1, 0.24, 0.2),
-        _ellipse(ACCENT, -0.38, 0.28, 0.18, 0.16),
-        _ellipse(ACCENT, 0.48, 0.28, 0.18, 0.16),
-        _ellipse(DARK, -0.9, 0.2, 0.06),
+        ellipse(ACCENT, 0.05, -0.1, 0.24, 0.2),
+        ellipse(ACCENT, -0.38, 0.28, 0.18, 0.16),
+        ellipse(ACCENT, 0.48, 0.28, 0.18, 0.16),
+        ellipse(DARK, -0.9, 0.2, 0.06),
     ),
 }
 PATTERNS = ("plain", "striped", "dotted", "checked", "speckled")
 
 
 def draw_sprite(
-    subject: str, pattern: str, palette: np.ndarray, rng: np.random.Generator, size: int
+    parts: tuple[Part, ...], pattern: str, palette: np.ndarray, rng: np.random.Generator, size: int
 ) -> Image.Image:
-    """Draw a subject, lit from the upper left.
+    """Draw a silhouette, lit from the upper left.
 
     Args:
         palette: colour of every role, uint8 [8, 3].
@@ -247,7 +247,7 @@ def draw_sprite(
         An RGBA image; colours continue under transparent pixels so that a warp shows no dark fringe.
     """
     fine = 3 if size < 400 else 2
-    roles = _draw_roles(SUBJECTS[subject], size * fine)
+    roles = _draw_roles(parts, size * fine)
     colours = np.concatenate([palette, np.full((len(palette), 1), 255, np.uint8)], axis=1)
     colours[NOTHING] = 0
     mask = _pattern(pattern, size * fine, rng)

@@ -1,22 +1,16 @@
 """Effects that bend, move or recolour the subject and leave the camera and the background alone."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.samples.effect import Effect, Params, mix, smooth
+from pipeline.samples.effect import Effect, Params, holding, mix, smooth
 from pipeline.samples.layers import Layers, Pose
 from pipeline.samples.subjects import SPAN
 
 TAU = 2 * math.pi
-
-
-def _posed(layers: Layers, pose: Pose) -> Image.Image:
-    frame = layers.plate()
-    layers.shadow(frame, pose)
-    layers.stand(frame, pose)
-    return frame
 
 
 def inflate(layers: Layers, t: float, params: Params) -> Image.Image:
@@ -97,38 +91,38 @@ def melt(layers: Layers, t: float, params: Params) -> Image.Image:
     return frame
 
 
-def levitate(layers: Layers, t: float, params: Params) -> Image.Image:
+def levitate(t: float, params: Params) -> Pose:
     """The subject leaves the ground and hovers; its shadow stays behind, smaller and paler."""
     p = params.progress(min(1.0, 1.6 * t))
     bob = 0.1 * math.sin(TAU * (1.5 * t + params.phase)) * p
     rise = (0.78 * params.strength + bob) * p
     turn = 0.14 * params.direction * math.sin(TAU * 1.2 * t) * p
-    return _posed(layers, Pose(y=-rise, turn=turn))
+    return Pose(y=-rise, turn=turn)
 
 
-def squish(layers: Layers, t: float, params: Params) -> Image.Image:
+def squish(t: float, params: Params) -> Pose:
     """Pressed flat from above three times, springing back in between, flat at the end."""
     ramp = smooth((t - params.onset) / 0.1)
     press = ramp * (0.5 - 0.5 * math.cos(TAU * 2.5 * max(0.0, t - params.onset) / (1 - params.onset)))
     press *= params.strength
-    return _posed(layers, Pose(stretch_x=1 + 0.75 * press, stretch_y=1 - 0.6 * press).grounded())
+    return Pose(stretch_x=1 + 0.75 * press, stretch_y=1 - 0.6 * press).grounded()
 
 
-def spin(layers: Layers, t: float, params: Params) -> Image.Image:
+def spin(t: float, params: Params) -> Pose:
     """Turns about its own middle, two times and more."""
     turn = TAU * 2.25 * params.strength * params.direction * params.progress(t)
-    return _posed(layers, Pose(turn=turn))
+    return Pose(turn=turn)
 
 
-def shrink(layers: Layers, t: float, params: Params) -> Image.Image:
+def shrink(t: float, params: Params) -> Pose:
     """Becomes tiny where it stands, its proportions unchanged."""
     size = mix(1.0, 0.14 / params.strength, params.progress(t))
-    return _posed(layers, Pose(stretch_x=size, stretch_y=size).grounded())
+    return Pose(stretch_x=size, stretch_y=size).grounded()
 
 
-def vanish(layers: Layers, t: float, params: Params) -> Image.Image:
+def vanish(t: float, params: Params) -> Pose:
     """Turns transparent evenly until only the background is left."""
-    return _posed(layers, Pose(opacity=1 - params.progress(1.15 * t)))
+    return Pose(opacity=1 - params.progress(1.15 * t))
 
 
 def multiply(layers: Layers, t: float, params: Params) -> Image.Image:
@@ -144,15 +138,13 @@ def multiply(layers: Layers, t: float, params: Params) -> Image.Image:
     return frame
 
 
-def bounce(layers: Layers, t: float, params: Params) -> Image.Image:
+def bounce(t: float, params: Params) -> Pose:
     """Hops up and down, flattened a little at every landing."""
     ramp = smooth((t - params.onset) / 0.08)
     swing = abs(math.sin(math.pi * 4 * max(0.0, t - params.onset) / (1 - params.onset) * 0.99))
     landing = max(0.0, 1 - swing / 0.35) * ramp
     pose = Pose(stretch_x=1 + 0.22 * landing, stretch_y=1 - 0.25 * landing).grounded()
-    return _posed(
-        layers, Pose(0, pose.y - 0.8 * params.strength * ramp * swing, pose.stretch_x, pose.stretch_y)
-    )
+    return replace(pose, y=pose.y - 0.8 * params.strength * ramp * swing)
 
 
 def swirl(layers: Layers, t: float, params: Params) -> Image.Image:
@@ -202,7 +194,7 @@ def slice_apart(layers: Layers, t: float, params: Params) -> Image.Image:
     return frame
 
 
-def _recoloured(layers: Layers, frame: Image.Image, share: float, recoloured: Image.Image) -> None:
+def climb(layers: Layers, frame: Image.Image, share: float, recoloured: Image.Image) -> None:
     """Show the recoloured sprite from the base up to `share` of the height, the old one above."""
     size = layers.sprite.height
     level = (1 - share * 1.25) * size
@@ -226,7 +218,7 @@ def gild(layers: Layers, t: float, params: Params) -> Image.Image:
 
     frame = layers.plate()
     layers.shadow(frame)
-    _recoloured(layers, frame, p, layers.once("gold", golden))
+    climb(layers, frame, p, layers.once("gold", golden))
     pen = ImageDraw.Draw(frame)
     for x, y, start in layers.once("glints", lambda: params.rng("glints").uniform(-0.8, 0.8, (14, 3))):
         shine = p * max(0.0, math.sin(TAU * (3 * t + 2 * start))) if 1 - y < 2.2 * p else 0.0
@@ -261,7 +253,7 @@ def freeze(layers: Layers, t: float, params: Params) -> Image.Image:
 
     frame = layers.plate()
     layers.shadow(frame)
-    _recoloured(layers, frame, p, layers.once("ice", icy))
+    climb(layers, frame, p, layers.once("ice", icy))
     reach = np.clip((layers.once("frost", frost) - 1.2 + 0.62 * p * params.strength) * 5, 0, 0.9)
     frame.paste((226, 242, 255), (0, 0), Image.fromarray((255 * reach).astype(np.uint8)))
     return frame
@@ -313,6 +305,10 @@ def _effect(name: str, apply, description: str, *synonyms: str) -> Effect:
     return Effect(name, "transformation", description, apply, synonyms)
 
 
+def _posed(name: str, pose, description: str, *synonyms: str) -> Effect:
+    return Effect(name, "transformation", description, holding(pose), synonyms, pose=pose)
+
+
 TRANSFORMATIONS: tuple[Effect, ...] = (
     _effect(
         "inflate", inflate, "the subject swells into a round balloon", "balloon", "swell", "puff", "bulge"
@@ -321,15 +317,15 @@ TRANSFORMATIONS: tuple[Effect, ...] = (
         "deflate", deflate, "the air leaves the subject, which sinks into folds", "sag", "wrinkle", "collapse"
     ),
     _effect("melt", melt, "the subject drips and spreads into a puddle", "drip", "puddle", "liquid", "wax"),
-    _effect("levitate", levitate, "the subject rises and hovers", "float", "hover", "rise", "fly", "lift"),
-    _effect(
+    _posed("levitate", levitate, "the subject rises and hovers", "float", "hover", "rise", "fly", "lift"),
+    _posed(
         "squish", squish, "the subject is pressed flat again and again", "squash", "press", "flatten", "crush"
     ),
-    _effect("spin", spin, "the subject turns about its middle", "rotate", "turn", "whirl", "twirl"),
-    _effect("shrink", shrink, "the subject becomes tiny", "tiny", "smaller", "dwindle"),
-    _effect("vanish", vanish, "the subject turns transparent until it is gone", "disappear", "fade", "ghost"),
+    _posed("spin", spin, "the subject turns about its middle", "rotate", "turn", "whirl", "twirl"),
+    _posed("shrink", shrink, "the subject becomes tiny", "tiny", "smaller", "dwindle"),
+    _posed("vanish", vanish, "the subject turns transparent until it is gone", "disappear", "fade", "ghost"),
     _effect("multiply", multiply, "copies of the subject step out to both sides", "clone", "copy", "copies"),
-    _effect("bounce", bounce, "the subject hops up and down", "hop", "jump", "leap"),
+    _posed("bounce", bounce, "the subject hops up and down", "hop", "jump", "leap"),
     _effect("swirl", swirl, "the subject is wound up around its middle", "twist", "vortex", "coil"),
     _effect("wobble", wobble, "the subject sways like jelly", "jelly", "sway", "jiggle", "wave"),
     _effect("slice", slice_apart, "the subject is cut into bands that slide apart", "cut", "split", "chop"),

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.samples.effects import EFFECTS, find_effect
+from pipeline.samples.categories import CATEGORIES, find_category
 from pipeline.samples.encode import encode_clip
 from pipeline.samples.formats import ClipFormat, choose_format
 from pipeline.samples.scene import make_scene
@@ -101,7 +101,7 @@ def plan_samples(
     folder: Path, categories: int | None, per_category: int, seed: int, effects: Sequence[str] | None = None
 ) -> list[SampleClip]:
     """What `write_samples` would write: a pure function of its arguments."""
-    names = list(dict.fromkeys(find_effect(name).name for name in effects)) if effects else list(EFFECTS)
+    names = list(dict.fromkeys(find_category(name).name for name in effects)) if effects else list(CATEGORIES)
     wanted = categories if categories is not None else (len(names) if effects else 24)
     if wanted < 1:
         raise BadSampleRequest(f"{wanted} categories are none. Ask for 1 to {len(names)}.")
@@ -116,7 +116,7 @@ def plan_samples(
 
 
 def _plan_clip(folder: Path, category: str, member: int, seed: int) -> SampleClip:
-    place = list(EFFECTS).index(category)
+    place = list(CATEGORIES).index(category)
     clip_seed = int(generator("clip", seed, category, member).integers(2**31))
     chosen = choose_format(place, member, seed)
     # The set's seed is in the name: two sets that share a clip's seed could still differ in its format.

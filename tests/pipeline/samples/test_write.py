@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.samples.effects import EFFECTS
+from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.encode import encode_clip
 from pipeline.samples.formats import ENCODINGS, MIN_FRAMES, ClipFormat, choose_format
 from pipeline.samples.render import render_clip
@@ -120,7 +120,7 @@ def test_a_set_lies_in_labelled_folders_with_a_manifest(tmp_path, cheap):
         workers=1,
         progress=lambda done, total, info: seen.append((done, total)),
     )
-    assert [clip.category for clip in clips] == [name for name in list(EFFECTS)[:3] for _ in range(2)]
+    assert [clip.category for clip in clips] == [name for name in list(CATEGORIES)[:3] for _ in range(2)]
     assert seen == [(k, 6) for k in range(1, 7)]
     rows = [json.loads(line) for line in (tmp_path / "set/captions.jsonl").read_text().splitlines()]
     assert {row["file_path"] for row in rows} == {
@@ -178,7 +178,7 @@ def test_an_interrupted_run_leaves_only_whole_files(tmp_path):
 
 
 def test_bad_requests_are_one_clear_sentence(tmp_path):
-    with pytest.raises(PipelineError, match=f"more than the {len(EFFECTS)} effects"):
+    with pytest.raises(PipelineError, match=f"more than the {len(CATEGORIES)} effects"):
         plan_samples(tmp_path, 1000, 1, 0)
     with pytest.raises(PipelineError, match="1 or more"):
         plan_samples(tmp_path, 2, 0, 0)
