@@ -14,15 +14,24 @@ app = typer.Typer()
 @app.command(epilog="Example: `video2lora sample demo/videos --categories 6 --per-category 6 --seed 0`")
 def sample(
     folder: Annotated[Path, typer.Argument(help="Where the labelled folders of videos go.")],
-    categories: Annotated[int, typer.Option(min=1, help="How many effect categories.")] = 6,
+    categories: Annotated[
+        int, typer.Option(min=1, help="How many effect categories; there are over 300, 48 simple ones first.")
+    ] = 6,
     per_category: Annotated[int, typer.Option(min=1, help="Clips in each.")] = 6,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same pixels.")] = 0,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Also draw five frames of each category, as pictures in this folder.")
+    ] = None,
 ) -> None:
-    """Render procedural effect clips as real video files of many formats, in labelled folders."""
+    """Render procedural effect clips as real video files of many formats, in labelled folders.
+
+    One category is one effect: a camera that pans up left, a subject that melts, snow that falls sideways,
+    or two of these at once or in turn.
+    """
     opening(f"Sample videos for {folder}")
     from jobs.sample import sample_videos
 
-    sample_videos(folder, categories, per_category, seed)
+    sample_videos(folder, categories, per_category, seed, sheets)
 
 
 @app.command(epilog="Example: `video2lora pocket training/pocket --work pocket-work`")

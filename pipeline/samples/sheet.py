@@ -1,6 +1,7 @@
 """A contact sheet: a few frames of every category in order, for a person to look at."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +11,7 @@ from pipeline.samples.render import render_frames
 FRAME = (64, 96)  # height and width of a frame
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 GAP, LABEL = 3, 15
+PAGE = 60  # effects on a page
 
 
 def contact_sheet(effects: Sequence[str], seed: int = 0, columns: int = 3) -> Image.Image:
@@ -31,3 +33,13 @@ def contact_sheet(effects: Sequence[str], seed: int = 0, columns: int = 3) -> Im
         for place, pixels in enumerate(render_frames(name, seed + k, TIMES, height, width)):
             sheet.paste(Image.fromarray(np.asarray(pixels)), (left + place * (width + GAP), top + LABEL))
     return sheet
+
+
+def write_sheets(folder: Path, effects: Sequence[str], seed: int = 0) -> list[Path]:
+    """Draw pages of 60 effects, `<folder>/sheet-0.png` and on, and return their paths."""
+    pages = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(effects), PAGE):
+        pages.append(folder / f"sheet-{first // PAGE}.png")
+        contact_sheet(effects[first : first + PAGE], seed + first).save(pages[-1])
+    return pages

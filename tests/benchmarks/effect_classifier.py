@@ -1,5 +1,6 @@
 """A small 3-D convnet that names a clip's effect: trained on real renders, asked about generated ones."""
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.pocket.backbone import HELD_OUT, POCKET_GEOMETRY
-from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
+from pipeline.samples.render import clip_times, render_frames
 from training.randomness import stream
 
 FRAMES, HEIGHT, WIDTH = 17, 32, 48
 # Numbers that neither the backbone nor the hypernetwork trains on, and others to measure on.
 TRAIN_FROM, TEST_FROM = 10 * HELD_OUT, 20 * HELD_OUT
+NAMES = tuple(EFFECTS)
 
 
 class EffectNet(nn.Module):
@@ -46,55 +48,85 @@ class EffectNet(nn.Module):
         return self.head(F.adaptive_avg_pool3d(features, (2, 2, 3)).flatten(1))
 
 
+def chosen_frames(count: int) -> np.ndarray:
+    """Which of a clip's frames the classifier sees, [17]: every third of 49."""
+    return np.linspace(0, count - 1, FRAMES).round().astype(int)
+
+
 def to_classifier(frames: np.ndarray | Tensor) -> Tensor:
     """uint8 frames [49, H, W, 3] → [3, 17, 32, 48] in [-1, 1]: every third frame, area-averaged."""
-    chosen = torch.as_tensor(np.asarray(frames)[np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)])
-    video = chosen.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return F.interpolate(video, size=(HEIGHT, WIDTH), mode="area").transpose(0, 1).contiguous()
+    return _averaged(torch.as_tensor(np.asarray(frames)[chosen_frames(len(frames))]))
 
 
-def renders(first: int, count: int) -> tuple[Tensor, Tensor]:
-    """Clips `first` … of the endless series as the classifier takes them, and their effects' indices."""
-    shape = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
-    names = list(EFFECTS)
-    clips, labels = [], []
-    for number in range(first, first + count):
-        pixels, _, effect = draw_clip(number, *shape)
-        clips.append(to_classifier(pixels))
-        labels.append(names.index(effect))
-    return torch.stack(clips), torch.tensor(labels)
+def renders(first: int, count: int, names: Sequence[str] = NAMES) -> tuple[Tensor, Tensor]:
+    """Clips `first` … of the endless series that walks through `names`, and the indices of their effects."""
+    indices = [number % len(names) for number in range(first, first + count)]
+    clips = [render(names[index], first + place) for place, index in enumerate(indices)]
+    return torch.stack(clips), torch.tensor(indices)
 
 
-def train_classifier(per_effect: int = 40, epochs: int = 12, batch: int = 32, seed: int = 0) -> EffectNet:
-    """Fit on `per_effect` renders of each effect, with some noise."""
-    clips, labels = renders(TRAIN_FROM, per_effect * len(EFFECTS))
+def render(effect: str, seed: int) -> Tensor:
+    """One clip as the classifier sees it, uint8 [3, 17, 32, 48]; only those frames are rendered."""
+    times = clip_times(POCKET_GEOMETRY.num_frames)[chosen_frames(POCKET_GEOMETRY.num_frames)]
+    frames = np.stack(list(render_frames(effect, seed, times, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)))
+    return ((_averaged(torch.from_numpy(frames)) + 1) * 127.5).round().to(torch.uint8)
+
+
+def train_classifier(
+    per_effect: int = 40,
+    epochs: int = 12,
+    batch: int = 32,
+    seed: int = 0,
+    names: Sequence[str] = NAMES,
+    model: nn.Module | None = None,
+    clips: tuple[Tensor, Tensor] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> nn.Module:
+    """Fit on `per_effect` renders of each of the `names`, with some noise.
+
+    Args:
+        model: a net to train instead of a new one.
+        clips: take these, and the indices of their effects, instead of rendering.
+    """
+    frames_of, labels = clips or renders(TRAIN_FROM, per_effect * len(names), names)
     torch.manual_seed(seed)
-    model = EffectNet(len(EFFECTS)).train()
-    steps = epochs * len(clips) // batch
+    model = (model or EffectNet(len(names))).train()
+    steps = epochs * len(labels) // batch
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for step in range(steps):
         draw = stream(step, f"classifier {seed}")
-        chosen = torch.from_numpy(draw.integers(len(clips), size=batch))
-        frames = clips[chosen]
+        chosen = torch.from_numpy(draw.integers(len(labels), size=batch))
+        frames = signed(frames_of[chosen])
         frames = frames + 0.08 * float(draw.random()) * torch.randn_like(frames)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(frames)
-        loss = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.05)
+        # In fp32: where a CPU has no bfloat16 of its own, convolutions in it take ten times as long.
+        loss = F.cross_entropy(model(frames), labels[chosen], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+        progress(step + 1, steps)
     return model.eval()
 
 
 @torch.no_grad()
-def predictions(model: EffectNet, clips: Tensor) -> Tensor:
+def predictions(model: nn.Module, clips: Tensor) -> Tensor:
     """Index of the most likely effect of each clip [n, 3, 17, 32, 48]: int64 [n]."""
-    return torch.cat([model(chunk).argmax(dim=1) for chunk in clips.split(64)])
+    return torch.cat([model(signed(chunk)).argmax(dim=1) for chunk in clips.split(64)])
 
 
-def held_out_accuracy(model: EffectNet, per_effect: int = 8) -> float:
+def held_out_accuracy(model: nn.Module, per_effect: int = 8) -> float:
     """Share of real renders, of scenes that were not trained on, whose effect it names."""
     clips, labels = renders(TEST_FROM, per_effect * len(EFFECTS))
     return (predictions(model, clips) == labels).float().mean().item()
+
+
+def signed(clips: Tensor) -> Tensor:
+    """uint8 → [-1, 1]; what is in [-1, 1] already stays."""
+    return clips.float() / 127.5 - 1 if clips.dtype == torch.uint8 else clips
+
+
+def _averaged(frames: Tensor) -> Tensor:
+    """uint8 [17, H, W, 3] → [3, 17, 32, 48] in [-1, 1]."""
+    video = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return F.interpolate(video, size=(HEIGHT, WIDTH), mode="area").transpose(0, 1).contiguous()

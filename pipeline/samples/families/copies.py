@@ -17,6 +17,8 @@ Place = tuple[float, float, float]
 def _multiply(layers: Layers, t: float, params: Params, places: tuple[Place, ...]) -> Image.Image:
     """Copies come out from behind the subject and take their places; it takes the last one itself."""
     p = params.progress(t)
+    if p == 0:
+        return layers.posed(Pose())
     frame = layers.plate()
     layers.shadow(frame, Pose(opacity=1 - 0.6 * p))
     for x, y, size in places:
@@ -107,7 +109,6 @@ COPIES = (
                 (0.75, 0.0, 0.9),
             ),
             "by_two": ((-1.05, 0.0, 0.78), (1.05, 0.0, 0.78)),
-            "in_a_square": tuple((x, y, 0.3) for y in (-1.36, -0.68, 0.0) for x in (-0.9, 0.0, 0.9)),
         },
         "copies of the subject come out from behind it, {value}",
         "clone",

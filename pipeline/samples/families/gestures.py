@@ -53,14 +53,12 @@ def _pulse(t: float, params: Params, beats: float) -> Pose:
 
 
 def _walk(t: float, params: Params, way: str) -> Pose:
-    """Runs from side to side, along a circle, or trembles on the spot."""
+    """Runs from side to side or along a circle."""
     since, ramp = _since(t, params), smooth((t - params.onset) / 0.1) * params.strength
     if way == "side_to_side":
         return Pose(1.25 * ramp * params.direction * math.sin(TAU * 2 * since))
-    if way == "in_a_circle":
-        angle = TAU * 2 * params.direction * since
-        return Pose(0.65 * ramp * math.sin(angle), -0.6 * ramp * (1 - math.cos(angle)))
-    return Pose(0.13 * ramp * math.sin(TAU * 14.3 * t), turn=0.06 * ramp * math.sin(TAU * 11.1 * t))
+    angle = TAU * 2 * params.direction * since
+    return Pose(0.65 * ramp * math.sin(angle), -0.6 * ramp * (1 - math.cos(angle)))
 
 
 def _leave(t: float, params: Params, way: tuple[float, float]) -> Pose:
@@ -68,13 +66,6 @@ def _leave(t: float, params: Params, way: tuple[float, float]) -> Pose:
     p = min(1.0, max(0.0, (t - params.onset) / (0.9 - params.onset)))
     reach = p * p * 3.9 * params.strength - 0.25 * math.sin(math.pi * min(1.0, 4 * p))
     return Pose(way[0] * reach, way[1] * reach)
-
-
-def _hop(t: float, params: Params, way: float) -> Pose:
-    """Hops out of the picture."""
-    since = _since(t, params)
-    swing = abs(math.sin(math.pi * 4 * since))
-    return Pose(way * 3.6 * params.strength * since, -0.75 * swing * smooth(since / 0.05))
 
 
 GESTURES = (
@@ -131,10 +122,9 @@ GESTURES = (
     *family(
         "move",
         "transformation",
-        {name: name for name in ("side_to_side", "in_a_circle", "in_shivers")},
+        {name: name for name in ("side_to_side", "in_a_circle")},
         "the subject moves {value}",
         "run",
-        "shiver",
         pose=_walk,
     ),
     *family(
@@ -144,13 +134,5 @@ GESTURES = (
         "the subject leaves the picture {value}",
         "exit",
         pose=_leave,
-    ),
-    *family(
-        "hop",
-        "transformation",
-        {"to_the_left": -1.0, "to_the_right": 1.0},
-        "the subject hops away {value}",
-        "jump",
-        pose=_hop,
     ),
 )

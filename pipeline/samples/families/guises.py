@@ -1,6 +1,7 @@
 """The subject turned into another one, in its own colours, or wearing something that it grew."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -175,8 +176,8 @@ SPROUTS: dict[str, tuple[tuple[Part, ...], bool, float, float, float]] = {
         ),
         True,
         0.0,
-        -1.05,
-        0.8,
+        -1.1,
+        1.0,
     ),
     "eyes": (
         (
@@ -247,67 +248,85 @@ def _drawn(layers: Layers, parts: tuple[Part, ...]) -> Image.Image:
 def _surround(layers: Layers, t: float, params: Params, what: str) -> Image.Image:
     """Something is about the subject: arcs, moons, hoops, twinkles."""
     ramp = smooth((t - params.onset) / 0.2)
+    plain = layers.posed(Pose())
+    if ramp == 0:
+        return plain
     unit = layers.radius * layers.near.zoom * layers.unit
-    middle = layers.to_pixel(*layers.centre)
+    x0, y0 = layers.to_pixel(*layers.centre)
 
     def at(u: float, v: float) -> tuple[float, float]:
-        return middle[0] + unit * u, middle[1] + unit * v
+        return x0 + unit * u, y0 + unit * v
 
     frame = layers.plate()
     layers.shadow(frame)
     pen = ImageDraw.Draw(frame)
-    if what == "moons":
-        moons = [(TAU * (k / 5 + 1.5 * params.direction * t), k) for k in range(5)]
-        for angle, k in sorted(moons, key=lambda moon: math.sin(moon[0])):
-            if math.sin(angle) > 0 and k >= 0:
-                break
-            _ball(pen, at(1.45 * ramp * math.cos(angle), 0.1 + 0.4 * math.sin(angle)), 0.2 * unit * ramp)
-        layers.stand(frame)
-        for angle, _ in moons:
-            if math.sin(angle) > 0:
-                _ball(pen, at(1.45 * ramp * math.cos(angle), 0.1 + 0.4 * math.sin(angle)), 0.25 * unit * ramp)
-        return frame
-    if what == "hoops":
-        hoops = [((0.9 - (1.9 * (t * 1.5 + k / 3) % 1.9)), k) for k in range(3)]
-        width = max(1, round(0.1 * unit))
-        for v, _ in hoops:
-            pen.arc((*at(-1.2, v - 0.3), *at(1.2, v + 0.3)), 180, 360, fill=_hoop(ramp), width=width)
-        layers.stand(frame)
-        for v, _ in hoops:
-            pen.arc((*at(-1.2, v - 0.3), *at(1.2, v + 0.3)), 0, 180, fill=_hoop(ramp), width=width)
-        return frame
+    behind, before = _things(what, t, params, layers)
+    for thing in behind:
+        thing(pen, at, unit)
     layers.stand(frame)
-    if ramp <= 0:
-        return frame
+    for thing in before:
+        thing(pen, at, unit)
+    return Image.blend(plain, frame, ramp)
+
+
+At = Callable[[float, float], tuple[float, float]]
+Thing = Callable[[ImageDraw.ImageDraw, At, float], None]  # pen, pixel of a local place, pixels in a radius
+
+
+def _things(what: str, t: float, params: Params, layers: Layers) -> tuple[list[Thing], list[Thing]]:
+    """What is drawn behind the subject, and what before it."""
+    if what == "moons":
+        angles = [TAU * (k / 5 + 1.5 * params.direction * t) for k in range(5)]
+        moons = [
+            (math.sin(angle), _moon(1.45 * math.cos(angle), 0.1 + 0.4 * math.sin(angle))) for angle in angles
+        ]
+        return [moon for near, moon in moons if near <= 0], [moon for near, moon in moons if near > 0]
+    if what == "hoops":
+        heights = [0.9 - 1.9 * ((1.5 * t + k / 3) % 1) for k in range(3)]
+        return [_hoop(v, 180, 360) for v in heights], [_hoop(v, 0, 180) for v in heights]
     if what == "arcs":
         rng = params.rng(f"arcs {int(t * 24)}")
-        for _ in range(round(6 * ramp)):
-            start, sweep = rng.uniform(0, TAU), rng.uniform(0.5, 1.3)
-            reach = rng.uniform(0.55, 1.35, 7)
-            points = [
-                at(r * math.cos(a), r * math.sin(a))
-                for r, a in zip(reach, np.linspace(start, start + sweep, 7), strict=True)
-            ]
-            pen.line(points, fill=(120, 200, 255), width=max(1, round(0.09 * unit)))
-            pen.line(points, fill=(240, 250, 255), width=max(1, round(0.03 * unit)))
-        return frame
-    for u, v, start in layers.once("twinkles", lambda: params.rng("twinkles").uniform(-1, 1, (26, 3))):
-        shine = ramp * max(0.0, math.sin(TAU * (2 * t + start)))
-        arm = 0.3 * unit * shine
-        if shine > 0.1:
-            x, y = at(1.35 * u, 1.25 * v - 0.1)
-            pen.line((x - arm, y, x + arm, y), fill=(255, 250, 190), width=max(1, round(0.06 * unit)))
-            pen.line((x, y - arm, x, y + arm), fill=(255, 250, 190), width=max(1, round(0.06 * unit)))
-    return frame
+        return [], [
+            _arc(rng.uniform(0, TAU), rng.uniform(0.5, 1.3), rng.uniform(0.55, 1.35, 7)) for _ in range(6)
+        ]
+    places = layers.once("twinkles", lambda: params.rng("twinkles").uniform(-1, 1, (26, 3)))
+    return [], [_twinkle(1.35 * u, 1.25 * v - 0.1, math.sin(TAU * (2 * t + start))) for u, v, start in places]
 
 
-def _hoop(ramp: float) -> tuple[int, int, int]:
-    return (round(90 + 165 * ramp), round(60 + 180 * ramp), round(40 + 40 * ramp))
+def _moon(u: float, v: float) -> Thing:
+    return lambda pen, at, unit: _ball(pen, at(u, v), 0.22 * unit)
+
+
+def _hoop(v: float, start: int, end: int) -> Thing:
+    def draw(pen: ImageDraw.ImageDraw, at: At, unit: float) -> None:
+        box = (*at(-1.2, v - 0.3), *at(1.2, v + 0.3))
+        pen.arc(box, start, end, fill=(255, 240, 80), width=max(1, round(0.1 * unit)))
+
+    return draw
+
+
+def _arc(start: float, sweep: float, reach: np.ndarray) -> Thing:
+    def draw(pen: ImageDraw.ImageDraw, at: At, unit: float) -> None:
+        angles = np.linspace(start, start + sweep, len(reach))
+        points = [at(r * math.cos(a), r * math.sin(a)) for r, a in zip(reach, angles, strict=True)]
+        pen.line(points, fill=(120, 200, 255), width=max(1, round(0.09 * unit)))
+        pen.line(points, fill=(240, 250, 255), width=max(1, round(0.03 * unit)))
+
+    return draw
+
+
+def _twinkle(u: float, v: float, shine: float) -> Thing:
+    def draw(pen: ImageDraw.ImageDraw, at: At, unit: float) -> None:
+        if shine < 0.1:
+            return
+        (x, y), arm, width = at(u, v), 0.3 * unit * shine, max(1, round(0.06 * unit))
+        pen.line((x - arm, y, x + arm, y), fill=(255, 250, 190), width=width)
+        pen.line((x, y - arm, x, y + arm), fill=(255, 250, 190), width=width)
+
+    return draw
 
 
 def _ball(pen, middle: tuple[float, float], radius: float) -> None:
-    if radius < 0.4:
-        return
     x, y = middle
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(206, 206, 220))
     pen.ellipse(

@@ -1,4 +1,4 @@
-"""Light and dark: lamps from a side, beams that wander, candles, and covers that close."""
+"""Light and dark: lamps from a side, beams that wander, and curtains that close."""
 
 import math
 from colorsys import hsv_to_rgb
@@ -46,15 +46,6 @@ def _beam(layers: Layers, t: float, params: Params, way: str) -> Image.Image:
         bright = np.clip((spread - np.abs(x - layers.centre[0])) * 12, 0, 1)
     light = Image.fromarray((14 + 150 * bright).astype(np.uint8))
     return _lit(layers.still(), ramp, Image.merge("RGB", (light, light, light)))
-
-
-def _candle(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
-    """Dim, orange and restless, as by one candle."""
-    p = params.progress(1.4 * t)
-    rng = params.rng(f"candle {int(t * 30)}")
-    flicker = 0.55 + 0.45 * rng.random()
-    light = tuple(round(k * flicker) for k in (170, 92, 26))
-    return _lit(layers.still(), p, Image.new("RGB", (layers.width, layers.height), light))
 
 
 def _disco(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
@@ -127,7 +118,6 @@ def _curtain(layers: Layers, t: float, params: Params, way: str) -> Image.Image:
     return frame
 
 
-SIDES = {"left": (-1.0, 0.0), "right": (1.0, 0.0)}
 LIGHTS = (
     *family(
         "light",
@@ -139,7 +129,7 @@ LIGHTS = (
             "from_below": (0.0, 1.0),
         },
         "a warm lamp comes on {value}",
-        "lamp",
+        "lantern",
         "lit",
         draw=_light,
     ),
@@ -152,7 +142,6 @@ LIGHTS = (
         "spotlight",
         draw=_beam,
     ),
-    *family("light", "style", {"candle": None}, "one candle lights the picture", draw=_candle),
     *family("light", "style", {"disco": None}, "coloured lights change at every beat", draw=_disco),
     *family("light", "style", {"rays": None}, "sunbeams fan out from a corner", "sunbeam", draw=_rays),
     *family("light", "style", {"whiteout": None}, "everything becomes white", "overexposed", draw=_whiteout),

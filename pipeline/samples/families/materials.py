@@ -41,10 +41,6 @@ def _moss(grey, noise, row, column):
     return _between((28, 62, 16), (140, 190, 60), 0.55 * tuft + 0.35 * grey)
 
 
-def _rust(grey, noise, row, column):
-    return _between((86, 36, 18), (206, 112, 52), 0.7 * (noise > 0.52) * noise + 0.4 * grey)
-
-
 def _candy(grey, noise, row, column):
     twist = np.sin(22 * (column - 0.5) + 22 * row) > 0
     return np.where(twist[..., None], (255, 250, 250), (232, 30, 66)) * (0.75 + 0.25 * grey[..., None])
@@ -53,11 +49,6 @@ def _candy(grey, noise, row, column):
 def _zebra(grey, noise, row, column):
     band = np.sin(34 * row + 7 * noise) > 0.05
     return np.where(band[..., None], (246, 244, 238), (20, 18, 20)).astype(np.float32)
-
-
-def _coal(grey, noise, row, column):
-    glint = noise > 0.8
-    return _between((10, 10, 12), (58, 58, 64), grey * grey) + 120 * glint[..., None]
 
 
 def _glass(grey, noise, row, column):
@@ -135,10 +126,8 @@ MATERIALS = (
             "silver": _silver,
             "lava": _lava,
             "moss": _moss,
-            "rust": _rust,
             "candy": _candy,
             "zebra": _zebra,
-            "coal": _coal,
             "glass": _glass,
         },
         "the subject turns to {value}",

@@ -89,11 +89,11 @@ def _repeat(layers: Layers, t: float, params: Params, grid: tuple[int, int]) -> 
 
 
 def _slide(layers: Layers, t: float, params: Params, way: str) -> Image.Image:
-    """The picture is cut into strips, or into halves, that run past each other and around its edges."""
+    """The picture is cut into bands that run past each other and around its edges."""
     p = params.progress(t) * params.strength
     frame = layers.still()
     pixels = np.asarray(frame)
-    if way == "in_level_strips":
+    if way == "in_level_bands":
         shifts = [round(0.75 * p * layers.width) * (1 if k % 2 else -1) for k in range(4)]
         bands = np.array_split(pixels, 4, axis=0)
         return Image.fromarray(
@@ -137,10 +137,8 @@ MIRRORS = (
     *family(
         "shift",
         "style",
-        {name: name for name in ("in_level_strips", "in_upright_strips")},
+        {name: name for name in ("in_level_bands", "in_upright_bands")},
         "the picture is cut {value} that run past each other",
-        "strip",
-        "strips",
         draw=_slide,
     ),
 )
