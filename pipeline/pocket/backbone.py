@@ -24,6 +24,7 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
+from pipeline.samples.scene import make_scene
 from training.backbones.cogvideox.small import BackboneSizes, quiet_transformers, small_pipeline
 from training.backbones.geometry import SampleGeometry
 from training.pretrain.attention import PlainAttention
@@ -50,6 +51,7 @@ POCKET_SIZES = BackboneSizes(
 # From this number of `draw_clip` on nothing trains the backbone: what is measured there is new to it. A
 # multiple of the effects, so that clip HELD_OUT + n shows the effect of clip n.
 HELD_OUT = 20_000 * len(EFFECTS)
+FIRST = tuple(EFFECTS)  # what the shipped backbone knows
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,12 @@ Steps = Callable[[str], AbstractContextManager[Progress]]
 
 
 def train_pocket(
-    out: Path, work: Path, settings: PocketSettings, step: Steps, device: torch.device | str = "cpu"
+    out: Path,
+    work: Path,
+    settings: PocketSettings,
+    step: Steps,
+    device: torch.device | str = "cpu",
+    categories: Sequence[str] = FIRST,
 ) -> dict:
     """Train the pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
 
@@ -92,6 +99,7 @@ def train_pocket(
         settings: how much.
         step: opens the progress of a named step.
         device: of the training.
+        categories: of effects that it is to know, names in `pipeline.samples.categories.CATEGORIES`.
 
     Returns:
         what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes.
@@ -103,35 +111,44 @@ def train_pocket(
     if out.exists() and not (out / "pocket.json").is_file():
         raise NoPocket(f"{out} is there and is no pocket backbone: name a folder that does not exist yet.")
     facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
-    words = " ".join(draw_clip(n, 1, 16, 16)[1] for n in range(2_000)).replace(".", " ").split()
+    categories = tuple(categories)
+    if categories != FIRST:
+        facts["categories"] = list(categories)
+        work = work / f"categories-{hashlib.sha256(' '.join(categories).encode()).hexdigest()[:12]}"
+    words = " ".join(make_scene(n).caption for n in range(2_000)).replace(".", " ").split()
     pipeline = small_pipeline(
-        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, sorted({*words, *EFFECTS})
+        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, sorted({*words, *categories})
     )
     pipeline.vae.to(device)
     with step("VAE") as progress:
         facts["seconds"]["vae"] = train_vae(
-            pipeline.vae, settings, work / f"vae-{settings.seed}.safetensors", progress
+            pipeline.vae, settings, work / f"vae-{settings.seed}.safetensors", progress, categories
         )
     # As it will be stored: what is encoded from here on is what the stored VAE encodes.
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
-    clips = [_signed(draw_clip(HELD_OUT + 7 * n, *_SHAPE)[0]).to(device) for n in range(settings.measured)]
+    measured = (draw_clip(HELD_OUT + 7 * n, *_SHAPE, effects=categories)[0] for n in range(settings.measured))
+    clips = [_signed(clip).to(device) for clip in measured]
     facts["scaling_factor"] = scale_latents(pipeline.vae, clips)
     facts["psnr_db"] = round(float(np.mean(reconstruction_psnr(pipeline.vae, clips))), 2)
     with step("Latents") as progress:
         began = time.perf_counter()
-        encoded = encoded_clips(pipeline.vae, work, range(settings.clips), progress)
+        encoded = encoded_clips(pipeline.vae, work, range(settings.clips), progress, categories)
         facts["seconds"]["latents"] = time.perf_counter() - began
     denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.timestep_shift).to(device)
     with step("DiT") as progress:
         facts["seconds"]["dit"] = train_dit(
-            denoiser, encoded, settings, encoded.folder / "dit.safetensors", progress
+            denoiser, encoded, settings, encoded.folder / "dit.safetensors", progress, categories
         )
     write_backbone(pipeline, out, facts)
     return facts
 
 
 def train_vae(
-    vae: AutoencoderKLCogVideoX, settings: PocketSettings, state: Path, progress: Progress
+    vae: AutoencoderKLCogVideoX,
+    settings: PocketSettings,
+    state: Path,
+    progress: Progress,
+    categories: Sequence[str] = FIRST,
 ) -> float:
     """Fit the VAE and return the seconds.
 
@@ -148,7 +165,8 @@ def train_vae(
         videos = []
         for _ in range(count):
             first = int(draw.integers(POCKET_GEOMETRY.num_frames - length + 1))
-            video = _signed(draw_clip(int(draw.integers(HELD_OUT)), *_SHAPE, first, length)[0])
+            number = int(draw.integers(HELD_OUT))
+            video = _signed(draw_clip(number, *_SHAPE, first, length, categories)[0])
             if done < 0.85:
                 top, left = (int(draw.integers(size // 2 + 1)) for size in _SHAPE[1:])
                 video = video[:, :, top : top + _SHAPE[1] // 2, left : left + _SHAPE[2] // 2]
@@ -163,7 +181,12 @@ def train_vae(
 
 
 def train_dit(
-    denoiser: Denoiser, encoded: EncodedClips, settings: PocketSettings, state: Path, progress: Progress
+    denoiser: Denoiser,
+    encoded: EncodedClips,
+    settings: PocketSettings,
+    state: Path,
+    progress: Progress,
+    categories: Sequence[str] = FIRST,
 ) -> float:
     """Fit the DiT and the text encoder on the encoded clips. Returns the seconds."""
     start_silent(denoiser.transformer)
@@ -178,7 +201,7 @@ def train_dit(
         numbers = draw.integers(settings.clips, size=settings.batch)
         clips, captions = encoded.batch(numbers, step)
         told = draw.random(settings.batch) < settings.named
-        names = [list(EFFECTS)[number % len(EFFECTS)] for number in numbers]
+        names = [categories[number % len(categories)] for number in numbers]
         return denoiser.loss(
             clips,
             [naming(*each) if tell else each[0] for *each, tell in zip(captions, names, told, strict=True)],
@@ -204,7 +227,11 @@ def naming(caption: str, effect: str) -> str:
 
 
 def encoded_clips(
-    vae: AutoencoderKLCogVideoX, work: Path, numbers: Sequence[int], progress: Progress | None = None
+    vae: AutoencoderKLCogVideoX,
+    work: Path,
+    numbers: Sequence[int],
+    progress: Progress | None = None,
+    categories: Sequence[str] = FIRST,
 ) -> EncodedClips:
     """The clips of `draw_clip` with these numbers through this VAE; what lies in `work` is not encoded again.
 
@@ -214,7 +241,7 @@ def encoded_clips(
     encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers[0]}")
 
     def clip_of(place: int) -> tuple[Tensor, str]:
-        pixels, caption, _ = draw_clip(numbers[place], *_SHAPE)
+        pixels, caption, _ = draw_clip(numbers[place], *_SHAPE, effects=categories)
         return _signed(pixels), caption
 
     encoded.fill(vae, clip_of, len(numbers), progress)

@@ -77,6 +77,16 @@ def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
     assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
 
 
+def test_a_backbone_of_other_categories_can_be_told_each_by_name(tmp_path, steps):
+    names = ("melt", "tint_cyan", "zoom_in_then_roll")
+    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps, categories=names)
+    assert facts["categories"] == list(names)
+    tokenizer = Backbone.load(pocket_settings(str(tmp_path / "pocket")), ["text"]).tokenizer
+    words = tokenizer.convert_ids_to_tokens(tokenizer(" ".join(names)).input_ids)
+    assert [word.strip("▁") for word in words[:3]] == list(names)
+    assert draw_clip(5, 1, 16, 16, effects=names)[2] == "zoom_in_then_roll"
+
+
 def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
