@@ -33,14 +33,18 @@ def steps():
     return step
 
 
-def test_a_trained_pocket_is_small_loads_and_generates_at_its_geometry(tmp_path, steps):
-    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps)
+def test_a_pocket_trained_on_named_categories_is_small_loads_and_can_be_told_each_name(tmp_path, steps):
+    names = ("melt", "tint_cyan", "zoom_in_then_roll")
+    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps, categories=names)
+    assert facts["categories"] == list(names)
     assert facts["bytes"] < 40e6
     assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
     backbone = CogVideoXBackbone.load(pocket_settings(str(tmp_path / "pocket")))
     latents = torch.zeros(backbone.latent_shape)
     assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
     assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
+    words = backbone.tokenizer.convert_ids_to_tokens(backbone.tokenizer(" ".join(names)).input_ids)
+    assert [word.strip("▁") for word in words[:3]] == list(names)
 
 
 def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps):
@@ -75,16 +79,6 @@ def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
     steps.done.clear()
     train_pocket(tmp_path / "second", tmp_path / "work", replace(SETTINGS, seed=1), steps)
     assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
-
-
-def test_a_backbone_of_other_categories_can_be_told_each_by_name(tmp_path, steps):
-    names = ("melt", "tint_cyan", "zoom_in_then_roll")
-    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps, categories=names)
-    assert facts["categories"] == list(names)
-    tokenizer = Backbone.load(pocket_settings(str(tmp_path / "pocket")), ["text"]).tokenizer
-    words = tokenizer.convert_ids_to_tokens(tokenizer(" ".join(names)).input_ids)
-    assert [word.strip("▁") for word in words[:3]] == list(names)
-    assert draw_clip(5, 1, 16, 16, effects=names)[2] == "zoom_in_then_roll"
 
 
 def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
