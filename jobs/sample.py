@@ -15,7 +15,7 @@ def sample_videos(folder: Path, categories: int, per_category: int, seed: int, s
     """Render the clips, and contact sheets where asked for, and say what was written."""
     usable_folder(folder, "The folder")
     if sheets:
-        usable_folder(sheets, "The folder of the contact sheets")
+        usable_folder(sheets, "--sheets")
     with step("Rendering samples") as progress:
         clips = write_samples(
             folder, categories=categories, per_category=per_category, seed=seed, progress=progress
@@ -25,5 +25,5 @@ def sample_videos(folder: Path, categories: int, per_category: int, seed: int, s
     out.print(f"{len(clips)} videos in {len(kinds)} categories under {folder}: {named}", markup=False)
     if sheets:
         pages = write_sheets(sheets, list(kinds), seed)
-        out.print(f"Five frames of each category: {pages[0]} … {pages[-1]}", markup=False)
+        out.print(f"Five frames of each category: {', '.join(map(str, pages))}", markup=False)
     out.print(f"Next: video2lora run {folder} --workdir {folder.parent}", markup=False)
