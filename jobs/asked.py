@@ -4,6 +4,7 @@ from pathlib import Path
 
 from catalog.store import Catalog
 from jobs.errors import JobError
+from training.files import lora_beside
 
 
 class BadRequest(JobError):
@@ -25,7 +26,7 @@ def check_request(
 
 
 def check_output(output: Path, inputs: list[Path], force: bool) -> None:
-    """Refuse an output that is no mp4 file, one of the inputs, or there already.
+    """Refuse an output that is no mp4 file, one of the inputs, there already, or nowhere to be written.
 
     Args:
         force: a file that is there may be replaced; an input never.
@@ -40,19 +41,38 @@ def check_output(output: Path, inputs: list[Path], force: bool) -> None:
             f"--output {output} does not end in .mp4, and an mp4 is what is written; "
             f"-o {output.with_suffix('.mp4')}."
         )
-    if any(output.exists() and each.exists() and output.samefile(each) for each in inputs):
-        raise BadRequest(
-            f"--output {output} is one of the inputs, which stay as they are; name another file."
-        )
-    if output.exists() and not force:
-        raise BadRequest(f"{output} is there already. --force replaces it; -o names another file.")
+    for path in (output, lora_beside(output)):
+        if any(_same(path, each) for each in inputs):
+            raise BadRequest(
+                f"--output: {path} is one of the inputs, which stay as they are; name another file."
+            )
+        if path.exists() and not force:
+            raise BadRequest(f"{path} is there already. --force replaces it; -o names another file.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        probe = output.with_name(f".{output.stem[:50]}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadRequest(f"--output {output} cannot be written: {error.strerror}.") from error
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):  # one of them is no file
+        return False
 
 
 def _require_example(catalog: Catalog, option: str, name: str) -> None:
-    path = Path(name)
-    if path.is_dir():
+    try:
+        path = Path(name)
+        there, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        there = folder = False
+    if folder:
         raise BadRequest(f"{option} {name} is a folder; name one file in it, or a clip_id.")
-    if not path.exists() and not catalog.get("clips", [name], ["clip_id"]).num_rows:
+    if not there and not catalog.get("clips", [name], ["clip_id"]).num_rows:
         raise BadRequest(
-            f"{option} {name!r} is neither a file nor a clip_id; find ids with `video2lora search`."
+            f"{option} {name[:100]!r} is neither a file nor a clip_id; find ids with `video2lora search`."
         )

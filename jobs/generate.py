@@ -9,6 +9,8 @@ from jobs.asked import check_output
 from jobs.caveats import caveats
 from jobs.job import Job, say
 from jobs.workspace import Workspace
+from pipeline.adapters import Reference
+from pipeline.example import read_first_frame
 from pipeline.studio import Studio, find_model
 from training.settings import GenerateSettings
 
@@ -23,20 +25,24 @@ def generate_job(
     force: bool = False,
 ) -> None:
     """`video2lora generate`; the request was looked at by `check_request`."""
-    release = find_model(workspace.existing_catalog(), workspace.folder("models"), model)
+    catalog = workspace.catalog
+    release = find_model(catalog, workspace.folder("models"), model)
     profile = workspace.profile
     if output is None:
         name = default_name(reference, first_frame, prompt, release.model_id, profile.generate)
         output = workspace.folder("generated") / name
         check_output(output, [], force)
+    # Decoded before a model is loaded: a file that cannot be used is said at once.
+    shown, picture = Reference.read(catalog, reference), read_first_frame(catalog, first_frame)
     with Job("generate", workspace, ray=False) as job:
         with job.step("load the model"):
             studio = Studio(job.catalog, release, profile.backbone, profile.generate)
         with job.step("generate") as progress:
-            video, lora = studio.make(reference, first_frame, prompt, progress).save(output)
+            made = studio.make(shown, picture, prompt, progress)
+        video, lora = made.save(output)
         job.report["generated"] = [{"video": str(video), "lora": lora and str(lora), "prompt": prompt}]
         say(f"{video}, and its LoRA in {lora}" if lora else str(video))
-        for sentence in caveats(profile.backbone, release):
+        for sentence in [*made.notes, *caveats(profile.backbone, release)]:
             say(sentence)
 
 

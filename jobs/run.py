@@ -62,7 +62,7 @@ def generate_examples(job: Job, release: Release) -> None:
             )
             name = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}.mp4"
             video, lora = made.save(job.workspace.folder("generated") / name)
-            write_video(made.reference, job.catalog.spec.fps, assets / f"reference-{number}.mp4")
+            write_video(made.reference.frames, job.catalog.spec.fps, assets / f"reference-{number}.mp4")
             Image.fromarray(made.first_frame).save(assets / f"first-frame-{number}.jpg")
             shutil.copyfile(video, assets / f"generated-{number}.mp4")
             job.report["generated"].append(

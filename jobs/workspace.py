@@ -10,6 +10,7 @@ from catalog.store import Catalog
 from jobs.errors import BadProfile, NoCatalog, NothingToDo
 from jobs.profile import Profile, load_profile
 from jobs.troubles import usable_folder
+from training.files import write_atomically
 
 
 class Workspace:
@@ -58,9 +59,7 @@ class Workspace:
         if self._stored.exists() and not (self._adopted and succeeded):
             return
         usable_folder(self.root, "--workdir")
-        partial = self._stored.with_suffix(".json.partial")
-        partial.write_text(self.profile.model_dump_json(indent=2) + "\n", "utf-8")
-        partial.replace(self._stored)
+        write_atomically(self._stored, self.profile.model_dump_json(indent=2) + "\n")
 
     def adopt(self, profile: Profile) -> None:
         """Take these settings for this command and, when it succeeds, for the ones after it."""
@@ -122,7 +121,4 @@ def code_revision() -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, default=str) + "\n", "utf-8")
-    partial.replace(path)
+    write_atomically(path, json.dumps(value, indent=2, default=str) + "\n")

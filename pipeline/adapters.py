@@ -1,7 +1,8 @@
 """What a model makes of one reference: predicted, kept in the catalogue, ready to run under or to export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 
 import numpy as np
 import torch
@@ -9,10 +10,51 @@ from torch import Tensor
 
 from catalog.store import Catalog
 from pipeline.errors import BadSource
+from pipeline.example import read_clip_of
 from training.backbones.base import Backbone
 from training.batch import References, pad_reference
 from training.methods.base import Condition, Method, device_of
 from training.release import Release
+
+# Below these a clip shows next to nothing: mean grey level, mean change between frames, of 255.
+DARK, STILL = 6.0, 0.5
+FEW_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The effect to copy.
+
+    Attributes:
+        name: as it was asked for: a clip_id, or a file.
+        frames: uint8 [n, H, W, 3].
+        category: of a clip of the catalogue, else "".
+        stored: whether it is a clip of the catalogue.
+    """
+
+    name: str
+    frames: np.ndarray
+    category: str = ""
+    stored: bool = False
+
+    @classmethod
+    def read(cls, catalog: Catalog, name: str) -> Self:
+        """A clip of the catalogue, or a stranger's video file; raises BadSource where it is neither."""
+        known = catalog.get("clips", [name], ["clip_id", "category_id"]).to_pylist()
+        category = (known[0]["category_id"] if known else None) or ""
+        return cls(name, read_clip_of(catalog, name), category, bool(known))
+
+    def notes(self) -> list[str]:
+        """What speaks against it as a reference, in sentences."""
+        change = np.abs(np.diff(self.frames.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
+        if self.frames.mean() < DARK:
+            return [f"The reference {self.name!r} is all but black: there is no effect to copy."]
+        if change.mean() < STILL:
+            return [f"The reference {self.name!r} stands still: there is no effect to copy."]
+        different = 1 + int((change > 0).sum())
+        if different < FEW_FRAMES:
+            return [f"The reference {self.name!r} has {different} different frames: little can be copied."]
+        return []
 
 
 @dataclass(frozen=True)
@@ -22,47 +64,54 @@ class Adapter:
     Attributes:
         condition: what `Method.under` takes, a batch of one.
         lora: tensors that diffusers loads, where the method can export any.
-        facts: JSON, where it comes from.
+        facts: JSON, where it comes from and what it was run with: the header of the LoRA file.
     """
 
     condition: Condition
     lora: dict[str, Tensor] | None
-    facts: dict[str, str]
+    facts: dict[str, object]
+
+    def told(self, **facts: object) -> Self:
+        """The same with further facts."""
+        return replace(self, facts=self.facts | facts)
 
 
 @torch.no_grad()
 def predict_adapter(
-    backbone: Backbone, method: Method, release: Release, catalog: Catalog, name: str, frames: np.ndarray
+    backbone: Backbone, method: Method, release: Release, catalog: Catalog, reference: Reference
 ) -> Adapter:
     """The adapter of a reference; that of a clip of the catalogue is stored there.
-
-    Args:
-        name: of the reference: a clip_id, or a file.
-        frames: uint8 [n, H, W, 3].
 
     Raises:
         BadSource: the method knows categories only, and that of this reference did not train.
     """
-    known = catalog.get("clips", [name], ["clip_id", "category_id"]).to_pylist()
-    category = (known[0]["category_id"] if known else None) or ""
+    category = reference.category
     if method.settings.per_category and category not in release.categories:
         raise BadSource(
-            f"Model {release.model_id} has one adapter per category and none for {category or name!r}: name a"
-            f" clip_id of one of {', '.join(release.categories)}, or train with method.kind=video2lora."
+            f"Model {release.model_id} has one adapter per category, and none for"
+            f" {category or reference.name!r}: name a clip_id of one of {', '.join(release.categories)}, or"
+            " train with method.kind=video2lora."
         )
     latents = mask = None
     if "latents" in method.settings.needs:
-        mean, _ = backbone.encode_video(frames)
+        mean, _ = backbone.encode_video(reference.frames)
         latents, mask = (each[None] for each in pad_reference(mean.float(), backbone.latent_shape))
     condition = method.condition(References((category,), latents, mask).to(device_of(method)))
-    if known and (vector := method.vector(condition)) is not None:
+    if reference.stored and (vector := method.vector(condition)) is not None:
         numbers = vector.numpy()
         row = {
-            "clip_id": name,
+            "clip_id": reference.name,
             "model_id": release.model_id,
             "vector": numbers,
             "projection": numbers / max(float(np.linalg.norm(numbers)), 1e-12),
             "created_at": datetime.now(UTC),
         }
         catalog.upsert("adapters", [row])
-    return Adapter(condition, method.export(condition), {"model_id": release.model_id, "reference": name})
+    facts = {
+        "model_id": release.model_id,
+        "reference": reference.name if reference.stored else "a file",
+        "category": category,
+        "transformer": backbone.transformer_id,
+        "max_sequence_length": backbone.settings.max_text_tokens,
+    }
+    return Adapter(condition, method.export(condition), facts)

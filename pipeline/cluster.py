@@ -23,7 +23,7 @@ from pipeline.curation.membership import (
 )
 from pipeline.curation.splits import split_of
 from pipeline.intake.settle import conflicts_of
-from pipeline.progress import Progress
+from training.progress import Progress
 
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]
 

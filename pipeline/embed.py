@@ -11,9 +11,9 @@ from lancedb.expr import col
 from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.embedding.settings import EmbedSettings
-from pipeline.progress import Progress
 from pipeline.stored import read_stored
 from pipeline.workers.actors import gather, map_keys
+from training.progress import Progress
 
 __all__ = ["EmbedReport", "EmbedSettings", "embed"]
 

@@ -14,11 +14,11 @@ from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.features.settings import EncodeSettings
 from pipeline.features.tensors import to_bytes
-from pipeline.progress import Progress
 from pipeline.stored import read_stored
 from pipeline.workers.actors import gather, map_keys
 from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
+from training.progress import Progress
 
 # The row of `features` that holds the embedding of the empty caption, and nothing else.
 EMPTY_CAPTION = "empty-caption"

@@ -1,12 +1,14 @@
-"""A video that somebody names on a command line: the effect to copy, or to look for."""
+"""A video or a picture that somebody names: a clip of the catalogue, or a file of one's own."""
 
 from pathlib import Path
 
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
+from catalog.store import Catalog
 from pipeline.errors import BadSource
 from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.picture import read_picture
 from pipeline.video.sandbox import Sandbox
 from pipeline.video.transcode import read_clip
 
@@ -34,3 +36,35 @@ def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:
     if not answer.clips:
         raise BadSource(f"The video {str(path)!r} cannot be used. {answer.reason}")
     return read_clip(answer.clips[0].video)
+
+
+def read_clip_of(catalog: Catalog, name: str) -> np.ndarray:
+    """Frames of a clip of the catalogue, or of a video file, uint8 [n, H, W, 3].
+
+    Raises:
+        BadSource: it is neither, or a file that makes no clip.
+    """
+    stored = catalog.videos([name])
+    if name in stored:
+        return read_clip(stored[name])
+    if not _is_there(name):
+        raise BadSource(f"{name!r} is neither a video file nor a clip_id; find ids with `video2lora search`.")
+    return read_example(name, catalog.spec)
+
+
+def read_first_frame(catalog: Catalog, name: str) -> np.ndarray:
+    """A picture, or the first frame of a clip of the catalogue or of a video file, uint8 [H, W, 3].
+
+    Raises:
+        BadSource: it is none of these, or cannot be read.
+    """
+    if _is_there(name) and (picture := read_picture(Path(name), catalog.spec)) is not None:
+        return picture
+    return read_clip_of(catalog, name)[0]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
+        return False

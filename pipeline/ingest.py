@@ -15,9 +15,9 @@ from pipeline.intake.inputs import Input, group_by_content
 from pipeline.intake.normaliser import normalise_all
 from pipeline.intake.run import IngestReport, IngestRun
 from pipeline.intake.settings import IngestSettings
-from pipeline.progress import Progress
 from pipeline.sources.source import Source
 from pipeline.workers.room import WaitingWatch, require_memory
+from training.progress import Progress
 
 
 def ingest(

@@ -22,11 +22,11 @@ from pipeline.video.transcode import write_video
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.evaluation.while_training import EvaluateTransfer, SampleVideos
+from training.files import write_atomically
 from training.methods.registry import MethodSettings
 from training.planning.preflight import Preflight, preflight
 from training.release import BuildMethod, Release, find_start, publish, require_start
 from training.run.devices import device_memory
-from training.run.folder import write_atomically
 from training.run.job import TrainJob, TrainResult
 from training.run.loop import train
 from training.run.settings import INCIDENTAL, TrainSettings

@@ -12,8 +12,7 @@ from torch import Tensor
 from training.backbones.base import Backbone, Sampler, Scene, Velocity
 from training.errors import TrainingError
 from training.methods.base import Condition, Method, device_of
-
-Progress = Callable[[int, int | None, dict], None]
+from training.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.backbones.weights import POCKET
 from training.errors import TrainingError
+from training.files import write_atomically, written
 from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.run.checkpoint import read_model, read_tensors
@@ -125,8 +126,9 @@ def publish_tensors(
     if not (final / FACTS).exists():
         partial = folder / f".{model_id}-{uuid.uuid4().hex}"
         partial.mkdir(parents=True)
-        save_file(tensors, partial / TENSORS, metadata={"format": "pt", "model_id": model_id})
-        (partial / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        with written(partial / TENSORS) as file:
+            save_file(tensors, file, metadata={"format": "pt", "model_id": model_id})
+        write_atomically(partial / FACTS, json.dumps(facts, indent=2) + "\n")
         partial.rename(final)
     return Release(model_id, final, facts)
 

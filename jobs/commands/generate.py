@@ -31,7 +31,8 @@ def generate(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model_id of the catalogue [default: the champion or newest].")
+        str | None,
+        typer.Option(help="A model_id, or pocket for the shipped one [default: the champion or newest]."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same video.")] = None,
@@ -46,7 +47,9 @@ def generate(
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
     from jobs.asked import check_request
 
-    check_request(workspace.existing_catalog(), reference, first_frame, output, force)
+    # The shipped model needs no catalogue that somebody filled.
+    known = workspace.catalog if model == "pocket" else workspace.existing_catalog()
+    check_request(known, reference, first_frame, output, force)
     from jobs.generate import generate_job
 
     generate_job(workspace, reference, first_frame, prompt, output, model, force)

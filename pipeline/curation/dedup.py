@@ -10,7 +10,7 @@ from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
 from pipeline.curation.fate import VERDICT, with_sources
-from pipeline.progress import Progress
+from training.progress import Progress
 
 ACT = "dedup"
 _FACTS = ("clip_id", "source_uri", "sha256", "source_width", "source_height", "window_start", "window_end")

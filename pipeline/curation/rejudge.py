@@ -9,8 +9,8 @@ from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.curation.fate import VERDICT, with_sources
 from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, QualityPolicy, by_category_id, judge
-from pipeline.progress import Progress
 from pipeline.video.quality import SCORES
+from training.progress import Progress
 
 
 @dataclass

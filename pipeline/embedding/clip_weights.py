@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from open_clip.factory import get_model_config, get_pretrained_cfg
 from safetensors.torch import save_file
 
 from pipeline.errors import PipelineError
+from training.backbones.hub import cache_folder, hub_refuses
 from training.randomness import initial_values
 
 TINY = {
@@ -31,7 +31,6 @@ TINY = {
 }
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
-HUB_TIMEOUT = 8.0
 
 
 class UnknownEmbedder(PipelineError):
@@ -98,11 +97,6 @@ def find_clip(model: str, pretrained: str) -> ClipFiles:
     )
 
 
-def cache_folder() -> Path:
-    """Where made or downloaded weights are kept: $VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
-    return Path(os.environ.get("VIDEO2LORA_CACHE") or Path.home() / ".cache" / "video2lora")
-
-
 def _builtin(model: str) -> dict:
     config = get_model_config(model)
     if config is None:
@@ -165,17 +159,13 @@ def _download(name: str, tag: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     try:
-        if not repository:
-            raise OSError("the tag names no hub repository")
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise OSError("HF_HUB_OFFLINE is set")
-        address = f"{huggingface_hub.constants.ENDPOINT}/api/models/{repository}"
         # Asked once and briefly before open_clip's and the hub's own retries can take minutes.
-        with urllib.request.urlopen(address, timeout=HUB_TIMEOUT) as answer:
-            there = {entry["rfilename"] for entry in json.load(answer)["siblings"]}
+        if why := hub_refuses(repository) if repository else "the tag names no hub repository":
+            raise OSError(why)
+        there = set(huggingface_hub.list_repo_files(repository))
         file = next(file for file in WEIGHT_FILES if file in there)
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except (OSError, StopIteration, KeyError, ValueError) as error:
+    except (OSError, StopIteration, ValueError) as error:
         raise EmbedderUnreachable(
             f"The {tag} weights of {name} are not on this machine and cannot be downloaded "
             f"({str(error) or type(error).__name__}). Download {repository or name} elsewhere and set "

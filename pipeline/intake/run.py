@@ -26,8 +26,8 @@ from pipeline.intake.refresh import SAID, differences, refresh
 from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
-from pipeline.progress import Progress
 from pipeline.video.plan import plan_keys
+from training.progress import Progress
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
 COMMIT_SECONDS = 10.0

@@ -21,7 +21,6 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.progress import Progress
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from pipeline.samples.scene import make_scene
@@ -32,6 +31,7 @@ from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
+from training.progress import Progress
 from training.randomness import stream
 
 POCKET_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from pipeline.pocket.backbone import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, Steps
 from pipeline.pocket.pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs
 from pipeline.pocket.pairs import References as Kind
-from pipeline.progress import Progress
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.dit import CogVideoXDiT
@@ -27,6 +26,7 @@ from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.pretrain.attention import PlainAttention
 from training.pretrain.fit import FitSettings, fit
+from training.progress import Progress
 from training.randomness import stream
 from training.release import publish_tensors
 

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +15,7 @@ from pipeline.samples.encode import encode_clip
 from pipeline.samples.formats import ClipFormat, choose_format
 from pipeline.samples.scene import make_scene
 from pipeline.samples.seeding import generator
+from training.progress import Progress
 
 MANIFEST = "captions.jsonl"
 GENERATOR = "video2lora sample"
@@ -22,8 +23,6 @@ LICENCE = "CC0-1.0"
 EDITION = (
     1  # part of every file name: raise it when scenes, effects or formats change, and files are made anew
 )
-
-Progress = Callable[[int, int | None, dict], None]
 
 
 class BadSampleRequest(PipelineError):

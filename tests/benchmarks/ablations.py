@@ -19,7 +19,7 @@ from pipeline.pocket.hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocke
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
 from tests.benchmarks.learning import GROUPS, concatenated, gaps
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
-from training.backbones.weights import cache_folder
+from training.backbones.hub import cache_folder
 from training.evaluation.transfer_gap import PairLosses, TransferGap, transfer_gap
 
 GRID: dict[str, dict] = {

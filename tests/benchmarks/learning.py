@@ -37,7 +37,7 @@ from tests.benchmarks.effect_classifier import (
 from tests.benchmarks.learning_page import Shown, write_page
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
-from training.backbones.weights import cache_folder
+from training.backbones.hub import cache_folder
 from training.evaluation.transfer_gap import PairLosses, pair_losses, transfer_gap
 from training.generate import Guidance, denoise
 from training.methods.base import Method

@@ -55,6 +55,27 @@ def test_an_input_is_never_written_over_by_whatever_path_and_other_files_only_wi
     check_output(Path(reference), [], force=True)
 
 
+def test_a_lora_that_lies_beside_the_output_is_not_lost_either(tmp_path):
+    (tmp_path / "out.lora.safetensors").write_bytes(b"precious")
+    with pytest.raises(BadRequest, match=r"out\.lora\.safetensors is there already"):
+        check_output(tmp_path / "out.mp4", [], force=False)
+    check_output(tmp_path / "out.mp4", [], force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.lora.safetensors"]
+
+
+@pytest.mark.parametrize("place", ["/proc/out.mp4", "file/out.mp4"])
+def test_a_place_that_cannot_be_written_is_said_before_anything_loads(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadRequest, match="cannot be written"):
+        check_output(tmp_path / place, [], force=False)
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence(catalog, reference):
+    for name in ("x" * 300, "with\0nul"):
+        with pytest.raises(BadRequest, match="neither a file nor a clip_id"):
+            check_request(catalog, name, reference, None, force=False)
+
+
 def test_the_name_that_is_given_differs_where_the_clip_would():
     settings = GenerateSettings()
     asked = ["a/melt.mp4", "mug.png", "a mug", "model-1", settings]

@@ -134,7 +134,10 @@ class Backbone(Protocol):
         """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as generation draws them."""
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
-        """Captions → embeddings [n, T, D]."""
+        """Captions → embeddings [n, T, D]; what `unread` says of each is cut off."""
+
+    def unread(self, caption: str) -> str:
+        """The end of a caption beyond the longest text that is read; "" where all of it is."""
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] → uint8 frames [n, H, W, 3] on the CPU."""

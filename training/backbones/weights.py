@@ -1,30 +1,23 @@
 """Where weights lie: a hub name, a folder in the hub's layout, or "random:<seed>"."""
 
 import json
-import os
 import re
-import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from training.backbones.cogvideox.small import RECIPE, write_tiny_backbone
 from training.backbones.geometry import SampleGeometry
+from training.backbones.hub import DEADLINE, cache_folder, first_line, hub_refuses
 from training.errors import WeightsUnreachable
 
 # What each part of a backbone needs of the pipeline's folder.
 PART_FOLDERS = {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")}
 POCKET = Path(__file__).parents[1] / "pocket"
-HUB_DEADLINE = 20.0
 _RANDOM = re.compile(r"random:(\d{1,9})")
 _HUB_NAME = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
-
-
-def cache_folder() -> Path:
-    """$VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
-    return Path(os.environ.get("VIDEO2LORA_CACHE") or Path.home() / ".cache" / "video2lora").expanduser()
 
 
 def resolve_weights(
@@ -32,7 +25,7 @@ def resolve_weights(
     parts: Collection[str],
     geometry: SampleGeometry,
     max_text_tokens: int,
-    deadline: float = HUB_DEADLINE,
+    deadline: float = DEADLINE,
 ) -> Path:
     """The folder with `parts` ("transformer", "vae", "text") and the scheduler of a backbone.
 
@@ -80,35 +73,15 @@ def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
             return cached
     except (LocalEntryNotFoundError, HFValidationError):
         pass  # not in the cache: ask the hub
-    if constants.HF_HUB_OFFLINE:
-        raise _unreachable(name, "HF_HUB_OFFLINE forbids asking the hub")
-    if why := _hub_refuses(name, deadline):
+    if why := hub_refuses(name, deadline):
         raise _unreachable(name, why)
     try:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise _unreachable(name, _first_line(error)) from error
+        raise _unreachable(name, first_line(error)) from error
     if missing := _missing(folder, parts):
         raise _unreachable(name, f"the repository has no {missing}")
     return folder
-
-
-def _hub_refuses(name: str, deadline: float) -> str | None:
-    """Why the hub will not deliver `name`, None when it will."""
-    # On a thread of its own: resolving a host's name and the client's retries know no common limit of time.
-    answer: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            HfApi().model_info(name, timeout=deadline / 2)
-            answer.append(None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason that is reported
-            answer.append(_first_line(error))
-
-    thread = threading.Thread(target=ask, daemon=True, name="ask-hub")
-    thread.start()
-    thread.join(deadline)
-    return answer[0] if answer else f"no answer within {deadline:.0f} s"
 
 
 def _unreachable(name: str, why: str) -> WeightsUnreachable:
@@ -117,11 +90,6 @@ def _unreachable(name: str, why: str) -> WeightsUnreachable:
         f" Where there is a network run `hf download {name} --local-dir <folder>`, then name that"
         " folder: `--set backbone.model=<folder>`."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__
 
 
 def _missing(folder: Path, parts: Collection[str]) -> str | None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
 from training.batch import References, TrainingBatch
+from training.files import written
 from training.pretrain.precision import Precision, computing
 from training.randomness import derive, draw_posterior, stream
 
@@ -75,9 +76,8 @@ class EncodedClips:
                 for name, value in zip(rows, (mean, std, encode_image(vae, noisy)), strict=True):
                     rows[name].append(value.to("cpu", torch.bfloat16))
         path.with_suffix(".json").write_text(json.dumps([caption for _, caption in part]), encoding="utf-8")
-        building = path.with_suffix(".part")
-        save_file({name: torch.stack(values) for name, values in rows.items()}, building)
-        building.replace(path)
+        with written(path) as file:
+            save_file({name: torch.stack(values) for name, values in rows.items()}, file)
 
     def batch(self, numbers: Sequence[int] | np.ndarray, seed: int) -> tuple[TrainingBatch, list[str]]:
         """The clips as targets, their posteriors drawn; captions beside them, a tenth of them dropped.

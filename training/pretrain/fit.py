@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from training.errors import TrainingError
-
-Progress = Callable[[int, int | None, dict], None]
+from training.files import written
+from training.progress import Progress
 
 
 class BadFitState(TrainingError):
@@ -131,10 +131,8 @@ def _save(
             moments = optimizer.state.get(value, {})
             tensors |= {f"{key}.{name}": moments[key] for key in _MOMENTS[type(optimizer)] if key in moments}
     facts = {"step": str(step), "seconds": str(seconds)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_suffix(".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, building, metadata=facts)
-    building.replace(path)
+    with written(path) as file:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, file, metadata=facts)
 
 
 def _load(

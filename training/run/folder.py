@@ -11,12 +11,12 @@ On a cluster the folder is on storage that every worker and the driver share.
 """
 
 import json
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import TrainingError
+from training.files import write_atomically
 
 
 class LostRun(RuntimeError):
@@ -97,13 +97,3 @@ def _name(kind: type) -> str:
 def _kinds(root: type[TrainingError]) -> list[type[TrainingError]]:
     """The class and its subclasses, as far as this process has imported them."""
     return [root, *(kind for child in root.__subclasses__() for kind in _kinds(child))]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a small file as a whole: a reader sees the old text or the new one."""
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

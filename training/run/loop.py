@@ -3,7 +3,6 @@
 import os
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from training.errors import TooLittleMemory, TrainingError
+from training.progress import Progress
 from training.run.blocks import prepare_blocks
 from training.run.checkpoint import (
     Checkpoint,
@@ -52,7 +52,6 @@ BUGS = (
     TypeError,
     ValueError,
 )
-Progress = Callable[[int, int | None, dict], None]
 
 
 def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None) -> TrainResult:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from training.run.folder import Diverged, RunFolder, write_atomically
+from training.files import write_atomically
+from training.run.folder import Diverged, RunFolder
 from training.run.trackers import Tracker
 
 # What differs between two runs of the same steps; every other column is a function of the run alone.

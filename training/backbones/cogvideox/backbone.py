@@ -180,6 +180,12 @@ class CogVideoXBackbone:
         )
         return self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
 
+    def unread(self, caption: str) -> str:
+        """The end of a caption beyond `max_text_tokens`; "" where all of it is read."""
+        tokens = self.tokenizer(caption, add_special_tokens=False).input_ids
+        room = self.settings.max_text_tokens - 1  # the end of the text is a token too
+        return self.tokenizer.decode(tokens[room:]) if len(tokens) > room else ""
+
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] → uint8 frames [n, H, W, 3] on the CPU."""
         return px.decode_video(self.vae, latents)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import BadMethodSettings, StateMismatch
+from training.files import written
 from training.methods.lightlora.layers import LightLoRA
 
 PREFIX = "transformer."
@@ -46,7 +47,8 @@ def save_lora(
     metadata = {"format": "pt"}
     if facts:
         metadata["video2lora"] = json.dumps(dict(facts), sort_keys=True)
-    save_file(dict(lora), str(path), metadata=metadata)
+    with written(Path(path)) as partial:
+        save_file(dict(lora), partial, metadata=metadata)
 
 
 def load_lora(path: Path | str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""How a long step tells its caller where it is."""
+"""How long work tells its caller where it is."""
 
 from collections.abc import Callable
 
