@@ -93,7 +93,7 @@ class PairStream:
     def at(self, catalog: Catalog) -> "PairStream":
         """The same stream, its plan too, over another view whose clips and given pairs are the same."""
         moved = replace(self, catalog=catalog)
-        moved.__dict__ |= {name: getattr(self, name) for name in ("clips", "given", "plan")}
+        moved.__dict__.update({name: getattr(self, name) for name in ("clips", "given", "plan")})
         return moved
 
     @cached_property
