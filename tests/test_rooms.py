@@ -65,3 +65,14 @@ def test_an_upward_or_sideways_import_is_refused(tmp_path, room, line):
     done = lint(tmp_path)
     assert done.returncode != 0
     assert f"{room}.shortcut" in done.stdout
+
+
+def test_an_import_that_runs_in_a_circle_inside_the_catalogue_is_refused(tmp_path):
+    for name in ROOMS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / "catalog" / "low.py").write_text("from catalog import high\n")
+    (tmp_path / "catalog" / "high.py").write_text("from catalog import low\n")
+    done = lint(tmp_path)
+    assert done.returncode != 0
+    assert "No cycles are allowed in catalog" in done.stdout
