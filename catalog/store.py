@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _EMBEDDER = b"video2lora:embedder_id"
 _KEYS_PER_QUERY = 2_000
+# From here on one scan of the table is cheaper than a query for every 2,000 keys.
+_KEYS_WORTH_A_SCAN = 20_000
 
 
 class Catalog:
@@ -154,9 +156,14 @@ class Catalog:
 
     def get(self, table: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows whose first key column is one of `keys`; no order kept, unknown keys left out."""
+        columns = self._readable(self.tables.handle(table), table, columns)
+        key = KEYS[table][0]
         keys = list(dict.fromkeys(keys))
+        if len(keys) > _KEYS_WORTH_A_SCAN:
+            rows = self.scan(table, list(dict.fromkeys((key, *columns))))
+            return rows.filter(pc.is_in(rows[key], pa.array(keys, pa.string()))).select(columns)
         parts = [
-            self.scan(table, columns, where=col(KEYS[table][0]).isin(keys[start : start + _KEYS_PER_QUERY]))
+            self.scan(table, columns, where=col(key).isin(keys[start : start + _KEYS_PER_QUERY]))
             for start in range(0, len(keys), _KEYS_PER_QUERY)
         ]
         return pa.concat_tables(parts) if parts else self.scan(table, columns, limit=0)

@@ -237,6 +237,17 @@ def test_getting_many_keys_leaves_out_unknown_and_repeated_ones(catalog):
     assert catalog.get("clips", [], ["clip_id"]).num_rows == 0
 
 
+def test_getting_most_of_a_table_reads_it_once_and_gives_the_same(catalog, monkeypatch):
+    ids = [f"clip-{n}" for n in range(300)]
+    catalog.upsert("clips", [{"clip_id": clip_id, "caption": clip_id} for clip_id in ids])
+    wanted = [*ids[:250], "unknown"]
+    few = catalog.get("clips", wanted, ["caption"])
+    monkeypatch.setattr("catalog.store._KEYS_WORTH_A_SCAN", 10)
+    many = catalog.get("clips", wanted, ["caption"])
+    assert many.column_names == ["caption"]
+    assert sorted(many["caption"].to_pylist()) == sorted(few["caption"].to_pylist()) == sorted(ids[:250])
+
+
 def test_names_that_are_not_there_are_refused_with_the_nearest(catalog):
     with pytest.raises(UnknownTable, match="'sources'"):
         catalog.scan("source")
