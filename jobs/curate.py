@@ -23,6 +23,7 @@ def ingest_step(job: Job, place: Place) -> None:
     job.report |= {"layout": found.layout, "unlisted": found.unlisted, "notes": found.notes}
     job.report["skipped"] = [each._asdict() for each in found.skipped]
     with job.step("ingest") as progress:
+        progress(0, len(found.sources))
         try:
             report = ingest(found.sources, job.catalog, settings, job.run_id, progress, found.scope)
         except Interrupted as stopped:
@@ -65,13 +66,13 @@ def cluster_step(job: Job) -> None:
         say(f"    and {more} more categories take several labels, in the report")
 
 
-def encode_step(job: Job) -> None:
-    """Compute latents and text embeddings that are not there yet."""
+def encode_step(job: Job, again: bool = False) -> None:
+    """Compute latents and text embeddings that are not there yet, or all of them again."""
     from pipeline.encode import encode
 
     profile = job.workspace.profile
     with job.step("encode") as progress:
-        report = encode(job.catalog, profile.backbone, profile.encode, progress)
+        report = encode(job.catalog, profile.backbone, profile.encode, progress, again)
     job.report["encoder_id"] = report.encoder_id
     job.report["counts"]["encoded"] = report.counts.get("encoded", 0)
     say(f"  {report.items} clips encoded")
@@ -106,8 +107,8 @@ def cluster_job(workspace: Workspace, address: str | None) -> None:
         cluster_step(job)
 
 
-def encode_job(workspace: Workspace, address: str | None) -> None:
+def encode_job(workspace: Workspace, address: str | None, again: bool = False) -> None:
     """`video2lora encode`."""
     workspace.existing_catalog()
     with Job("encode", workspace, address) as job:
-        encode_step(job)
+        encode_step(job, again)

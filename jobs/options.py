@@ -33,7 +33,11 @@ ProfileOption = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override one setting, as section.key=value; may be repeated."),
+    typer.Option(
+        "--set",
+        help="Override one setting, as section.key=value; may be repeated. "
+        "`video2lora settings` lists the keys.",
+    ),
 ]
 CatalogUri = Annotated[
     str | None,

@@ -24,6 +24,8 @@ from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
 from training.settings import GenerateSettings
 
+STORED = "profile.json"
+
 
 class Profile(BaseModel):
     """Every step's settings, validated together before anything runs."""
@@ -57,6 +59,11 @@ def shipped() -> list[str]:
     """Names of the profiles that come with the project."""
     folder = resources.files("jobs") / "profiles"
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def stored_profile(workdir: Path) -> str:
+    """The profile that a working directory's first command stored there; `tiny` for a new one."""
+    return str(workdir / STORED) if (workdir / STORED).exists() else "tiny"
 
 
 def load_profile(name_or_path: str, overrides: list[str] | None = None) -> Profile:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catalog.store import Catalog
 from jobs.errors import BadProfile, NoCatalog, NothingToDo
-from jobs.profile import Profile, load_profile
+from jobs.profile import STORED, Profile, load_profile, stored_profile
 from jobs.troubles import usable_folder
 from training.files import write_atomically
 
@@ -39,10 +39,9 @@ class Workspace:
         if root.exists() and not root.is_dir():
             raise BadProfile(f"--workdir {root} is a file; name a directory, it is made when missing.")
         self.root = root
-        self._stored = root / "profile.json"
+        self._stored = root / STORED
         self._adopted = profile is not None
-        source = profile or (str(self._stored) if self._stored.exists() else "tiny")
-        self.profile: Profile = load_profile(source, overrides)
+        self.profile: Profile = load_profile(profile or stored_profile(root), overrides)
         scheme, colon, _ = (catalog_uri or "").partition("://")
         if colon and scheme != "s3":
             raise NoCatalog(

@@ -93,6 +93,9 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
     counts = {"accepted": len(accepted), "present": len(accepted) - len(due), "embedded": 0, "failed": 0}
     report = EmbedReport(counts, len(due), 0.0, embedder_id)
 
+    if progress:
+        progress(0, len(due), {})
+
     def watched(tables):
         done = 0
         for table in tables:

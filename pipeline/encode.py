@@ -105,9 +105,16 @@ def encoder_of(settings: BackboneSettings) -> str:
 
 
 def encode(
-    catalog: Catalog, backbone: BackboneSettings, settings: EncodeSettings, progress: Progress | None = None
+    catalog: Catalog,
+    backbone: BackboneSettings,
+    settings: EncodeSettings,
+    progress: Progress | None = None,
+    again: bool = False,
 ) -> EncodeReport:
     """Encode accepted clips with a category that lack features of this encoder, or whose caption has changed.
+
+    Args:
+        again: take what is stored for absent, as after a damaged disk; it is replaced.
 
     Raises:
         WeightsUnreachable: the backbone's weights cannot be had.
@@ -120,7 +127,7 @@ def encode(
     wanted = {
         row["clip_id"]: row["caption"] or "" for row in clips if row["category_id"] or settings.uncategorised
     }
-    present = _present(catalog, encoder_id, settings.first_frame_variants)
+    present = {} if again else _present(catalog, encoder_id, settings.first_frame_variants)
     due = [clip_id for clip_id, caption in wanted.items() if present.get(clip_id) != caption]
     keys = due if EMPTY_CAPTION in present or not wanted else [EMPTY_CAPTION, *due]
     counts = {
@@ -129,6 +136,8 @@ def encode(
         "present": len(wanted) - len(due),
     }
     report = EncodeReport(counts | {"encoded": 0, "failed": 0}, len(due), 0.0, encoder_id)
+    if progress:
+        progress(0, len(due), {})
     made = map_keys(
         keys,
         EncodeClips,

@@ -1,6 +1,7 @@
 """Raw videos into the catalogue, step by step."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -86,9 +87,12 @@ def cluster(
     cluster_job(workspace, address)
 
 
-@app.command(epilog="Example: `video2lora encode -w work`")
+@app.command(epilog="Examples: `video2lora encode -w work` · `video2lora encode --again -w work`")
 def encode(
     workdir: Workdir = Path("work"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Also the clips that have features: they are replaced.")
+    ] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -99,4 +103,4 @@ def encode(
     workspace = open_workspace(workdir, profile, overrides, catalog)
     from jobs.curate import encode_job
 
-    encode_job(workspace, address)
+    encode_job(workspace, address, again)

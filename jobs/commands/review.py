@@ -10,6 +10,8 @@ from jobs.options import CatalogUri, Overrides, ProfileOption, Workdir, open_wor
 
 app = typer.Typer()
 
+SCORES = ("motion", "brightness", "blur", "letterbox", "flicker", "cut", "errors")
+
 
 @app.command(epilog="Examples: `video2lora dedup -w work` · `video2lora dedup -w work --undo 12`")
 def dedup(
@@ -33,7 +35,11 @@ def dedup(
 def judge(
     workdir: Workdir = Path("work"),
     policy: Annotated[
-        str | None, typer.Option(help="A TOML file of bounds, by score and by category [default: as before]")
+        str | None,
+        typer.Option(
+            help="A TOML file of bounds: under [scores], lines such as motion = {min = 0.001}; "
+            f"under [categories.NAME], what differs there. Scores: {', '.join(SCORES)} [default: as before].",
+        ),
     ] = None,
     undo: Annotated[str | None, typer.Option(help="Take back the act of this number.")] = None,
     profile: ProfileOption = None,

@@ -10,6 +10,13 @@ from jobs.options import CatalogUri, Overrides, ProfileOption, Workdir, open_wor
 
 app = typer.Typer()
 
+# What people filter by; the catalogue's schema, which holds more, is not loaded for a help text.
+CLIP_COLUMNS = (
+    *("clip_id", "category", "caption", "split", "status", "source", "licence", "generator", "source_uri"),
+    *("motion", "brightness", "blur", "letterbox", "flicker", "cut", "errors", "source_width"),
+    *("source_height", "source_fps", "source_duration", "codec", "category_source", "created_at"),
+)
+
 
 @app.command(
     epilog="Examples: `video2lora search 'red mug' -w demo` · `video2lora search --like melt.mp4 -w demo` · "
@@ -18,7 +25,14 @@ app = typer.Typer()
 def search(
     query: Annotated[str | None, typer.Argument(help="Words to look for in captions and categories.")] = None,
     like: Annotated[str | None, typer.Option(help="An example: a video file or a clip_id.")] = None,
-    where: Annotated[str | None, typer.Option(help="A filter over the clips' columns.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="A filter, as in `motion > 0.02 and category = 'melt'`. Columns: "
+            f"{', '.join(CLIP_COLUMNS)}. "
+            "Tests: = != < <= > >=, in (…), contains 'text', is null; and, or, not, ( ).",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
     workdir: Workdir = Path("work"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,

@@ -64,7 +64,7 @@ def test_every_accepted_clip_gets_its_vector_once(ray_cluster, tmp_path, embedde
     told = []
     report = embed(catalog, TINY, lambda done, total, info: told.append((done, total)))
     assert report.counts == {"accepted": 5, "present": 0, "embedded": 5, "failed": 0}
-    assert told[-1] == (5, 5)
+    assert (told[0], told[-1]) == ((0, 5), (5, 5))
     rows = {row["clip_id"]: row for row in catalog.scan("clips").to_pylist()}
     assert rows["refused"]["embedding"] is None
     assert rows["clip-3"]["embedder_id"] == embedder.embedder_id
