@@ -171,10 +171,11 @@ def dissolve(layers: Layers, t: float, params: Params) -> Image.Image:
     pen = ImageDraw.Draw(frame)
     radius = layers.radius * layers.unit * layers.near.zoom
     middle = layers.to_pixel(*layers.centre)
-    for u, v, when, colour, speed, lift in layers.once("dust", lambda: _dust(layers, params, order)):
-        age = p - when
-        if not 0 < age < 0.6:
-            continue
+    dust = layers.once("dust", lambda: _dust(layers, params, order))
+    ages = p - layers.once("leaving", lambda: np.array([grain[2] for grain in dust]))
+    for k in np.flatnonzero((ages > 0) & (ages < 0.6)):
+        u, v, _, colour, speed, lift = dust[k]
+        age = float(ages[k])
         x = middle[0] + radius * (u + wind * speed * 2.6 * age)
         y = middle[1] + radius * (v - lift * 1.6 * age)
         half = radius * 0.055 * (1 - age / 0.6)

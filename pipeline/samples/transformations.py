@@ -222,15 +222,16 @@ def gild(layers: Layers, t: float, params: Params) -> Image.Image:
     pen = ImageDraw.Draw(frame)
     for x, y, start in layers.once("glints", lambda: params.rng("glints").uniform(-0.8, 0.8, (14, 3))):
         shine = p * max(0.0, math.sin(TAU * (3 * t + 2 * start))) if 1 - y < 2.2 * p else 0.0
+        if shine <= 0.15:
+            continue
         arm = 0.34 * shine * layers.radius
+        middle = (layers.centre[0] + x * layers.radius, layers.centre[1] + y * layers.radius)
         for dx, dy in ((arm, 0.0), (0.0, arm)):
-            middle = (layers.centre[0] + x * layers.radius, layers.centre[1] + y * layers.radius)
             ends = (
                 layers.to_pixel(middle[0] - dx, middle[1] - dy),
                 layers.to_pixel(middle[0] + dx, middle[1] + dy),
             )
-            if shine > 0.15:
-                pen.line(ends, fill=(255, 252, 215), width=max(1, round(0.012 * layers.unit)))
+            pen.line(ends, fill=(255, 252, 215), width=max(1, round(0.012 * layers.unit)))
     return frame
 
 
