@@ -113,7 +113,7 @@ GESTURES = (
     *family(
         "grow",
         "transformation",
-        {"in_beats": 4.0},
+        {"in_beats": 3.5},
         "the subject beats like a heart",
         "pulse",
         "throb",
