@@ -64,7 +64,7 @@ AT_ONCE = """
 pan_left + melt                pan_left + gild                 pan_left + grow_large
 pan_right + spin               pan_right + inflate             pan_right + paint_crimson
 tilt_up + gild                 tilt_up + turn_to_marble
-zoom_in + melt                 zoom_in + turn_to_marble        zoom_in + dissolve_from_above
+zoom_in + turn_to_marble        zoom_in + dissolve_from_above
 zoom_out + spin                zoom_out + inflate              zoom_out + gild
 roll + turn_to_marble          roll + shrink                   roll + levitate
 dolly + spin                   dolly + inflate                 dolly + gild
@@ -100,7 +100,7 @@ IN_MANNERS = """
 melt and_back                  inflate and_back                zoom_in and_back
 roll and_back                  tint_crimson and_back           blackout and_back
 zoom_in suddenly               vanish suddenly                 invert suddenly
-shrink suddenly                pan_left step_by_step           shrink step_by_step
+grow_large suddenly            pan_left step_by_step           shrink step_by_step
 gild step_by_step              zoom_in step_by_step
 """
 

@@ -99,11 +99,10 @@ GESTURES = (
         "grow",
         "transformation",
         {
-            "large": (1.75, 1.75),
+            "large": (2.2, 2.2),
             "tall": (0.85, 2.0),
             "broad": (2.4, 0.8),
             "thin": (0.2, 1.0),
-            "low": (1.0, 0.18),
         },
         "the subject becomes {value}",
         "bigger",

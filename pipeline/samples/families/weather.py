@@ -53,7 +53,7 @@ def _drop(slant: float, colour: Colour, length: float) -> Particle:
 
     def draw(pen: ImageDraw.ImageDraw, x: float, y: float, across: float, dice: np.ndarray) -> None:
         dx, dy = slant / size * across * length, across * length / size
-        pen.line((x, y, x + dx, y + dy), fill=(*colour, 215), width=max(1, round(0.18 * across)))
+        pen.line((x, y, x + dx, y + dy), fill=(*colour, 215), width=max(1, round(0.24 * across)))
 
     return draw
 
@@ -127,11 +127,11 @@ SHOWERS: dict[str, tuple[Particle, int, float, tuple[float, float]]] = {
 }
 # Each: its particle, count, size, scroll, and the veil that everything disappears in (colour, share).
 SKIES: dict[str, tuple[Particle, int, float, tuple[float, float], Colour, float]] = {
-    "snow_to_the_left": (_dot((255, 255, 255)), 70, 0.04, (-1.9, 0.7), (228, 236, 246), 0.5),
-    "snow_to_the_right": (_dot((255, 255, 255)), 70, 0.04, (1.9, 0.7), (228, 236, 246), 0.5),
-    "rain": (_drop(0.0, (200, 215, 240), 2.2), 60, 0.09, (0.0, 7.0), (60, 70, 92), 0.42),
-    "rain_to_the_left": (_drop(-1.1, (200, 215, 240), 2.2), 60, 0.09, (-5.5, 5.0), (60, 70, 92), 0.42),
-    "rain_to_the_right": (_drop(1.1, (200, 215, 240), 2.2), 60, 0.09, (5.5, 5.0), (60, 70, 92), 0.42),
+    "snow_to_the_left": (_drop(-2.0, (255, 255, 255), 1.3), 90, 0.06, (-2.4, 1.2), (228, 236, 246), 0.5),
+    "snow_to_the_right": (_drop(2.0, (255, 255, 255), 1.3), 90, 0.06, (2.4, 1.2), (228, 236, 246), 0.5),
+    "rain": (_drop(0.0, (200, 215, 240), 2.2), 50, 0.1, (0.0, 5.0), (60, 70, 92), 0.42),
+    "rain_to_the_left": (_drop(-1.0, (200, 215, 240), 2.4), 50, 0.11, (-3.4, 3.4), (60, 70, 92), 0.42),
+    "rain_to_the_right": (_drop(1.0, (200, 215, 240), 2.4), 50, 0.11, (3.4, 3.4), (60, 70, 92), 0.42),
     "hail": (_dot((244, 248, 255)), 16, 0.1, (0.4, 6.0), (150, 160, 175), 0.25),
     "sandstorm": (_drop(9.0, (226, 176, 96), 1.6), 60, 0.1, (7.0, 0.4), (206, 152, 78), 0.68),
 }
