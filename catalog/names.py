@@ -143,6 +143,22 @@ class CategoryNames:
         except KeyError as error:
             raise UnknownCategory(f"No category is called {name[:80]!r}{error.args[0]}.") from None
 
+    def ids_of(self, names: Iterable[str], setting: str) -> tuple[str, ...]:
+        """All ids of the categories that a setting names, those merged into them included, in order.
+
+        Raises:
+            UnknownCategory: says which setting names what, and the nearest names.
+        """
+        ids: set[str] = set()
+        for name in names:
+            try:
+                ids.update(self.ids_named(name))
+            except KeyError as error:
+                raise UnknownCategory(
+                    f"`{setting}` names {name[:80]!r}, and no category is called that{error.args[0]}."
+                ) from None
+        return tuple(sorted(ids))
+
     def file_under(self, label: str | None) -> str | None:
         """The category that a label belongs to: a known one, else a new one that is named after it."""
         found = self._found(label) if label else None

@@ -9,7 +9,6 @@ from lancedb.expr import col
 
 from catalog.acts import apply
 from catalog.changes import Change, Kind
-from catalog.errors import UnknownCategory
 from catalog.names import CategoryNames, normalise_label
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, CategoryState, Outcome, Split, Status
@@ -70,7 +69,7 @@ def cluster(
     known = {row["category_id"]: row for row in catalog.scan("categories").to_pylist()}
     labels = _labels(catalog)
     names = CategoryNames(list(known.values()), filter(None, map(normalise_label, set(labels.values()))))
-    held_out = _held_out(settings, names)
+    held_out = set(names.ids_of(settings.held_out_categories, "cluster.held_out_categories"))
     clips = _read(catalog, names, labels)
 
     def step(done: int, what: str) -> None:
@@ -107,17 +106,10 @@ def cluster(
         len(clips),
         monotonic() - started,
         {clip.clip_id: clip.reason for clip in clips if clip.reason},
-        tuple(sorted(held_out - present)),
+        tuple(sorted({names.id_of(name) for name in settings.held_out_categories} - present)),
         _spellings(labels, names),
         done.event,
     )
-
-
-def _held_out(settings: ClusterSettings, names: CategoryNames) -> set[str]:
-    try:
-        return {names.id_of(name) for name in settings.held_out_categories}
-    except UnknownCategory as error:
-        raise UnknownCategory(f"`cluster.held_out_categories` names what is not there: {error}") from error
 
 
 def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> list[Clip]:

@@ -48,7 +48,8 @@ class PairSettings(BaseModel):
             references alone, any other clip with a random one of its category.
         min_alignment: given pairs need at least this score; a pair without a score passes. A clip whose
             given pairs all score less is no target, not of a random reference either.
-        held_out_categories: category ids that never enter a plan (kept for zero-shot evaluation).
+        held_out_categories: categories that never enter a plan (kept for zero-shot evaluation). A plan takes
+            their ids, a stream any of their names.
         splits: the clips' splits that may be used.
         caption_dropout: probability that a sample trains with the empty caption.
     """

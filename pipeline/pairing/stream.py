@@ -16,6 +16,7 @@ from lancedb.expr import col
 from ray.data import ExecutionResources, TaskPoolStrategy
 
 from catalog.errors import CatalogError
+from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.encode import EMPTY_CAPTION
@@ -80,8 +81,13 @@ class PairStream:
         Raises:
             NothingEncoded: no clip has features of this encoder.
             NoPairs: no two clips may be paired, or given pairs are asked for and there are none.
+            UnknownCategory: a category is to be held out that nothing is called.
         """
         pinned = catalog if catalog.pinned is not None else catalog.at(catalog.snapshot())
+        if settings.held_out_categories:
+            names = CategoryNames.load(pinned)
+            held_out = names.ids_of(settings.held_out_categories, "pairs.held_out_categories")
+            settings = settings.model_copy(update={"held_out_categories": held_out})
         opened = cls(pinned, encoder_id, settings, **options)
         opened.plan  # noqa: B018 - made here for its errors
         return opened

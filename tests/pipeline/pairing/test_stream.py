@@ -9,6 +9,7 @@ import torch
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from catalog.errors import UnknownCategory
 from catalog.store import Catalog
 from pipeline.encode import EMPTY_CAPTION
 from pipeline.features.tensors import to_bytes
@@ -175,6 +176,13 @@ def test_features_of_another_encoder_are_refused_before_anything_starts(catalog)
 def test_a_plan_without_pairs_is_refused_before_anything_starts(catalog):
     with pytest.raises(NoPairs, match="other split: 10"):
         PairStream.open(catalog, ENCODER, PairSettings(splits=("ood",)))
+
+
+def test_a_held_out_category_is_meant_in_any_spelling_and_refused_where_nothing_is_called_that(catalog):
+    without = PairStream.open(catalog, ENCODER, PairSettings(held_out_categories=("B it",)))
+    assert {clip[0] for clip in without.plan.clip_ids.tolist()} == {"a"}
+    with pytest.raises(UnknownCategory, match=r"`pairs.held_out_categories` names 'melt'.*: 'a', 'b'"):
+        PairStream.open(catalog, ENCODER, PairSettings(held_out_categories=("melt",)))
 
 
 def test_an_error_while_fetching_reaches_the_one_who_asks(ray_cluster, catalog):
