@@ -2,6 +2,7 @@
 
 import getpass
 
+from catalog.vocabulary import Status
 from jobs.job import Job, say
 from jobs.workspace import Workspace
 
@@ -78,5 +79,5 @@ def judge_step(job: Job) -> None:
         say(f"  the policy's [categories.{name}] holds for nothing: no category is called that{near}")
     if report.event:
         say(f"  take it back with `video2lora judge --undo {report.event}`")
-    if report.counts["duplicate"]:
+    if report.counts[Status.DUPLICATE]:
         dedup_step(job)

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from catalog.vocabulary import Outcome
+
 if TYPE_CHECKING:
     from pipeline.intake.report import IngestReport
     from pipeline.sources.survey import Survey
@@ -30,8 +32,8 @@ def of_survey(found: "Survey", location: str) -> Iterator[str]:
 def of_ingest(report: "IngestReport") -> Iterator[str]:
     """Lines about what became of the inputs; each reason with some of those that it holds for."""
     counts = report.counts
-    kinds = [f"{counts[kind]} {kind}" for kind in ("accepted", "duplicate", "rejected", "quarantined")]
-    kinds += [f"{counts['gone']} gone"] if counts["gone"] else []
+    kinds = [f"{counts[kind]} {kind}" for kind in Outcome if kind != Outcome.GONE]
+    kinds += [f"{counts[Outcome.GONE]} gone"] if counts[Outcome.GONE] else []
     yield f"{counts['found']} inputs: {', '.join(kinds)}"
     by_code: dict[tuple, list[str]] = defaultdict(list)
     for row in report.refused:

@@ -154,7 +154,9 @@ class IngestRun:
         fates = []
         for item in closed:
             passing = item.source.refusal.code in PASSING
-            fates.append((item, Fate(Outcome.QUARANTINED if passing else "rejected", *item.source.refusal)))
+            fates.append(
+                (item, Fate(Outcome.QUARANTINED if passing else Outcome.REJECTED, *item.source.refusal))
+            )
         self._write_fates(fates)
         return [item for item in inputs if not item.source.refusal]
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import psutil
 
 from catalog.clip_spec import ClipSpec
+from catalog.vocabulary import Outcome
 from pipeline.video import wire
 from pipeline.video.normalise import NormalisedClip, NormaliseSettings
 
@@ -78,14 +79,14 @@ class Sandbox:
             socket.send_fds(self._channel, [(window or "").encode() + b"\n"], [file.fileno()])
             if given_up := self._wait():
                 self.close()
-                return Answer("quarantined", *given_up, seconds=time.monotonic() - began)
+                return Answer(Outcome.QUARANTINED, *given_up, seconds=time.monotonic() - began)
             # It answers all at once, when it is done.
             self._channel.settimeout(self.settings.limits.longest_seconds)
             message, body = wire.receive(self._channel)
         except (wire.WireClosed, OSError):
             code, reason = self._death()
             self.close()
-            return Answer("quarantined", code, reason, seconds=time.monotonic() - began)
+            return Answer(Outcome.QUARANTINED, code, reason, seconds=time.monotonic() - began)
         return _understood(message, memoryview(body))
 
     def _wait(self) -> tuple[str, str] | None:
@@ -181,7 +182,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _understood(message: dict, body: memoryview) -> Answer:
-    for outcome in ("rejected", "quarantined"):
+    for outcome in (Outcome.REJECTED, Outcome.QUARANTINED):
         if outcome in message:
             return Answer(outcome, message[outcome], message["reason"])
     clips, at = [], 0

@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
+from catalog.vocabulary import Outcome
 from pipeline.video import fastread, lockdown, wire
 from pipeline.video.normalise import NormaliseSettings, normalise
 from pipeline.video.rejection import Rejection
@@ -74,10 +75,10 @@ def _answer(file, spec: ClipSpec, settings: NormaliseSettings, window: str | Non
     try:
         found = normalise(file, spec, settings, window)
     except Rejection as rejection:
-        return {"rejected": rejection.code, "reason": rejection.reason}, b""
+        return {Outcome.REJECTED: rejection.code, "reason": rejection.reason}, b""
     except MemoryError:
         return {
-            "quarantined": "too_much_memory",
+            Outcome.QUARANTINED: "too_much_memory",
             "reason": "Decoding it needs more memory than is allowed.",
         }, b""
     clips, body = [], []
