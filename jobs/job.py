@@ -10,7 +10,7 @@ from uuid import uuid4
 from catalog.acts import settle
 from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
-from jobs.memory import MemoryWatch
+from jobs.peak_memory import MemoryWatch
 from jobs.ray_session import ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json

@@ -26,10 +26,10 @@ from pipeline.samples.effects import EFFECTS
 from pipeline.samples.scene import make_scene
 from training.backbones.cogvideox.small import BackboneSizes, quiet_transformers, small_pipeline
 from training.backbones.geometry import SampleGeometry
-from training.pretrain.attention import PlainAttention
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
+from training.pretrain.processor import PlainAttention
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
 from training.progress import Progress
 from training.randomness import stream

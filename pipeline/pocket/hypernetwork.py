@@ -24,8 +24,8 @@ from training.backbones.settings import BackboneSettings
 from training.batch import References, TrainingBatch
 from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
-from training.pretrain.attention import PlainAttention
 from training.pretrain.fit import FitSettings, fit
+from training.pretrain.processor import PlainAttention
 from training.progress import Progress
 from training.randomness import stream
 from training.release import publish_tensors

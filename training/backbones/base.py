@@ -51,18 +51,23 @@ class Objective(Protocol):
 
 
 class DiT(Protocol):
-    """The frozen transformer with all that a method needs to denoise with it, whatever its family.
+    """The frozen transformer with all that a method needs to denoise with it, whatever its family."""
 
-    Attributes:
-        module: the transformer; `blocks_name` is the path of its list of blocks.
-        objective: what it predicts.
-        latent_channels: C of its latents.
-    """
+    @property
+    def module(self) -> nn.Module:
+        """The transformer."""
 
-    module: nn.Module
-    blocks_name: str
-    objective: Objective
-    latent_channels: int
+    @property
+    def blocks_name(self) -> str:
+        """The path of its list of blocks."""
+
+    @property
+    def objective(self) -> Objective:
+        """What it predicts."""
+
+    @property
+    def latent_channels(self) -> int:
+        """C of its latents."""
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -87,7 +92,9 @@ class DiT(Protocol):
 class Sampler(Protocol):
     """One denoising run: a schedule of timesteps and the step from each to the next."""
 
-    timesteps: Sequence[Tensor]
+    @property
+    def timesteps(self) -> Sequence[Tensor]:
+        """Those that were chosen, the first one to the last."""
 
     def begin(self, noise: Tensor, steps: int) -> Tensor:
         """Choose the timesteps; standard normal noise → the latents of the first one."""
@@ -107,12 +114,29 @@ class Sampler(Protocol):
 class Backbone(Protocol):
     """A model's parts from one folder of weights. A part that was not asked for says so when it is used."""
 
-    settings: BackboneSettings
-    folder: Path
-    geometry: SampleGeometry
-    latent_shape: tuple[int, int, int, int]
-    encoder_id: str
-    transformer_id: str
+    @property
+    def settings(self) -> BackboneSettings:
+        """Which backbone, at which geometry and precision."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its weights lie."""
+
+    @property
+    def geometry(self) -> SampleGeometry:
+        """Of its samples in pixels."""
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """[F, C, h, w] of a sample's latents."""
+
+    @property
+    def encoder_id(self) -> str:
+        """A digest of what decides stored features: VAE, text encoder, geometry, precision."""
+
+    @property
+    def transformer_id(self) -> str:
+        """A digest of the frozen transformer and its schedule: what a trained model belongs to."""
 
     @property
     def dit(self) -> DiT:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from jobs.memory import MemoryWatch
+from jobs.peak_memory import MemoryWatch
 
 
 def test_the_memory_of_a_child_counts():
