@@ -162,7 +162,7 @@ def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings) -> Training
     if settings.train.start_from is not None:
         start = find_start(settings.train.start_from, settings.method.kind)
     if start is not None:
-        require_start(start, backbone.transformer_id, settings.method, categories)
+        require_start(start, backbone, settings.method, categories)
     identity = {
         "method": settings.method.model_dump(mode="json"),
         "transformer": backbone.transformer_id,

@@ -9,6 +9,8 @@ The model_id is derived from the tensors, so the same training gives the same mo
 
 import hashlib
 import json
+import logging
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.backbones.base import Backbone
-from training.backbones.registry import load_backbone
+from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.backbones.weights import POCKET
 from training.errors import TrainingError
@@ -32,6 +34,7 @@ from training.methods.registry import MethodSettings, build_method, parse_settin
 from training.run.checkpoint import read_model, read_tensors
 
 TENSORS, FACTS = "model.safetensors", "model.json"
+logger = logging.getLogger(__name__)
 
 
 class ReleaseError(TrainingError):
@@ -46,7 +49,7 @@ class BuildMethod:
         backbone, method: which, and how.
         categories: that train, sorted.
         seed: of the initial values.
-        start_from: the folder of a trained model whose tensors it begins with.
+        start_from: the folder of a trained model whose tensors it begins with; see `require_start`.
     """
 
     backbone: BackboneSettings
@@ -62,9 +65,7 @@ class BuildMethod:
         """The module on a backbone that is loaded already."""
         module = build_method(self.method, backbone.dit, self.categories, self.seed)
         if self.start_from is not None:
-            start = read_release(self.start_from)
-            require_start(start, backbone.transformer_id, self.method, self.categories)
-            module.load_trainable_state(_verified_tensors(start))
+            module.load_trainable_state(_verified_tensors(read_release(self.start_from)))
         return module
 
     def on_meta(self, backbone: Backbone) -> Method:
@@ -105,8 +106,8 @@ def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str,
         checkpoint: a step folder, verified here.
         folder: of all models; the model gets a folder of its own in it.
         dtype: of the stored tensors; bfloat16 is what the paper's sizes count.
-        facts: JSON; `method` and `backbone` (settings) and `categories` (that trained) are needed to load it
-            again.
+        facts: JSON; `method` and `backbone` (settings), `transformer` and `encoder_id` (of the backbone) and
+            `categories` (that trained) are needed to load it again.
 
     Raises:
         CheckpointError: the checkpoint is torn or corrupt.
@@ -117,19 +118,26 @@ def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str,
 def publish_tensors(
     tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, facts: dict[str, Any]
 ) -> Release:
-    """Make a model folder of trained tensors; see `publish`."""
+    """Make a model folder of trained tensors; see `publish`. One that is there and whole stays as it is."""
     tensors = {name: value.to(dtype).contiguous() for name, value in tensors.items()}
     digest = _digest(tensors)
     model_id = f"{facts['method']['kind']}-{digest[:12]}"
     final = folder / model_id
     facts = {"model_id": model_id, "tensors_sha256": digest, **facts}
-    if not (final / FACTS).exists():
-        partial = folder / f".{model_id}-{uuid.uuid4().hex}"
-        partial.mkdir(parents=True)
-        with written(partial / TENSORS) as file:
-            save_file(tensors, file, metadata={"format": "pt", "model_id": model_id})
-        write_atomically(partial / FACTS, json.dumps(facts, indent=2) + "\n")
-        partial.rename(final)
+    if final.exists():
+        try:
+            _verified_tensors(read_release(final))
+            return Release(model_id, final, facts)
+        except TrainingError as error:
+            logger.warning("%s is damaged and written again (%s)", final, error)
+    partial = folder / f".{model_id}-{uuid.uuid4().hex}"
+    partial.mkdir(parents=True)
+    with written(partial / TENSORS) as file:
+        save_file(tensors, file, metadata={"format": "pt", "model_id": model_id})
+    write_atomically(partial / FACTS, json.dumps(facts, indent=2) + "\n")
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
     return Release(model_id, final, facts)
 
 
@@ -159,11 +167,10 @@ def load_release(release: Release, backbone: Backbone) -> Method:
         ReleaseError: corrupt tensors, or a model that was trained on another backbone.
         StateMismatch: tensors of other shapes than the settings beside them say.
     """
-    trained_on = release.facts.get("transformer")
-    if trained_on != backbone.transformer_id:
+    if other := _other_part(release, backbone):
         raise ReleaseError(
-            f"Model {release.model_id} was trained on transformer {str(trained_on)[:12]}, and this backbone"
-            f" has {backbone.transformer_id[:12]}. Set backbone.model to the one it was trained on."
+            f"Model {release.model_id} was trained on {other} than {backbone.folder} holds. Set"
+            f" backbone.model to the one it was trained on{_told(release)}."
         )
     method = build_method(method_settings(release), backbone.dit, release.categories)
     method.load_trainable_state(_verified_tensors(release))
@@ -179,17 +186,17 @@ def method_settings(release: Release) -> MethodSettings:
 
 
 def require_start(
-    release: Release, transformer_id: str, settings: MethodSettings, categories: Sequence[str] = ()
+    release: Release, backbone: Backbone, settings: MethodSettings, categories: Sequence[str] = ()
 ) -> None:
-    """Check that a run on that transformer, with those settings and categories, can begin with the model.
+    """Check that a run on that backbone, with those settings and categories, can begin with the model.
 
     Raises:
         ReleaseError: it cannot.
     """
     begin = f"train.start_from names {release.model_id}, which was trained"
     instead = "or train.start_from=null to begin from nothing."
-    if release.facts.get("transformer") != transformer_id:
-        raise ReleaseError(f"{begin} on another backbone. Set backbone.model to that one, {instead}")
+    if other := _other_part(release, backbone):
+        raise ReleaseError(f"{begin} on {other}. Set backbone.model to that one{_told(release)}, {instead}")
     theirs, ours = (s.structure() for s in (method_settings(release), settings))
     if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
         raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")
@@ -198,6 +205,33 @@ def require_start(
             f"{begin} for other categories ({len(release.categories)}, not {len(categories)}). Train on the"
             f" same, {instead}"
         )
+
+
+# How a backbone's encoder is run, not which it is: free to choose anew for a video or a run.
+_HOW_ENCODED = {"num_frames", "height", "width", "max_text_tokens", "dtype", "vae_tiling"}
+
+
+def _other_part(release: Release, backbone: Backbone) -> str | None:
+    """What of a backbone is not what the model was trained with; None where all is."""
+    if release.facts.get("transformer") != backbone.transformer_id:
+        return "another transformer"
+    try:
+        theirs = BackboneSettings.model_validate(release.facts["backbone"])
+        encoder_id = release.facts["encoder_id"]
+    except (KeyError, ValidationError) as error:
+        raise ReleaseError(
+            f"{release.path / FACTS} does not say what the model was trained on ({error}). Train it again."
+        ) from error
+    same = {"model": str(backbone.folder), **theirs.model_dump(include=_HOW_ENCODED)}
+    located = locate_backbone(backbone.settings.model_copy(update=same), ["vae", "text"])
+    if encoder_id != located.encoder_id:
+        return "another VAE or text encoder, or another backbone.first_frame_scale,"
+    return None
+
+
+def _told(release: Release) -> str:
+    model = release.facts.get("backbone", {}).get("model")
+    return f" ({model})" if model else ""
 
 
 def find_start(name: str, kind: str) -> Release | None:

@@ -114,6 +114,7 @@ def ship_hypernetwork(
         "method": POCKET_METHOD.model_dump(mode="json"),
         "backbone": settings.model_copy(update={"model": "pocket"}).model_dump(mode="json"),
         "transformer": backbone.transformer_id,
+        "encoder_id": backbone.encoder_id,
         "steps": lessons.steps,
         "lessons": asdict(lessons),
         "categories": [NAMES[effect] for effect in lessons.effects if effect in SEEN],

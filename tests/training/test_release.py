@@ -1,6 +1,8 @@
 """A published model: what a user keeps, loads again, and cannot load by mistake."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,9 +32,12 @@ def method(tiny_folder):
 def release(tiny_folder, tmp_path, method):
     state = {name: value.clone() for name, value in method.trainable_state().items()}
     checkpoint = Checkpoint(OptimizerState(3, state, {}), samples=12, identity={}, settings={})
+    backbone = load_backbone(tiny_folder)
     facts = {
         "method": SMALL.model_dump(mode="json"),
-        "transformer": load_backbone(tiny_folder).transformer_id,
+        "backbone": backbone.settings.model_dump(mode="json"),
+        "transformer": backbone.transformer_id,
+        "encoder_id": backbone.encoder_id,
     }
     path = write_checkpoint(tmp_path / "checkpoints", checkpoint)
     return publish(path, tmp_path / "models", torch.float32, facts)
@@ -55,11 +60,26 @@ def test_the_same_tensors_have_the_same_name(release, tmp_path, method):
     assert again.model_id == release.model_id
 
 
-def test_a_model_of_another_backbone_is_refused(release, tiny_folder):
-    facts = json.loads((release.path / FACTS).read_text())
-    (release.path / FACTS).write_text(json.dumps(facts | {"transformer": "another"}))
-    with pytest.raises(ReleaseError, match="was trained on transformer another"):
-        load_release(read_release(release.path), load_backbone(tiny_folder))
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer"])
+def test_a_model_of_another_backbone_is_refused(release, tiny_folder, tmp_path, part):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    name = "tokenizer_config.json" if part == "tokenizer" else "config.json"
+    config = json.loads((copy / part / name).read_text())
+    (copy / part / name).write_text(json.dumps(config | {"retrained": True}))
+    other = "another transformer" if part == "transformer" else "another VAE or text encoder"
+    with pytest.raises(ReleaseError, match=rf"trained on {other}.*\({tiny_folder}\)"):
+        load_release(read_release(release.path), load_backbone(copy))
+    with pytest.raises(ReleaseError, match=rf"{other}.*start_from=null"):
+        require_start(release, load_backbone(copy, ()), SMALL)
+
+
+def test_a_model_generates_at_another_geometry_and_precision_than_it_was_trained_at(release, tiny_folder):
+    backbone = load_backbone(tiny_folder)
+    changed = {"num_frames": 5, "dtype": "bfloat16", "vae_tiling": True}
+    load_release(release, replace(backbone, settings=backbone.settings.model_copy(update=changed)))
+    scaled = backbone.settings.model_copy(update={"first_frame_scale": "divide"})
+    with pytest.raises(ReleaseError, match="first_frame_scale"):
+        load_release(release, replace(load_backbone(tiny_folder), settings=scaled))
 
 
 def test_a_flipped_bit_in_the_tensors_is_noticed(release, tiny_folder):
@@ -82,6 +102,26 @@ def test_a_folder_that_holds_no_model_is_one_sentence(release, damage):
         read_release(release.path)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "facts", "missing", "whole"])
+def test_a_damaged_model_is_written_again_when_it_is_published_again(
+    release, tiny_folder, tmp_path, caplog, damage
+):
+    facts = (release.path / FACTS).read_text()
+    if damage == "flipped":
+        (release.path / TENSORS).write_bytes((release.path / TENSORS).read_bytes()[:-1] + b"?")
+    elif damage == "facts":
+        (release.path / FACTS).write_text("{")
+    elif damage == "missing":
+        (release.path / TENSORS).unlink()
+    checkpoint = next((tmp_path / "checkpoints").iterdir())
+    told = {name: release.facts[name] for name in ("method", "backbone", "transformer", "encoder_id")}
+    again = publish(checkpoint, release.path.parent, torch.float32, told)
+    assert again.path == release.path and (release.path / FACTS).read_text() == facts
+    load_release(read_release(release.path), load_backbone(tiny_folder))
+    assert ("written again" in caplog.text) == (damage != "whole")
+    assert [path.name for path in release.path.parent.iterdir()] == [release.model_id]
+
+
 def test_a_run_can_begin_with_a_model(release, method, tiny_folder):
     backbone = load_backbone(tiny_folder)
     build = BuildMethod(backbone.settings, SMALL, start_from=release.path)
@@ -91,12 +131,10 @@ def test_a_run_can_begin_with_a_model(release, method, tiny_folder):
 
 
 def test_a_model_that_does_not_fit_the_run_is_no_start(release, tiny_folder):
-    transformer = load_backbone(tiny_folder).transformer_id
-    require_start(release, transformer, SMALL)
-    with pytest.raises(ReleaseError, match=r"another backbone.*start_from=null"):
-        require_start(release, "another", SMALL)
+    backbone = load_backbone(tiny_folder, ())
+    require_start(release, backbone, SMALL)
     other = SMALL.model_copy(update={"refinements": SMALL.refinements + 1})
     with pytest.raises(ReleaseError, match=rf"method\.refinements={SMALL.refinements}.*start_from=null"):
-        require_start(release, transformer, other)
+        require_start(release, backbone, other)
     with pytest.raises(ReleaseError, match="no readable model"):
         find_start(str(release.path / "nowhere"), "video2lora")

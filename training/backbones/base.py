@@ -145,6 +145,10 @@ class Backbone(Protocol):
     def meta_dit(self) -> DiT:
         """The same without storage: every name, shape and count, no weight. Needs no part loaded."""
 
+    def check_weights(self, parts: Collection[str]) -> None:
+        """Are the weights of the parts whole, and those of their configuration? Reads headers; raises
+        WeightsUnreachable."""
+
     def sampler(self, name: str | None = None) -> Sampler:
         """A fresh sampler; None: the one that the backbone's configuration names."""
 

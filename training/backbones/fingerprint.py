@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from training.backbones.layout import files_read, read_json
+from training.errors import WeightsUnreachable
+
 # Up to this size a file is hashed whole; a larger one by its header, size and samples.
 WHOLE = 64 * 2**20
 SAMPLES = 64
@@ -21,13 +24,18 @@ _VOLATILE = (
 
 
 def fingerprint(folders: Iterable[Path], facts: dict) -> str:
-    """SHA-256 (hex) of what lies in the folders, in names' order, and of `facts` (anything JSON can hold).
+    """SHA-256 (hex) of what loading reads of a backbone's folders, and of `facts` (anything JSON can hold).
 
     JSON files count by their content without the versions of libraries, weights by `file_digest`.
+
+    Raises:
+        WeightsUnreachable: a file is missing, or is no JSON where it should be.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for folder in folders:
-        for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        for path in files_read(folder):
+            if not path.is_file():
+                raise WeightsUnreachable(f"{path} is missing: the backbone beside it cannot be named.")
             digest.update(f"\n{folder.name}/{path.name}\n".encode())
             digest.update(_json_digest(path) if path.suffix == ".json" else file_digest(path))
     return digest.hexdigest()
@@ -53,7 +61,5 @@ def file_digest(path: Path) -> bytes:
 
 
 def _json_digest(path: Path) -> bytes:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key not in _VOLATILE}
+    content = {key: value for key, value in read_json(path).items() if key not in _VOLATILE}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()

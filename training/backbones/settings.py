@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 def _absolute(name: str) -> str:
     """A folder by its absolute path: workers have another working directory. Other names as they are."""
-    if name == "pocket" or not Path(name).expanduser().is_dir():
+    if name == "pocket":
         return name
-    return str(Path(name).expanduser().resolve())
+    try:
+        folder = Path(name).expanduser()
+        return str(folder.resolve()) if folder.is_dir() else name
+    except (OSError, RuntimeError) as error:  # a name that no file can have; a user that this machine lacks
+        raise ValueError(f"it can be no folder ({error})") from None
 
 
+# What becomes of a first frame's latents on the way to the DiT's image channels, by the VAE's scaling factor.
+FirstFrameScale = Literal["multiply", "divide", "none"]
 # What may be a folder, or a name that means something by itself.
 FolderOrName = Annotated[str, AfterValidator(_absolute)]
 
@@ -38,6 +44,11 @@ class BackboneSettings(BaseModel):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     vae_tiling: bool = Field(
         False, description="encode and decode in tiles: less memory, slightly other latents"
+    )
+
+    first_frame_scale: FirstFrameScale | None = Field(
+        None,
+        description="of first frames' latents, by the VAE's scaling factor; null: as its configuration says",
     )
 
     @property

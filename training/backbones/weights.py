@@ -1,6 +1,5 @@
 """Where weights lie: a hub name, a folder in the hub's layout, or "random:<seed>"."""
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -11,10 +10,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from training.backbones.cogvideox.small import RECIPE, write_tiny_backbone
 from training.backbones.geometry import SampleGeometry
 from training.backbones.hub import DEADLINE, cache_folder, first_line, hub_refuses
+from training.backbones.layout import PART_FOLDERS, missing_file
 from training.errors import WeightsUnreachable
 
-# What each part of a backbone needs of the pipeline's folder.
-PART_FOLDERS = {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")}
 POCKET = Path(__file__).parents[1] / "pocket"
 _RANDOM = re.compile(r"random:(\d{1,9})")
 _HUB_NAME = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
@@ -36,7 +34,8 @@ def resolve_weights(
         deadline: seconds that the hub has to answer at all.
 
     Raises:
-        WeightsUnreachable: nothing there, a part missing or incomplete, or the hub does not answer in time.
+        WeightsUnreachable: nothing there, a part missing, incomplete or there twice, or the hub does not
+            answer in time.
     """
     if model == "pocket":
         if not POCKET.is_dir():
@@ -50,7 +49,7 @@ def resolve_weights(
         return write_tiny_backbone(cache_folder() / name, int(match[1]), geometry, max_text_tokens)
     folder = Path(model).expanduser()
     if folder.is_dir():
-        if missing := _missing(folder, parts):
+        if missing := missing_file(folder, parts):
             raise WeightsUnreachable(
                 f"The folder {model!r} holds no complete backbone: {missing} is missing. Fetch it"
                 " (`hf download <name> --local-dir <folder>`) and name it: `--set backbone.model=<folder>`."
@@ -69,7 +68,7 @@ def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
     patterns = ["model_index.json", *(f"{folder}/*" for folder in folders)]
     try:
         cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-        if not _missing(cached, parts):
+        if not missing_file(cached, parts):
             return cached
     except (LocalEntryNotFoundError, HFValidationError):
         pass  # not in the cache: ask the hub
@@ -79,7 +78,7 @@ def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise _unreachable(name, first_line(error)) from error
-    if missing := _missing(folder, parts):
+    if missing := missing_file(folder, parts):
         raise _unreachable(name, f"the repository has no {missing}")
     return folder
 
@@ -90,25 +89,3 @@ def _unreachable(name: str, why: str) -> WeightsUnreachable:
         f" Where there is a network run `hf download {name} --local-dir <folder>`, then name that"
         " folder: `--set backbone.model=<folder>`."
     )
-
-
-def _missing(folder: Path, parts: Collection[str]) -> str | None:
-    """The first file that `parts` need and `folder` lacks, None when it is complete."""
-    if not (folder / "scheduler" / "scheduler_config.json").is_file():
-        return "scheduler/scheduler_config.json"
-    for part in sorted(parts):
-        for name in PART_FOLDERS[part]:
-            if missing := _missing_of(folder / name, weights=name != "tokenizer"):
-                return f"{name}/{missing}"
-    return None
-
-
-def _missing_of(folder: Path, weights: bool) -> str | None:
-    if not weights:
-        return None if (folder / "tokenizer_config.json").is_file() else "tokenizer_config.json"
-    if not (folder / "config.json").is_file():
-        return "config.json"
-    for index in sorted(folder.glob("*.safetensors.index.json")):
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        return next((shard for shard in shards if not (folder / shard).is_file()), None)
-    return None if any(folder.glob("*.safetensors")) else "*.safetensors"

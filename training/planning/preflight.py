@@ -4,12 +4,9 @@ Everything is read from configurations and from the headers of files; no weight 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from training.backbones.base import Backbone
-from training.errors import TrainingError, WeightsUnreachable
+from training.errors import TrainingError
 from training.methods.base import Method
 from training.planning.memory import POLICIES, STAGES, MemoryPlan, choose_plan, gigabytes, plan_memory
 from training.release import BuildMethod
@@ -71,11 +68,11 @@ def preflight(
 
     Raises:
         TooLittleMemory: the settings' stage and policy do not fit, nor any where they say "auto".
-        WeightsUnreachable: a file of the transformer's weights is torn.
+        WeightsUnreachable: the transformer's weights are torn, or not those of its configuration.
         UnsupportedBackbone, BadMethodSettings: the method does not fit the backbone.
         TrainingError: "auto" where nothing is known about the devices.
     """
-    check_weights(backbone.folder / "transformer")
+    backbone.check_weights(["transformer"])
     return plan_run(build.on_meta(backbone), backbone.latent_shape, settings, capacity)
 
 
@@ -111,23 +108,6 @@ def plan_run(
     return Preflight(
         plans, chosen, settings.model_copy(update=resolved), capacity, method.flops(latent_shape)
     )
-
-
-def check_weights(folder: Path) -> None:
-    """Read the header of every safetensors file, which says how long the file has to be.
-
-    Raises:
-        WeightsUnreachable: naming the file that is no safetensors file, or not whole.
-    """
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise WeightsUnreachable(
-                f"{path} is not a whole safetensors file ({error}). Download the backbone again, or set its "
-                "`model` to another folder."
-            ) from error
 
 
 def _policy_name(policy: str | int) -> str:

@@ -57,7 +57,7 @@ def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps
     assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
     backbone = CogVideoXBackbone.load(pocket_settings(str(out)))
     start = read_release(out / "hypernetwork")
-    require_start(start, backbone.transformer_id, POCKET_METHOD)
+    require_start(start, backbone, POCKET_METHOD)
     steps.done.clear()
     again = ship_hypernetwork(out, work, lessons, steps)
     assert "Hypernetwork" not in steps.done and again["model_id"] == start.model_id
@@ -124,9 +124,7 @@ def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
     assert profile.backbone == pocket_settings()
     assert profile.method == POCKET_METHOD
     backbone = CogVideoXBackbone.locate(profile.backbone, PARTS)
-    require_start(
-        find_start(profile.train.start_from, profile.method.kind), backbone.transformer_id, profile.method
-    )
+    require_start(find_start(profile.train.start_from, profile.method.kind), backbone, profile.method)
     told = json.loads((backbone.folder / "pocket.json").read_text())
     assert told["settings"] == asdict(PocketSettings()), "not made by the command's own settings"
     assert told["bytes"] < 40e6

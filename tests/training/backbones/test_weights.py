@@ -57,6 +57,7 @@ def test_a_name_that_is_neither_folder_nor_hub_name_is_one_sentence(model):
         "vae/config.json",
         "scheduler/scheduler_config.json",
         "tokenizer/tokenizer_config.json",
+        "tokenizer/tokenizer.json",
         "transformer/diffusion_pytorch_model.safetensors",
     ],
 )
@@ -72,6 +73,7 @@ def test_an_incomplete_folder_names_what_is_missing(tiny_folder, tmp_path, missi
 def test_a_missing_shard_is_named(tiny_folder, tmp_path):
     load_backbone(tiny_folder, ())
     copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    (copy / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
     index = copy / "transformer" / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text('{"weight_map": {"a": "shard-1.safetensors"}}')
     with pytest.raises(WeightsUnreachable, match=r"transformer/shard-1\.safetensors is missing"):

@@ -1,6 +1,5 @@
 """CogVideoX-I2V from one folder of weights: the DiT, its VAE, its text encoder and its schedule."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5Tokenizer
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from training.backbones.cogvideox import pixels as px
 from training.backbones.cogvideox.conditioning import require_image_to_video
@@ -23,6 +22,8 @@ from training.backbones.cogvideox.sampler import CogVideoXSampler
 from training.backbones.cogvideox.small import quiet_transformers
 from training.backbones.fingerprint import fingerprint
 from training.backbones.geometry import SampleGeometry
+from training.backbones.headers import require_tensors
+from training.backbones.layout import files_read, read_json, weight_shards
 from training.backbones.settings import BackboneSettings
 from training.backbones.weights import resolve_weights
 from training.errors import InvalidGeometry, TrainingError, WeightsUnreachable
@@ -48,7 +49,7 @@ class CogVideoXBackbone:
         """Load the frozen parts ("transformer", "vae", "text") in the settings' precision.
 
         Raises:
-            WeightsUnreachable: they cannot be found, downloaded or read.
+            WeightsUnreachable: they cannot be found, downloaded or read, or do not fit their configuration.
             InvalidGeometry: a geometry or text length that the transformer's learned positions do not allow.
             UnsupportedBackbone: the transformer is no CogVideoX 1.0 image-to-video one.
         """
@@ -57,9 +58,11 @@ class CogVideoXBackbone:
         geometry = settings.geometry
         folder = resolve_weights(settings.model, parts, geometry, settings.max_text_tokens)
         if "transformer" in parts:
-            config = _read_json(folder / "transformer" / "config.json")
-            require_image_to_video(config)
+            config = _transformer_config(folder)
             _require_geometry(config, settings, _spatial_ratio(folder))
+        located = cls(settings, folder, {})
+        located.check_weights(parts)
+        _ = located.scheduler_config
         try:
             with quiet_transformers():
                 loaded = {
@@ -72,7 +75,8 @@ class CogVideoXBackbone:
             ) from error
         if settings.vae_tiling and "vae" in loaded:
             px.enable_tiling(loaded["vae"], geometry)
-        return cls(settings, folder, loaded)
+        located.parts.update(loaded)
+        return located
 
     @classmethod
     def locate(cls, settings: BackboneSettings, parts: Collection[str]) -> Self:
@@ -87,6 +91,29 @@ class CogVideoXBackbone:
         """
         folder = resolve_weights(settings.model, parts, settings.geometry, settings.max_text_tokens)
         return cls(settings, folder, {})
+
+    def check_weights(self, parts: Collection[str]) -> None:
+        """Read the headers of the parts' weights: is every tensor there that the configuration asks for?
+
+        Raises:
+            WeightsUnreachable: a file that is not whole, or tensors that are missing, unknown or of another
+                shape.
+        """
+        for part in sorted(parts):
+            name = "text_encoder" if part == "text" else part
+            config = self.folder / name / "config.json"
+            try:
+                with torch.device("meta"):
+                    model = _MODELS[part](read_json(config))
+            except (KeyError, TypeError, ValueError) as error:
+                raise WeightsUnreachable(
+                    f"{config} describes no {name.replace('_', ' ')} of CogVideoX ({_brief(error)})."
+                ) from error
+            require_tensors(weight_shards(self.folder / name), model)
+            if part == "text":  # torn ones are named here: the tokenizer's own errors say no file
+                for path in files_read(self.folder / "tokenizer"):
+                    if path.suffix == ".json":
+                        read_json(path)
 
     @property
     def transformer(self) -> CogVideoXTransformer3DModel:
@@ -111,14 +138,12 @@ class CogVideoXBackbone:
 
     def meta_dit(self) -> CogVideoXDiT:
         """The transformer of this configuration without storage, and its objective."""
-        config = _read_json(self.folder / "transformer" / "config.json")
-        require_image_to_video(config)
-        return CogVideoXDiT(meta_transformer(config), self.scheduler_config)
+        return CogVideoXDiT(meta_transformer(_transformer_config(self.folder)), self.scheduler_config)
 
     @cached_property
     def scheduler_config(self) -> dict[str, Any]:
         """What lies in `scheduler/`."""
-        return _read_json(self.folder / "scheduler" / "scheduler_config.json")
+        return read_json(self.folder / "scheduler" / "scheduler_config.json")
 
     def sampler(self, name: str | None = None) -> CogVideoXSampler:
         """A fresh sampler: "ddim", "dpm" or None, the one that the configuration names."""
@@ -131,12 +156,20 @@ class CogVideoXBackbone:
     @cached_property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """[F, C, h, w] of a sample's latents."""
-        return self.geometry.latent_shape(_read_json(self.folder / "vae" / "config.json"))
+        return self.geometry.latent_shape(self._vae_config)
+
+    @cached_property
+    def _vae_config(self) -> dict[str, Any]:
+        keys = ("block_out_channels", "latent_channels", "temporal_compression_ratio", "scaling_factor")
+        return read_json(self.folder / "vae" / "config.json", *keys)
 
     @cached_property
     def encoder_id(self) -> str:
         """SHA-256 of what decides the stored features: VAE and text encoder, geometry, precision."""
-        facts = self.settings.model_dump(exclude={"model"})
+        facts = self.settings.model_dump(exclude={"model", "first_frame_scale"})
+        scale = self.settings.first_frame_scale
+        if scale not in (None, px.first_frame_scale(self._vae_config)):
+            facts["first_frame_scale"] = scale
         return fingerprint([self.folder / name for name in ("vae", "text_encoder", "tokenizer")], facts)
 
     @cached_property
@@ -161,11 +194,14 @@ class CogVideoXBackbone:
         """
         frame = px.to_signed(pixels[None], self.geometry)[0]
         frames = [frame, *(px.noised_frame(frame, seed, variant) for variant in range(1, variants + 1))]
-        return torch.stack([px.encode_image(self.vae, each) for each in frames])
+        return torch.stack([self._image_latents(each) for each in frames])
 
     def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
         """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as diffusers' pipeline draws."""
-        return px.encode_image(self.vae, px.to_signed(pixels[None], self.geometry)[0], generator)
+        return self._image_latents(px.to_signed(pixels[None], self.geometry)[0], generator)
+
+    def _image_latents(self, frame: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return px.encode_image(self.vae, frame, generator, self.settings.first_frame_scale)
 
     @torch.no_grad()
     def encode_text(self, captions: Sequence[str]) -> Tensor:
@@ -202,14 +238,14 @@ def _load_transformer(
     folder: Path, dtype: torch.dtype, device: torch.device | str
 ) -> CogVideoXTransformer3DModel:
     model = CogVideoXTransformer3DModel.from_pretrained(
-        folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True
+        folder, subfolder="transformer", torch_dtype=dtype, local_files_only=True, use_safetensors=True
     )
     return _frozen(project_patches(model), dtype, device)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype, device: torch.device | str) -> AutoencoderKLCogVideoX:
     model = AutoencoderKLCogVideoX.from_pretrained(
-        folder, subfolder="vae", torch_dtype=dtype, local_files_only=True
+        folder, subfolder="vae", torch_dtype=dtype, local_files_only=True, use_safetensors=True
     )
     return _frozen(model, dtype, device)
 
@@ -217,9 +253,27 @@ def _load_vae(folder: Path, dtype: torch.dtype, device: torch.device | str) -> A
 def _load_text(
     folder: Path, dtype: torch.dtype, device: torch.device | str
 ) -> tuple[T5Tokenizer, T5EncoderModel]:
-    tokenizer = T5Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    model = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    try:
+        tokenizer = T5Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except Exception as error:  # its three formats fail each in a way of its own
+        raise WeightsUnreachable(
+            f"The tokenizer in {folder / 'tokenizer'} cannot be read ({_brief(error)}). Download it again."
+        ) from error
+    model = T5EncoderModel.from_pretrained(
+        folder / "text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
+    )
+    _require_vocabulary(tokenizer, model.config.vocab_size, folder / "tokenizer")
     return tokenizer, _frozen(model, dtype, device)
+
+
+def _require_vocabulary(tokenizer: T5Tokenizer, size: int, folder: Path) -> None:
+    """A tokenizer that was read in part knows no word, and every prompt is the same to it."""
+    letters = tokenizer(["a", "b"], add_special_tokens=False).input_ids
+    if letters[0] == letters[1] or len(tokenizer) > size:
+        raise WeightsUnreachable(
+            f"The tokenizer in {folder} has {len(tokenizer)} tokens and does not belong to the text encoder"
+            f" beside it, which knows {size}. Download both again."
+        )
 
 
 def _frozen(model: nn.Module, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
@@ -228,12 +282,28 @@ def _frozen(model: nn.Module, dtype: torch.dtype, device: torch.device | str) ->
 
 
 _LOADERS = {"transformer": _load_transformer, "vae": _load_vae, "text": _load_text}
+_MODELS = {
+    "transformer": CogVideoXTransformer3DModel.from_config,
+    "vae": AutoencoderKLCogVideoX.from_config,
+    "text": lambda config: T5EncoderModel(T5Config.from_dict(config)),
+}
+
+
+def _transformer_config(folder: Path) -> dict[str, Any]:
+    sizes = ("sample_height", "sample_width", "sample_frames", "max_text_seq_length")
+    config = read_json(folder / "transformer" / "config.json", "in_channels", "out_channels", *sizes)
+    require_image_to_video(config)
+    return config
 
 
 def _spatial_ratio(folder: Path) -> int:
     """Pixels per latent cell and side; CogVideoX's own where the VAE's files were not asked for."""
     config = folder / "vae" / "config.json"
-    return 2 ** (len(_read_json(config)["block_out_channels"]) - 1) if config.is_file() else 8
+    return (
+        2 ** (len(read_json(config, "block_out_channels")["block_out_channels"]) - 1)
+        if config.is_file()
+        else 8
+    )
 
 
 def _require_geometry(config: dict[str, Any], settings: BackboneSettings, ratio: int) -> None:
@@ -251,10 +321,6 @@ def _require_geometry(config: dict[str, Any], settings: BackboneSettings, ratio:
             f"This backbone's positions begin after {config['max_text_seq_length']} text tokens, not"
             f" {settings.max_text_tokens}. Set max_text_tokens to {config['max_text_seq_length']}."
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _brief(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """Between pixels and latents: resizing, the VAE's scales, the noise of the first frame."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from training.backbones.geometry import SampleGeometry
+from training.backbones.settings import FirstFrameScale
 from training.errors import BadBatch, InvalidGeometry
 from training.randomness import normal, stream
 
@@ -50,19 +53,32 @@ def encode_video(vae: AutoencoderKLCogVideoX, frames: Tensor) -> tuple[Tensor, T
     return tuple((value * scale)[0].transpose(0, 1).contiguous() for value in (posterior.mean, posterior.std))
 
 
+def first_frame_scale(vae_config: Mapping) -> FirstFrameScale:
+    """What a VAE's configuration says is done to the first frame's latents.
+
+    CogVideoX-5B-I2V's multiplies like those of the video, 1.5's divides. For 1.5 the field found that neither
+    is what was trained (zai-org/CogVideo#761), so `BackboneSettings.first_frame_scale` goes before it.
+    """
+    return "divide" if vae_config.get("invert_scale_latents") else "multiply"
+
+
 @torch.no_grad()
 def encode_image(
-    vae: AutoencoderKLCogVideoX, frame: Tensor, generator: torch.Generator | None = None
+    vae: AutoencoderKLCogVideoX,
+    frame: Tensor,
+    generator: torch.Generator | None = None,
+    scale: FirstFrameScale | None = None,
 ) -> Tensor:
     """One frame [3, H, W] in [-1, 1] → latents [C, h, w] in the scale that the DiT's image channels take.
 
-    The posterior's mean, or a draw from `generator` as diffusers' pipeline makes it. Divided by the VAE's
-    scaling factor where its configuration says `invert_scale_latents`, otherwise multiplied.
+    The posterior's mean, or a draw from `generator` as diffusers' pipeline makes it; scaled as the VAE's
+    configuration says where `scale` is None.
     """
     posterior = _encode(vae, frame[None])
     latents = posterior.mode() if generator is None else posterior.sample(generator)
     factor = vae.config.scaling_factor
-    return ((1 / factor if vae.config.invert_scale_latents else factor) * latents)[0, :, 0]
+    factors = {"multiply": factor, "divide": 1 / factor, "none": 1.0}
+    return (factors[scale or first_frame_scale(vae.config)] * latents)[0, :, 0]
 
 
 @torch.no_grad()

@@ -37,7 +37,8 @@ TRANSFORMER_5B_I2V: dict[str, Any] = {
 VAE_5B_I2V: dict[str, Any] = {
     "block_out_channels": (128, 256, 256, 512),
     "in_channels": 3,
-    "invert_scale_latents": True,
+    # Only CogVideoX 1.5's is true: the first frame's latents are multiplied like those of the video.
+    "invert_scale_latents": False,
     "latent_channels": 16,
     "layers_per_block": 3,
     "norm_eps": 1e-06,
