@@ -18,7 +18,6 @@ from catalog.errors import (
     SnapshotMissing,
     SpecMismatch,
     UnknownColumn,
-    VectorMismatch,
 )
 from catalog.hints import nearest
 from catalog.rows import Rows, storable
@@ -29,7 +28,6 @@ from catalog.tables import ANCHOR, Tables
 if TYPE_CHECKING:
     from lancedb.table import LanceTable
 
-_EMBEDDER = b"video2lora:embedder_id"
 _KEYS_PER_QUERY = 2_000
 # From here on one scan of the table is cheaper than a query for every 2,000 keys.
 _KEYS_WORTH_A_SCAN = 20_000
@@ -208,43 +206,6 @@ class Catalog:
             As `upsert`.
         """
         return self._merge(table, rows, partial=True)
-
-    def ensure_vectors(self, table: str, column: str, dim: int, embedder_id: str | None = None) -> None:
-        """Make the column for vectors of `dim` float32 where it is missing.
-
-        Args:
-            table: name of the table.
-            column: name of the column.
-            dim: length of every vector.
-            embedder_id: what makes the vectors; a column takes those of one embedder only.
-
-        Raises:
-            VectorMismatch: the column is there with another length or embedder.
-        """
-        self.tables.refuse_when_pinned()
-        handle = self.tables.handle(table)
-        wanted = pa.field(
-            column, pa.list_(pa.float32(), dim), metadata={_EMBEDDER: embedder_id} if embedder_id else None
-        )
-        if column not in handle.schema.names:
-            try:
-                self.tables.commit(table, lambda t: t.add_columns(wanted))
-            except ValueError:
-                # Another process was first; whether with the same vectors is checked like any old column.
-                if column not in self.tables.handle(table).schema.names:
-                    raise
-        found = self.tables.handle(table).schema.field(column)
-        if found.type != wanted.type:
-            raise VectorMismatch(
-                f"{table}.{column} holds {found.type}, not vectors of length {dim}. "
-                "Use the embedder that this catalogue was made with, or start another catalogue."
-            )
-        owner = (found.metadata or {}).get(_EMBEDDER, b"").decode()
-        if owner and embedder_id and owner != embedder_id:
-            raise VectorMismatch(
-                f"{table}.{column} holds vectors of embedder {owner!r}, not of {embedder_id!r}. "
-                "Use that embedder, or start another catalogue."
-            )
 
     # The past
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from lancedb.expr import col
 
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 from catalog.vocabulary import Status
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.stored import read_stored
@@ -85,7 +86,7 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
     started = monotonic()
     files = find_clip(settings.model, settings.pretrained)
     embedder_id = files.embedder_id(settings.frames)
-    catalog.ensure_vectors("clips", "embedding", int(files.config["embed_dim"]), embedder_id)
+    ensure_vectors(catalog, "clips", "embedding", int(files.config["embed_dim"]), embedder_id)
     accepted = catalog.scan(
         "clips", ["clip_id", "embedder_id"], where=col("status") == Status.ACCEPTED
     ).to_pylist()

@@ -21,6 +21,7 @@ from catalog.errors import (
 )
 from catalog.store import Catalog
 from catalog.tables import Tables
+from catalog.vectors import ensure_vectors
 from catalog.vocabulary import Split, Status
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -228,7 +229,7 @@ def test_acts_of_several_processes_on_the_same_rows_lose_and_double_nothing(fill
 
 
 def test_vectors_and_times_come_back_as_they_were(filled):
-    filled.ensure_vectors("clips", "embedding", 4)
+    ensure_vectors(filled, "clips", "embedding", 4)
     filled.update("clips", [{"clip_id": "c000", "embedding": np.arange(4)}])
     apply(filled, "forget", [Change("clips", [{"clip_id": "c000", "embedding": None}])], actor="ann")
     assert filled.get("clips", ["c000"], ["embedding"])["embedding"].to_pylist() == [None]

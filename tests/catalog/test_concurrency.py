@@ -11,6 +11,7 @@ from catalog.clip_spec import ClipSpec
 from catalog.errors import SpecMismatch
 from catalog.maintenance import compact
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 
 SPAWN = multiprocessing.get_context("spawn")
 WRITERS = 4
@@ -73,7 +74,7 @@ def create_and_write(uri: str, spec: ClipSpec, writer: int) -> str:
         catalog = Catalog.create(uri, spec)
     except SpecMismatch:
         return "refused"
-    catalog.ensure_vectors("clips", "embedding", 4, "clip")
+    ensure_vectors(catalog, "clips", "embedding", 4, "clip")
     catalog.upsert("clips", [{"clip_id": f"w{writer}", "embedding": [1.0, 0, 0, 0]}])
     catalog.snapshot()
     return "wrote"

@@ -10,6 +10,7 @@ from catalog.errors import BadFilter, CatalogError, VectorMismatch
 from catalog.maintenance import compact
 from catalog.search import clip_filter, search_text, search_vector
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 from catalog.words import words
 
 CATEGORIES = [
@@ -134,7 +135,7 @@ def test_a_snapshot_is_searched_as_it_was(filled):
 
 
 def test_a_vector_finds_its_nearest_by_angle_and_skips_clips_without_one(filled):
-    filled.ensure_vectors("clips", "embedding", 16)
+    ensure_vectors(filled, "clips", "embedding", 16)
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(4, 16))
     filled.update(
@@ -155,7 +156,7 @@ def test_a_vector_finds_its_nearest_by_angle_and_skips_clips_without_one(filled)
 def test_a_vector_that_cannot_be_compared_is_refused(filled):
     with pytest.raises(CatalogError, match="video2lora embed"):
         search_vector(filled, [1.0] * 16)
-    filled.ensure_vectors("clips", "embedding", 16)
+    ensure_vectors(filled, "clips", "embedding", 16)
     with pytest.raises(VectorMismatch, match="length 8"):
         search_vector(filled, [1.0] * 8)
     for bad in ([0.0] * 16, [float("nan")] * 16):

@@ -10,6 +10,7 @@ from catalog.maintenance import compact
 from catalog.schema import SCHEMAS
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 
 NOW = timedelta(0)
 
@@ -26,7 +27,7 @@ def test_a_snapshot_reads_its_rows_and_media_after_writes_compaction_and_clean_u
     for n in range(3, 9):
         catalog.upsert("clips", [{"clip_id": f"c{n}", "caption": "new"}])
         catalog.upsert("media", [{"clip_id": f"c{n}", "video": b"new" * 50_000}])
-    catalog.ensure_vectors("clips", "embedding", 4)
+    ensure_vectors(catalog, "clips", "embedding", 4)
     compact(catalog, keep=NOW)
     past = catalog.at(snapshot)
     assert captions(past) == {(f"c{n}", "old") for n in range(6)}
@@ -57,7 +58,7 @@ def test_a_snapshot_refuses_to_write(catalog):
         lambda: past.upsert("clips", [{"clip_id": "b"}]),
         lambda: past.update("clips", [{"clip_id": "a", "caption": "x"}]),
         lambda: past.upsert("clips", []),
-        lambda: past.ensure_vectors("clips", "embedding", 4),
+        lambda: ensure_vectors(past, "clips", "embedding", 4),
         lambda: compact(past),
     ]
     for write in writes:

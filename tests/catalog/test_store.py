@@ -23,6 +23,7 @@ from catalog.errors import (
 )
 from catalog.schema import KEYS, SCHEMAS
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 
 
 def rows_of(catalog: Catalog, table: str, columns: list[str]) -> set[tuple]:
@@ -276,7 +277,7 @@ def test_media_come_back_byte_for_byte_and_stay_out_of_scans(catalog):
 def test_a_vector_column_takes_one_length_and_one_embedder(catalog):
     catalog.upsert("clips", [{"clip_id": "a", "caption": "kept"}])
     for _ in range(2):
-        catalog.ensure_vectors("clips", "embedding", 16, "clip-tiny")
+        ensure_vectors(catalog, "clips", "embedding", 16, "clip-tiny")
     catalog.update("clips", [{"clip_id": "a", "embedding": np.arange(16, dtype=np.float32)}])
     # A row without its vector is no bad vector.
     catalog.upsert("clips", [{"clip_id": "b"}, {"clip_id": "c", "embedding": [1.0] * 16}])
@@ -286,9 +287,9 @@ def test_a_vector_column_takes_one_length_and_one_embedder(catalog):
     assert found["b"]["embedding"] is None
     assert found["c"]["embedding"] == [1.0] * 16
     with pytest.raises(VectorMismatch, match="not vectors of length 8"):
-        catalog.ensure_vectors("clips", "embedding", 8, "clip-tiny")
+        ensure_vectors(catalog, "clips", "embedding", 8, "clip-tiny")
     with pytest.raises(VectorMismatch, match="'clip-tiny', not of 'clip-full'"):
-        catalog.ensure_vectors("clips", "embedding", 16, "clip-full")
+        ensure_vectors(catalog, "clips", "embedding", 16, "clip-full")
     for bad in ([1.0] * 15, [float("nan")] * 16):
         with pytest.raises(InvalidRows):
             catalog.update("clips", [{"clip_id": "a", "embedding": bad}])

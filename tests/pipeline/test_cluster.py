@@ -6,6 +6,7 @@ import pytest
 from catalog.acts import undo
 from catalog.errors import UnknownCategory
 from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
 from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.splits import split_of
 from tests.pipeline.made import SPEC
@@ -22,7 +23,7 @@ def direction(axis: int, number: int = 0, spread: float = 0.1) -> list[float]:
 def catalog_of(folder, clips: dict[str, tuple[str | None, list[float] | None]]) -> Catalog:
     """Accepted clips by id: the label of the source, and the embedding."""
     catalog = Catalog.create(folder / "catalog", SPEC)
-    catalog.ensure_vectors("clips", "embedding", DIM, "test")
+    ensure_vectors(catalog, "clips", "embedding", DIM, "test")
     add(catalog, clips)
     return catalog
 
