@@ -1,7 +1,7 @@
 """Where videos are to be found, as the command line says it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Place:
     columns: dict[str, str]
     defaults: dict[str, str]
     strict: bool = False
+    _found: dict[str | None, "Survey"] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -63,18 +64,20 @@ class Place:
         return cls(location, layout, {ours: theirs for ours, _, theirs in pairs}, given, strict)
 
     def survey(self, endpoint: str | None = None) -> "Survey":
-        """What lies there; `endpoint` is the store of S3 addresses, where it is not AWS's.
+        """What lies there, looked at once; `endpoint` is the store of S3 addresses, where it is not AWS's.
 
         Raises:
             BadSource, BadManifest: nothing that can be used.
         """
         from pipeline.sources.survey import survey
 
-        return survey(
-            self.location,
-            layout=self.layout,
-            columns=self.columns or None,
-            defaults=self.defaults,
-            endpoint=endpoint,
-            strict=self.strict,
-        )
+        if endpoint not in self._found:
+            self._found[endpoint] = survey(
+                self.location,
+                layout=self.layout,
+                columns=self.columns or None,
+                defaults=self.defaults,
+                endpoint=endpoint,
+                strict=self.strict,
+            )
+        return self._found[endpoint]

@@ -43,3 +43,12 @@ def test_a_column_that_is_not_there_and_a_layout_that_is_none_are_said(tmp_path)
         Place.of(str(tmp_path), None, ["caption=nothing"], {}).survey()
     with pytest.raises(BadSource, match="No layout is called 'zip'"):
         Place.of(str(tmp_path), "zip", [], {}).survey()
+
+
+def test_a_place_is_looked_at_once_a_command(tmp_path):
+    put(tmp_path, "melt/a.mp4")
+    place = Place.of(str(tmp_path), None, [], {})
+    first = place.survey()
+    put(tmp_path, "melt/b.mp4")
+    assert place.survey() is first
+    assert len(Place.of(str(tmp_path), None, [], {}).survey().sources) == 2
