@@ -29,6 +29,7 @@ from training.backbones.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
+from training.pretrain.precision import Precision
 from training.pretrain.processor import PlainAttention
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
 from training.progress import Progress
@@ -232,13 +233,14 @@ def encoded_clips(
     numbers: Sequence[int],
     progress: Progress | None = None,
     categories: Sequence[str] = FIRST,
+    precision: Precision = "bfloat16",
 ) -> EncodedClips:
     """The clips of `draw_clip` with these numbers through this VAE; what lies in `work` is not encoded again.
 
     The folder is named by the VAE and the first number: sets with the same first one in the same `work` have
-    to be beginnings of one another.
+    to be beginnings of one another, in the same precision.
     """
-    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers[0]}")
+    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers[0]}", precision)
 
     def clip_of(place: int) -> tuple[Tensor, str]:
         pixels, caption, _ = draw_clip(numbers[place], *_SHAPE, effects=categories)

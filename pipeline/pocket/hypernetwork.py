@@ -25,6 +25,7 @@ from training.batch import References, TrainingBatch
 from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.pretrain.fit import FitSettings, fit
+from training.pretrain.precision import Precision, computing
 from training.pretrain.processor import PlainAttention
 from training.progress import Progress
 from training.randomness import stream
@@ -62,6 +63,7 @@ class Lessons:
         timestep_shift: which effect it is matters to the loss only where noise hides it, in the last tenth of
             the timesteps.
         references: what the references have to do with their targets.
+        precision: of the matrix products.
     """
 
     category_steps: int = 600
@@ -74,6 +76,7 @@ class Lessons:
     timestep_shift: float = 8.0
     references: Kind = "same"
     effects: tuple[int, ...] = ALL
+    precision: Precision = "bfloat16"
 
 
 def pocket_settings(model: str = "pocket") -> BackboneSettings:
@@ -156,7 +159,7 @@ def teach(
     decides: list[object] = [
         backbone.transformer_id,
         *(lessons.category_steps, lessons.clips, lessons.batch, lessons.seed, lessons.timestep_shift),
-        *(lessons.references, lessons.effects),
+        *(lessons.references, lessons.effects, lessons.precision),
         settings.model_dump(mode="json", include=ADAPTERS),
     ]
 
@@ -187,7 +190,7 @@ def teach(
     )
 
     def loss(step: int) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with computing(device, lessons.precision):
             return method(batch_of(lessons.category_steps + step)).loss
 
     seconds += fit(
@@ -227,7 +230,7 @@ class CategoryAdapters(nn.Module):
             with self.method.under(adapters) as predict:
                 return predict(noisy, timesteps, Scene(batch.first_frame_latents, text))
 
-        with torch.autocast(device.type, torch.bfloat16):
+        with computing(device, lessons.precision):
             with torch.no_grad():
                 wanted = velocity(None, pairs.named[list(targets)].to(device))
             found = velocity(theta, batch.text_embeddings)
@@ -244,7 +247,7 @@ class CategoryAdapters(nn.Module):
         wanted = self.theta.detach()[self._categories(clips, pairs, lessons)]
         latents = pairs.references(clips, lessons.references).to(wanted.device)
         mask = torch.ones_like(latents[:, :, 0], dtype=torch.bool)
-        with torch.autocast(latents.device.type, torch.bfloat16):
+        with computing(latents.device, lessons.precision):
             predicted = self.method.condition(References(("",) * len(latents), latents, mask))
         theta = self.theta.detach()[self._categories([pairs.clip(e, 0) for e in pairs.seen], pairs, lessons)]
         spread = (theta - theta.mean(dim=0)).square().mean()

@@ -14,6 +14,7 @@ from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.batch import References as BatchReferences
 from training.batch import TrainingBatch
 from training.pretrain.encoded import EncodedClips
+from training.pretrain.precision import Precision
 from training.randomness import stream
 
 NAMES = tuple(EFFECTS)
@@ -52,12 +53,13 @@ class Pairs:
         per_effect: int,
         progress: Callable[[int, int | None, dict], None] | None = None,
         effects: tuple[int, ...] = ALL,
+        precision: Precision = "bfloat16",
     ) -> Self:
         """Clips `first` … of the endless series that show these effects, encoded in `folder` once."""
         numbers = [first + round_ * len(NAMES) + effect for round_ in range(per_effect) for effect in effects]
         if effects != ALL:
             folder = folder / ("effects-" + "-".join(map(str, effects)))
-        encoded = encoded_clips(backbone.vae, folder, numbers, progress)
+        encoded = encoded_clips(backbone.vae, folder, numbers, progress, precision=precision)
         told = [
             naming(caption, NAMES[effects[clip % len(effects)]])
             for clip, caption in enumerate(encoded.captions)

@@ -1,8 +1,10 @@
 """The pocket backbone from nothing: one call trains it, stopped it goes on, and the product can load it."""
 
 import json
+import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,17 +22,36 @@ from training.release import find_start, read_release, require_start
 SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1)
 
 
-@pytest.fixture
-def steps():
+class Told:
     """Opens the progress of a step; what was done is kept by the step's name."""
-    done: dict[str, list[int]] = {}
+
+    def __init__(self) -> None:
+        self.done: dict[str, list[int]] = {}
 
     @contextmanager
-    def step(name: str):
-        yield lambda count, total, info: done.setdefault(name, []).append(count)
+    def __call__(self, name: str):
+        yield lambda count, total, info: self.done.setdefault(name, []).append(count)
 
-    step.done = done
-    return step
+
+@pytest.fixture
+def steps() -> Told:
+    return Told()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A pocket backbone, the folder that it was trained in, and the steps that were done."""
+
+    out: Path
+    work: Path
+    done: dict[str, list[int]]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Trained:
+    folder, steps = tmp_path_factory.mktemp("trained"), Told()
+    train_pocket(folder / "pocket", folder / "work", SETTINGS, steps)
+    return Trained(folder / "pocket", folder / "work", steps.done)
 
 
 def test_a_pocket_trained_on_named_categories_is_small_loads_and_can_be_told_each_name(tmp_path, steps):
@@ -47,9 +68,8 @@ def test_a_pocket_trained_on_named_categories_is_small_loads_and_can_be_told_eac
     assert [word.strip("▁") for word in words[:3]] == list(names)
 
 
-def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps):
-    out, work = tmp_path / "pocket", tmp_path / "work"
-    train_pocket(out, work, SETTINGS, steps)
+def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(trained, tmp_path, steps):
+    out, work = shutil.copytree(trained.out, tmp_path / "pocket"), tmp_path / "work"
     lessons = Lessons(
         category_steps=2, regression_steps=2, steps=2, clips=2, batch=2, references_batch=2, effects=(0, 1, 2)
     )
@@ -63,22 +83,18 @@ def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(tmp_path, steps
     assert "Hypernetwork" not in steps.done and again["model_id"] == start.model_id
 
 
-def test_a_second_call_repeats_no_step_and_writes_the_same_weights(tmp_path, steps):
-    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
-    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
-    steps.done.clear()
-    train_pocket(tmp_path / "second", tmp_path / "work", SETTINGS, steps)
+def test_a_second_call_repeats_no_step_and_writes_the_same_weights(trained, tmp_path, steps):
+    assert trained.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+    train_pocket(tmp_path / "second", trained.work, SETTINGS, steps)
     assert steps.done == {"Latents": [2]}
     for part in ("vae", "transformer"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+        assert (trained.out / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_another_seed_begins_anew_in_the_same_working_folder(tmp_path, steps):
-    train_pocket(tmp_path / "first", tmp_path / "work", SETTINGS, steps)
-    steps.done.clear()
-    train_pocket(tmp_path / "second", tmp_path / "work", replace(SETTINGS, seed=1), steps)
-    assert steps.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
+def test_another_seed_begins_anew_in_the_same_working_folder(trained, tmp_path, steps):
+    train_pocket(tmp_path / "second", trained.work, replace(SETTINGS, seed=1), steps)
+    assert steps.done == trained.done
 
 
 def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
