@@ -229,7 +229,7 @@ def _write(catalog: Catalog, event: str, change: Recorded, at: datetime) -> None
 
 
 def _undone_by(rows: Sequence[dict]) -> dict[str, str]:
-    """By event, the standing event that took it back: an undoing stands unless it is undone itself."""
+    """The standing event that took each event back: an undoing stands unless it is undone itself."""
     undoings = {
         r["event_id"]: json.loads(r["payload"] or "{}").get("event") for r in rows if r["act"] == UNDO
     }

@@ -86,7 +86,7 @@ class Recorded:
         return Change(self.table, self.before().to_pylist(), kind, () if kind is Kind.ADD else seen)
 
     def to_bytes(self) -> bytes:
-        """As an Arrow stream, compressed."""
+        """The change as a compressed Arrow stream."""
         table = self.values.replace_schema_metadata({"table": self.table, "kind": self.kind})
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")

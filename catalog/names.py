@@ -165,7 +165,7 @@ class CategoryNames:
         return found[0] if found else normalise_label(label)
 
     def matching(self, query: str) -> dict[str, float]:
-        """By category id, the share (0, 1] of the query's words that its best name holds."""
+        """The share (0, 1] of the query's words that the best name of a category holds, by category id."""
         wanted = set(words(query))
         best: dict[str, float] = defaultdict(float)
         for held, kept in self._words:

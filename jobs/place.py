@@ -42,7 +42,7 @@ class Place:
         defaults: Mapping[str, str | None],
         strict: bool = False,
     ) -> "Place":
-        """From `ours=theirs` texts; `label=` says that no column is meant.
+        """A place from `ours=theirs` texts; `label=` says that no column is meant.
 
         Raises:
             BadColumn: a text without an equals sign.

@@ -59,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Of one reference.
+    """What a model made of one reference.
 
     Attributes:
         condition: what `Method.under` takes, a batch of one.

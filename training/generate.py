@@ -102,7 +102,7 @@ def denoise(
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """From standard normal noise to latents, both [B, F, C, h, w].
+    """Denoise standard normal noise to latents, both [B, F, C, h, w].
 
     Args:
         negative: text embeddings [B, T, D] of the negative prompts; needed with prompt guidance above 1.

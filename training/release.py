@@ -90,7 +90,7 @@ class Release:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """That trained."""
+        """The categories that trained."""
         return tuple(self.facts.get("categories", ()))
 
     @property

@@ -90,7 +90,7 @@ class HeldOutStream:
 
     @classmethod
     def open(cls, stream: PairStream, count: int) -> "HeldOutStream | None":
-        """Of a stream's snapshot, at most `count` pairs of each group; None where there are none."""
+        """At most `count` pairs of each group of a stream's snapshot; None where there are none."""
         pairs = choose_held_out(stream.clips, stream.settings, count)
         return cls(stream, pairs) if pairs else None
 
@@ -117,7 +117,7 @@ class HeldOutStream:
 
 
 def _usable(clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) -> dict[str, tuple[str, bool]]:
-    """By clip id, in order: its category and whether it trains; without those that may not be used."""
+    """Category of each usable clip and whether it trains, by clip id, in order."""
     columns = [c.to_pylist() if hasattr(c, "to_pylist") else c for c in (clips[name] for name in COLUMNS)]
     usable = {}
     for clip, category, licence, split in sorted(zip(*columns, strict=True), key=lambda row: row[0]):

@@ -137,7 +137,7 @@ class PairPlan:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """That train, sorted."""
+        """The categories that train, sorted."""
         return tuple(np.unique(self.category_ids[self.targets]).tolist())
 
     @property

@@ -134,7 +134,7 @@ class Pairs:
         )
 
     def held_out(self, effects: tuple[int, ...], seed: int) -> list[tuple[int, int, int]]:
-        """(target, reference of its effect, one of another of `effects`) for every clip of `effects`."""
+        """Rows (target, reference of its effect, one of another of `effects`) for every clip of `effects`."""
         draw = stream(seed, "held-out pocket pairs")
         rows = []
         for effect in effects:

@@ -109,7 +109,7 @@ def _beside(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """(line, text) of a list, without the blank lines at its end."""
+    """Pairs (line, text) of a list, without the blank lines at its end."""
     lines = [(number, line.strip()) for number, line in enumerate(lines_of(read_text(path)), start=1)]
     while lines and not lines[-1][1]:
         lines.pop()

@@ -164,7 +164,7 @@ def _boxes(data: bytes, start: int, end: int):
 
 
 def _top_boxes(file: BinaryIO, length: int):
-    """(kind, where its content begins, where the box ends) of a movie's outermost boxes, in their order."""
+    """Triples (kind, begin of its content, end) of a movie's outermost boxes, in their order."""
     at = 0
     for _ in range(100_000):
         if at + 8 > length:

@@ -68,7 +68,7 @@ class Converter:
         return graph.pull().to_ndarray()
 
     def _planes_of(self, picture: np.ndarray) -> np.ndarray:
-        """Of an RGB picture uint8 [plan.height, plan.width, 3]."""
+        """The planes of an RGB picture uint8 [plan.height, plan.width, 3]."""
         shown = np.ascontiguousarray(place(picture, self.plan, self.spec))
         frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
         return self._filtered("rgb", frame, _to_planes(self.spec))

@@ -51,7 +51,7 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> "Window":
-        """Of `seconds:1.5-4` or `frames:10-58`.
+        """The window that `seconds:1.5-4` or `frames:10-58` names.
 
         Raises:
             ValueError: of another form, or it ends before it begins.
@@ -66,7 +66,7 @@ class Window:
         return f"{self.unit}:{self.start:.12g}-{self.end:.12g}"
 
     def describe(self) -> str:
-        """For people: `3 to 6 s`, `frames 10 to the end`."""
+        """Say it to people: `3 to 6 s`, `frames 10 to the end`."""
         end = "the end" if math.isinf(self.end) else f"{self.end:g}"
         return f"{self.start:g} to {end} s" if self.unit == "seconds" else f"frames {self.start:g} to {end}"
 

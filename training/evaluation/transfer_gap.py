@@ -24,8 +24,8 @@ class PairLosses:
 
 @dataclass(frozen=True)
 class TransferGap:
-    """(b - a) / b with a bootstrap interval over pairs; a, b, c are the mean losses under the adapter of a
-    reference of the same category, of another category, and under no adapter."""
+    """The gap (b - a) / b with a bootstrap interval over pairs; a, b, c are the mean losses under the adapter
+    of a reference of the same category, of another category, and under no adapter."""
 
     gap: float
     low: float

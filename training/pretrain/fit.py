@@ -36,7 +36,7 @@ class FitSettings:
     save_every: int = 200
 
     def share(self, step: int) -> float:
-        """Of the learning rate, in step number `step`, from 0."""
+        """The share of the learning rate that step number `step`, from 0, takes."""
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
         return min(1.0, (step + 1) / self.warmup, left)
 

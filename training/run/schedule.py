@@ -53,7 +53,7 @@ def sample_plan(
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Of the step that takes `step` (from 0) to step + 1: linear warm-up, then constant or cosine to zero."""
+    """Rate of the step from `step` (from 0) to step + 1: linear warm-up, then constant or cosine to zero."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":

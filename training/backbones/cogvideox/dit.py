@@ -38,7 +38,7 @@ class CogVideoXDiT:
         return predict_velocity(self.module, noisy, scene.first_frame, scene.text, timesteps)
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
-        """Of one sample's training step; see `cost.training_flops`."""
+        """Operations of one sample's training step; see `cost.training_flops`."""
         return cost.training_flops(self.module.config, latent_shape, checkpointing)
 
     def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:

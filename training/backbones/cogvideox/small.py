@@ -93,7 +93,7 @@ def write_tiny_backbone(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' bars per shard: whoever loads or saves shows its own progress."""
+    """Silence transformers' bars per shard: whoever loads or saves shows its own progress."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -56,12 +56,12 @@ class Video2LoRA(AdaptedDiT):
         return {"hypernetwork": list(self.hypernetwork.parameters())} | super().parameter_groups()
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
-        """Of the frozen DiT, the residuals and the hypernetwork, one sample."""
+        """Operations of the frozen DiT, the residuals and the hypernetwork, of one sample."""
         predicting = cost.hypernetwork_flops(self.settings, len(self.adapters), latent_shape)
         return super().flops(latent_shape, checkpointing) + predicting
 
     def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
-        """Of the frozen DiT and the hypernetwork, one sample."""
+        """Values that the frozen DiT and the hypernetwork keep of one sample."""
         on_cpu = self.adapters.device.type == "cpu"
         predicting = cost.hypernetwork_kept_values(
             self.settings, len(self.adapters), latent_shape, scores=on_cpu
