@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +19,20 @@ from catalog.errors import (
     SnapshotMissing,
     SpecMismatch,
     UnknownColumn,
+    WriteConflict,
 )
 from catalog.hints import nearest
 from catalog.rows import Rows, storable
 from catalog.schema import KEYS, SCHEMAS
 from catalog.snapshot import Snapshot
 from catalog.tables import ANCHOR, Tables
+from catalog.vocabulary import EventState
 
 if TYPE_CHECKING:
     from lancedb.table import LanceTable
 
+# Seconds that a snapshot waits for an act to be done.
+_PATIENCE = 10.0
 _KEYS_PER_QUERY = 2_000
 # From here on one scan of the table is cheaper than a query for every 2,000 keys.
 _KEYS_WORTH_A_SCAN = 20_000
@@ -216,12 +221,34 @@ class Catalog:
         )
 
     def snapshot(self) -> Snapshot:
-        """Name the present version of every table, and keep those versions from being cleaned up."""
-        versions = self.versions()
-        if self.pinned is None:
-            for name, version in versions.items():
-                self.tables.tag(name, version)
+        """Name the present version of every table, and keep those versions from being cleaned up.
+
+        Never half of an act: one that is being carried out is waited for.
+
+        Raises:
+            WriteConflict: an act stays half done; the next command completes it.
+        """
+        if self.pinned is not None:
+            return Snapshot(self.versions())
+        patient_until = time.monotonic() + _PATIENCE
+        while (versions := self._versions_between_acts()) is None:
+            if time.monotonic() >= patient_until:
+                raise WriteConflict(
+                    "An act on this catalogue is not done yet, or was interrupted. "
+                    "Run the command again; it completes what was interrupted."
+                )
+            time.sleep(0.05)
+        for name, version in versions.items():
+            self.tables.tag(name, version)
         return Snapshot(versions)
+
+    def _versions_between_acts(self) -> dict[str, int] | None:
+        """Versions of all tables with no act begun or ended between the first that is read and the last."""
+        before = self.tables.handle("events").version
+        versions = self.versions()
+        if self.tables.handle("events").version != before or versions["events"] != before:
+            return None
+        return None if self.count("events", col("state") == EventState.BEGUN) else versions
 
     def at(self, snapshot: Snapshot) -> Catalog:
         """A view that reads exactly the rows of the snapshot and refuses to write.

@@ -18,6 +18,7 @@ from catalog.errors import (
     UnknownColumn,
     UnknownEvent,
     UnknownTable,
+    WriteConflict,
 )
 from catalog.store import Catalog
 from catalog.tables import Tables
@@ -206,6 +207,24 @@ def test_an_act_that_others_completed_while_it_was_slow_does_not_overwrite_what_
     apply(filled, "split", bulk(), actor="ann")
     assert everything(filled) == before
     assert [(event.act, event.state) for event in history(filled)] == [("undo", "done"), ("split", "done")]
+
+
+def test_a_snapshot_is_never_of_half_an_act(filled, monkeypatch):
+    monkeypatch.setattr("catalog.store._PATIENCE", 0.0)
+    commit = Tables.commit
+    refused = []
+
+    def watched(tables, name, change):
+        if name == "categories" and not refused:
+            with pytest.raises(WriteConflict, match="not done yet") as error:
+                filled.snapshot()
+            refused.append(error)
+        return commit(tables, name, change)
+
+    monkeypatch.setattr(Tables, "commit", watched)
+    apply(filled, "split", bulk(), actor="ann")
+    assert refused
+    assert everything(filled.at(filled.snapshot())) == everything(filled)
 
 
 def count_up(catalog: Catalog, turns: int) -> None:
