@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.training.run.saved import whole
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.errors import TrainingError
 from training.release import (
@@ -20,7 +21,7 @@ from training.release import (
     read_release,
     require_start,
 )
-from training.run.checkpoint import Checkpoint, OptimizerState, write_checkpoint
+from training.run.checkpoint_writer import Facts, write_checkpoint
 
 
 @pytest.fixture
@@ -31,7 +32,6 @@ def method(tiny_folder):
 @pytest.fixture
 def release(tiny_folder, tmp_path, method):
     state = {name: value.clone() for name, value in method.trainable_state().items()}
-    checkpoint = Checkpoint(OptimizerState(3, state, {}), samples=12, identity={}, settings={})
     backbone = load_backbone(tiny_folder)
     facts = {
         "method": SMALL.model_dump(mode="json"),
@@ -39,7 +39,7 @@ def release(tiny_folder, tmp_path, method):
         "transformer": backbone.transformer_id,
         "encoder_id": backbone.encoder_id,
     }
-    path = write_checkpoint(tmp_path / "checkpoints", checkpoint)
+    path = write_checkpoint(tmp_path / "checkpoints", whole(3, master=state), Facts(samples=12))
     return publish(path, tmp_path / "models", torch.float32, facts)
 
 
@@ -53,10 +53,8 @@ def test_a_published_model_predicts_what_the_trained_one_did(release, method, ti
 
 def test_the_same_tensors_have_the_same_name(release, tmp_path, method):
     state = {name: value.clone() for name, value in method.trainable_state().items()}
-    checkpoint = Checkpoint(OptimizerState(9, state, {}), samples=1, identity={}, settings={})
-    again = publish(
-        write_checkpoint(tmp_path / "other", checkpoint), tmp_path / "m2", torch.float32, release.facts
-    )
+    checkpoint = write_checkpoint(tmp_path / "other", whole(9, master=state), Facts(samples=1))
+    again = publish(checkpoint, tmp_path / "m2", torch.float32, release.facts)
     assert again.model_id == release.model_id
 
 

@@ -6,13 +6,21 @@
     samples/step-…/         videos generated from held-out pairs after that step
     outcome.json            what stopped the run for good, if something did
     owner                   token of the worker group that writes now
+    driver                  who trains here; locked by that process while it does
+    stop                    the attempt whose workers are asked to save and end
 
 On a cluster the folder is on storage that every worker and the driver share.
 """
 
+import fcntl
 import json
+import os
+import socket
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -21,6 +29,10 @@ from training.files import write_atomically
 
 class LostRun(RuntimeError):
     """Another worker group has taken over this run: a restart, while this process was thought dead."""
+
+
+class RunBusy(TrainingError):
+    """Another process trains in this folder."""
 
 
 class Diverged(TrainingError):
@@ -56,6 +68,42 @@ class RunFolder:
     def samples(self, step: int) -> Path:
         """Where the videos of one step lie."""
         return self.path / "samples" / f"step-{step:08d}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else trains in this folder while the block runs.
+
+        The lock is the operating system's: it ends with the process, however that ends.
+
+        Raises:
+            RunBusy: another process does, and who.
+        """
+        with (self.path / "driver").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise RunBusy(
+                    f"{self.path} is being trained by {file.read() or 'another process'}. Wait for it: the"
+                    " same command then goes on with what it leaves, or finds it finished."
+                ) from error
+            file.truncate(0)
+            now = datetime.now().astimezone()
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M %Z}")
+            file.flush()
+            yield
+            file.truncate(0)
+
+    def ask_to_stop(self) -> None:
+        """Have the workers of this attempt save what they have and end."""
+        write_atomically(self.path / "stop", self.attempt)
+
+    def asked_to_stop(self) -> bool:
+        """Whether they are."""
+        try:
+            return (self.path / "stop").read_text() == self.attempt
+        except FileNotFoundError:
+            return False
 
     def claim(self) -> str:
         """Make the caller the only one that may write; returns the token that says so."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread of its own and wait for it, so that an interrupt reaches the caller at once.
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Run `work` in a thread of its own: an interrupt reaches the caller at once, who waits for the result.
 
     Ray Train takes over SIGINT when it runs in the main thread, and then ends the process with a status of
     its own; the caller could neither say what happened nor shut anything down.
@@ -23,4 +23,4 @@ def in_thread(work: Callable[[], T]) -> T:
             result.set_exception(error)
 
     threading.Thread(target=run, name="in-thread", daemon=True).start()
-    return result.result()
+    return result

@@ -1,8 +1,11 @@
 """The training loop: Ray Train starts the workers, DeepSpeed steps the module, this says what a step is."""
 
+import logging
 import os
 import time
 import traceback
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,26 +18,31 @@ from training.progress import Progress
 from training.run.blocks import prepare_blocks
 from training.run.checkpoint import (
     Checkpoint,
+    CheckpointError,
     check_identity,
     checkpoint_path,
     checkpoint_step,
+    list_checkpoints,
     newest_checkpoint,
-    read_checkpoint,
+    open_newest,
     read_state,
 )
+from training.run.checkpoint_writer import disk_full
 from training.run.devices import peak_flops
+from training.run.figures import over_workers
 from training.run.folder import Broken, Diverged, RunFolder
 from training.run.in_thread import in_thread
 from training.run.job import TrainJob, TrainResult
+from training.run.look import take_look
 from training.run.record import Record
 from training.run.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
 from training.run.settings import TrainSettings
+from training.run.team import Team
 from training.run.trackers import require_trackers
 from training.run.watch import Follow, StepClock, diverged, divergence, last_row
 
 if TYPE_CHECKING:
     from training.batch import BatchStream
-    from training.run.engine import Engine
 
 OUT_OF_MEMORY = (
     "A worker ran out of its device's memory. Set `train.activation_checkpointing` and `train.zero_stage` to "
@@ -52,13 +60,17 @@ BUGS = (
     TypeError,
     ValueError,
 )
+# What workers that were asked to stop have to save what they did.
+PATIENCE_SECONDS = 10
+logger = logging.getLogger(__name__)
 
 
 def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None) -> TrainResult:
     """Train to the end, from the newest good checkpoint in the run's folder if there is one.
 
     Lost workers are replaced, and the run goes on from its newest checkpoint; so does a later call after the
-    driver itself was lost. On CPUs in fp32 the result equals an uninterrupted run's bit for bit.
+    driver itself was lost. On CPUs in fp32 the result equals an uninterrupted run's bit for bit. When this is
+    interrupted (KeyboardInterrupt), the workers save what they have before it is raised again.
 
     Args:
         job: what to train.
@@ -66,7 +78,8 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
         progress: called about twice a second with (steps done, steps in all, last row).
 
     Raises:
-        CheckpointError: the folder holds another model's run.
+        CheckpointError: the folder holds another model's run, or a checkpoint cannot be written.
+        RunBusy: another process trains in the folder.
         TrackerMissing: a tracker's package is not installed.
         Diverged: the loss or the gradient norm is not finite, or the norm exploded.
         Broken: a bug in a worker, told with its traceback.
@@ -77,23 +90,24 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
     # Ray's workers have another working directory.
     folder = RunFolder(Path(job.run_dir).resolve(), attempt=f"{os.getpid()}-{time.time_ns()}")
     folder.path.mkdir(parents=True, exist_ok=True)
-    found = newest_checkpoint(folder.checkpoints)
-    if found is not None:
-        check_identity(found, job.identity)
-    first = read_state(found)["step"] if found is not None else 0
-    if first < job.settings.steps:
-        for workers in range(job.settings.min_workers, job.settings.max_workers + 1):
-            worker_accumulation(job.settings, workers)
-        with Follow(folder.metrics, job.settings.steps, progress):
-            _run_workers(job, stream, folder)
-    last = newest_checkpoint(folder.checkpoints)
-    if last is None or read_state(last)["step"] < job.settings.steps:
+    with folder.held():
+        last = open_newest(folder.checkpoints)
+        if last is not None:
+            check_identity(last, job.identity)
+        first = last.step if last is not None else 0
+        if first < job.settings.steps:
+            for workers in range(job.settings.min_workers, job.settings.max_workers + 1):
+                worker_accumulation(job.settings, workers)
+            with Follow(folder.metrics, job.settings.steps, progress):
+                _run_workers(job, stream, folder)
+            last = open_newest(folder.checkpoints)
+    if last is None or last.step < job.settings.steps:
         raise TrainingError(
             f"The workers ended before step {job.settings.steps}; run the same command again."
         )
     return TrainResult(
-        step=read_state(last)["step"],
-        checkpoint=last,
+        step=last.step,
+        checkpoint=last.path,
         metrics=last_row(folder.metrics) or {},
         metrics_path=folder.metrics,
         seconds=time.monotonic() - begin,
@@ -139,14 +153,30 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
     )
+    running = in_thread(trainer.fit)
     try:
-        in_thread(trainer.fit)
+        running.result()
+    except KeyboardInterrupt:
+        _save_and_say(running, folder)
+        raise
     except TrainingFailedError as error:
         if (stopped := folder.stopped()) is not None:
             raise stopped from error
         raise
     if (stopped := folder.stopped()) is not None:
         raise stopped
+
+
+def _save_and_say(running: Future, folder: RunFolder) -> None:
+    """Have the workers save, wait for them as long as a person would, and tell what is lost."""
+    folder.ask_to_stop()
+    with suppress(Exception):  # however it ends, what it left is looked at
+        running.result(timeout=PATIENCE_SECONDS)
+    saved = list_checkpoints(folder.checkpoints)
+    step = checkpoint_step(saved[-1]) if saved else 0
+    done = int((last_row(folder.metrics) or {"step": 0})["step"])
+    lost = f"steps {step + 1} to {done} will be done again" if done > step else "nothing will be done again"
+    logger.warning("Training stopped. Step %d is saved in %s; %s.", step, folder.path, lost)
 
 
 def _work(config: dict) -> None:
@@ -166,6 +196,11 @@ def _work(config: dict) -> None:
         folder.stop(_final(error))
         if dist.get_world_size() > 1:
             raise  # the others wait for this one: Ray ends them
+    except OSError as error:
+        if disk_full(error):
+            with suppress(OSError):  # then Ray tries again, and says it in its own words
+                folder.stop(_final(error))
+        raise
 
 
 def _final(error: Exception) -> TrainingError | Broken:
@@ -174,6 +209,8 @@ def _final(error: Exception) -> TrainingError | Broken:
         return error
     if isinstance(error, torch.OutOfMemoryError):
         return TooLittleMemory(OUT_OF_MEMORY)
+    if isinstance(error, OSError):
+        return TrainingError(f"The run's disk is full ({error}). Make room and run the same command again.")
     return Broken("A worker failed:\n" + "".join(traceback.format_exception(error)))
 
 
@@ -186,13 +223,14 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     torch.set_num_threads(settings.worker_threads or max(1, len(os.sched_getaffinity(0)) // world_size))
 
-    checkpoint = _agreed_checkpoint(folder, device)
+    team = Team()
+    checkpoint = _agreed_checkpoint(folder, team)
     first, samples = (checkpoint.step, checkpoint.samples) if checkpoint else (0, 0)
     torch.manual_seed(settings.seed)
     module = job.module().to(device)
     prepare_blocks(module, settings)
-    engine = Engine(module, settings, world_size, device, checkpoint.optimizer if checkpoint else None)
-    record = Record(job, folder, first, dtype) if rank == 0 else None
+    engine = Engine(module, settings, world_size, device, checkpoint)
+    record = Record(job, folder, first)
     batches = stream(sample_plan(settings, rank, world_size, first, samples))
     clock = StepClock(settings.samples_per_step, _useful(job, world_size, device))
 
@@ -209,53 +247,35 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
             if micro < accumulation - 1:
                 engine.skip()
         samples += settings.samples_per_step
-        row = {"step": done, "samples": samples, "lr": rate, **_mean_over_workers(measured, device)}
-        log = done % settings.log_every == 0 or done == settings.steps
-        if log:
-            row |= {f"grad_norm/{part}": norm for part, norm in engine.norms_by_part().items()}
+        asked = rank == 0 and folder.asked_to_stop()
+        figures, stopping = over_workers(measured, engine.gradient_squares(), asked, device)
+        row = {"step": done, "samples": samples, "lr": rate, **figures}
 
-        # A loss that is not finite is seen before it touches the weights; the norm is known after the step.
-        why = divergence(row["loss"], 0.0, settings.max_grad_norm)
-        if why is None:
-            row["grad_norm"] = engine.step(rate)
-            why = divergence(row["loss"], row["grad_norm"], settings.max_grad_norm)
+        # What is not finite is seen before it touches the weights.
+        why = divergence(row["loss"], row["grad_norm"], settings.max_grad_norm)
         if why is not None:
-            if record is not None:
-                record.close()
+            record.close()
             raise diverged(done, why, newest_checkpoint(folder.checkpoints) if rank == 0 else None)
+        engine.step(rate)
         engine.update_ema(done)
         clock.step()
+        record.check()
 
-        if settings.evaluate_every and done % settings.evaluate_every == 0:
-            row |= _look(job, engine, folder, done, clock, record)
-            log = True
-        if log and record is not None:
-            record.log.write(row | clock.columns() | {"workers": world_size})
-        if done % settings.checkpoint_every == 0 or done == settings.steps:
+        last = done == settings.steps or stopping
+        look = settings.evaluate_every is not None and done % settings.evaluate_every == 0 and not stopping
+        if done % settings.log_every == 0 or last or look:
+            record.write(row | clock.columns() | {"workers": world_size})
+        if done % settings.checkpoint_every == 0 or last or look:
             with clock.apart("checkpoint"):
-                state = engine.state(keep=rank == 0)
-                if record is not None:
-                    record.save(state, samples)
-    if record is not None:
-        record.close()
-
-
-def _look(
-    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock, record: Record | None
-) -> dict[str, float]:
-    """Evaluate and sample with the averaged weights; every worker has to call it."""
-    row: dict[str, float] = {}
-    with torch.no_grad(), engine.ema_weights():
-        if job.evaluate is not None:
-            with clock.apart("evaluation"):
-                row = {f"eval/{name}": value for name, value in job.evaluate(engine.module, step).items()}
-        first = dist.get_rank() == 0
-        if job.sample is not None and (first or job.settings.zero_stage == 3):
-            with clock.apart("sampling"):
-                job.sample(engine.module, step, folder.samples(step) if first else None)
-                if record is not None:
-                    record.log.show(sorted(folder.samples(step).glob("*.mp4")), step)
-    return row
+                record.save(engine.shard(), samples)
+                if look:  # saved first: whatever the look does to this process, the run goes on after it
+                    record.wait()
+        if look:
+            found, videos = take_look(job, engine, folder, done, clock)
+            record.add(found | clock.between(), videos)
+        if stopping:
+            break
+    record.close()
 
 
 def _useful(job: TrainJob, world_size: int, device: torch.device) -> float | None:
@@ -272,19 +292,17 @@ def _device() -> torch.device:
     return get_device()
 
 
-def _agreed_checkpoint(folder: RunFolder, device: torch.device) -> Checkpoint | None:
-    """The newest good checkpoint as the first worker sees it: the others take the same step."""
-    step = torch.full((1,), -1, dtype=torch.int64, device=device)
-    if dist.get_rank() == 0 and (newest := newest_checkpoint(folder.checkpoints)) is not None:
-        step.fill_(checkpoint_step(newest))
-    dist.broadcast(step, src=0)
-    if int(step) < 0:
-        return None
-    return read_checkpoint(checkpoint_path(folder.checkpoints, int(step)))
-
-
-def _mean_over_workers(values: dict[str, Tensor], device: torch.device) -> dict[str, float]:
-    names = sorted(values)
-    means = torch.stack([values[name].to(device) for name in names])
-    dist.all_reduce(means)
-    return dict(zip(names, (means / dist.get_world_size()).tolist(), strict=True))
+def _agreed_checkpoint(folder: RunFolder, team: Team) -> Checkpoint | None:
+    """The newest good checkpoint that the first worker sees; each worker verifies a part of its files."""
+    steps = team.gather([checkpoint_step(path) for path in reversed(list_checkpoints(folder.checkpoints))])
+    for step in steps[0]:
+        path = checkpoint_path(folder.checkpoints, step)
+        try:
+            state, error = read_state(path, slice(team.rank, None, team.size)), None
+        except CheckpointError as found:
+            state, error = None, str(found)
+        problem = next((each for each in team.gather(error) if each is not None), None)
+        if problem is None:
+            return Checkpoint(path, state)
+        logger.warning("%s Skipped: taking the one before.", problem)
+    return None

@@ -1,43 +1,70 @@
-"""What the first worker of a run writes: rows and checkpoints."""
+"""What a worker writes of a run: its share of each checkpoint, and, the first one, the rows."""
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-import torch
-
-from training.run.checkpoint import Checkpoint, CheckpointWriter, OptimizerState
+from training.run.checkpoint import Shard
+from training.run.checkpoint_writer import CheckpointWriter, Facts
 from training.run.folder import RunFolder
 from training.run.job import TrainJob
+from training.run.team import Team
 from training.run.trackers import open_trackers
 from training.run.watch import RunLog
 
 
 class Record:
-    """The log and the checkpoints of one run. Opening it claims the folder and cuts the rows after `step`.
+    """The log and the checkpoints of one run; every worker opens one.
+
+    Opening it claims the folder for these workers and cuts the rows after `step`.
 
     Args:
         job: what is trained.
         folder: of the run.
         step: optimizer steps done before.
-        dtype: of the model file in a checkpoint.
     """
 
-    def __init__(self, job: TrainJob, folder: RunFolder, step: int, dtype: torch.dtype):
+    def __init__(self, job: TrainJob, folder: RunFolder, step: int):
         settings = job.settings
         self._identity = job.identity
         self._config = job.config | {"train": settings.model_dump(mode="json")}
-        allowed = partial(folder.check_owner, folder.claim())
-        trackers = open_trackers(settings.trackers, folder, job.run_id, step, self._config)
-        self.log = RunLog(folder, step, trackers, allowed)
+        team = Team()
+        token = team.gather(folder.claim() if team.rank == 0 else "")[0]
+        allowed = partial(folder.check_owner, token)
+        self._log: RunLog | None = None
+        if team.rank == 0:
+            trackers = open_trackers(settings.trackers, folder, job.run_id, step, self._config)
+            self._log = RunLog(folder, step, trackers, allowed)
         self._writer = CheckpointWriter(
-            folder.checkpoints, settings.keep_last, settings.keep_every, dtype, allowed
+            folder.checkpoints, settings.keep_last, settings.keep_every, allowed, team, token
         )
 
-    def save(self, state: OptimizerState, samples: int) -> None:
+    def write(self, row: dict[str, float]) -> None:
+        """Append a row."""
+        if self._log is not None:
+            self._log.write(row)
+
+    def add(self, columns: dict[str, float | str], videos: Sequence[Path] = ()) -> None:
+        """Add columns to the newest row, and show videos with it."""
+        if self._log is not None:
+            self._log.add(columns, videos)
+
+    def save(self, shard: Shard, samples: int) -> None:
         """Begin to write a checkpoint; the rows up to it are on disk first."""
-        self.log.flush()
-        self._writer.save(Checkpoint(state, samples, self._identity, self._config))
+        if self._log is not None:
+            self._log.flush()
+        self._writer.save(shard, Facts(samples, self._identity, self._config))
+
+    def wait(self) -> None:
+        """Return when the checkpoint that was begun is on disk."""
+        self._writer.wait()
+
+    def check(self) -> None:
+        """Raise what writing a checkpoint in the background has raised since."""
+        self._writer.check()
 
     def close(self) -> None:
         """Everything is on disk when this returns."""
-        self.log.close()
+        if self._log is not None:
+            self._log.close()
         self._writer.wait()

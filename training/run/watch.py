@@ -68,24 +68,43 @@ class RunLog:
         self._allowed = allowed
         self._file = folder.metrics.open("a", buffering=1)
         self._trackers = trackers
+        self._newest: tuple[int, dict] = (self._file.tell(), {})
 
     def write(self, row: dict[str, float]) -> None:
         """Append one row; `row["step"]` counts the optimizer steps done."""
         self._allowed()
+        self._newest = (self._file.tell(), dict(row))
         self._file.write(json.dumps(row) + "\n")
-        values = {
-            HEADINGS.get(name, name if "/" in name else f"train/{name}"): value
-            for name, value in row.items()
-            if name not in ("step", "time")
-        }
-        for tracker in self._trackers:
-            tracker.write(values, row["step"])
+        self._track(row)
+
+    def add(self, columns: dict[str, float | str], videos: Sequence[Path] = ()) -> None:
+        """Add columns to the newest row, what was seen after its step: figures, the reason why there are
+        none (a text, which trackers do not get), seconds on top of the row's own. Trackers show the videos.
+        """
+        self._allowed()
+        at, row = self._newest
+        for name, value in columns.items():
+            row[name] = row.get(name, 0) + value if name.endswith("_seconds") else value
+        self._file.truncate(at)
+        self._file.write(json.dumps(row) + "\n")
+        self._track({"step": row["step"], **columns})
+        if videos:
+            self.show(videos, row["step"])
 
     def show(self, videos: Sequence[Path], step: int) -> None:
         """Have the trackers show videos that were made after `step` steps, each under its name."""
         self._allowed()
         for tracker in self._trackers:
             tracker.show(videos, step)
+
+    def _track(self, row: dict[str, float | str]) -> None:
+        values = {
+            HEADINGS.get(name, name if "/" in name else f"train/{name}"): value
+            for name, value in row.items()
+            if name not in ("step", "time") and not isinstance(value, str)
+        }
+        for tracker in self._trackers:
+            tracker.write(values, row["step"])
 
     def flush(self) -> None:
         """Everything written so far is on disk when this returns."""
@@ -163,7 +182,11 @@ class StepClock:
         }
         if self._useful is not None:
             columns["mfu"] = self._useful * self._steps / elapsed
-        columns |= {f"{name}_seconds": seconds for name, seconds in self._apart.items()}
+        return columns | self.between()
+
+    def between(self) -> dict[str, float]:
+        """Columns of what was done since the last row that belongs to no step; starts anew."""
+        columns = {f"{name}_seconds": seconds for name, seconds in self._apart.items()}
         self._start()
         return columns
 

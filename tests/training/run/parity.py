@@ -15,14 +15,18 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from tests.training.small import small_batch, small_module
+from training.run.checkpoint import newest_checkpoint, read_checkpoint
+from training.run.checkpoint_writer import Facts, write_checkpoint
 from training.run.schedule import rank_samples
 from training.run.settings import TrainSettings
+from training.run.team import Team
 
 STAGES, PRECISIONS, STEPS, SAMPLES = (0, 1, 2, 3), ("fp32", "bf16"), 2, 4
+FACTS = Facts(samples=STEPS * SAMPLES)
 
 
-def record(rank: int, world_size: int, port: int, folder: str) -> None:
-    """Train STEPS steps in every configuration; save the last step's gradients and the state after it."""
+def join(rank: int, world_size: int, port: int) -> None:
+    """Become one of some processes."""
     torch.set_num_threads(1)
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
@@ -32,8 +36,14 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
         "WORLD_SIZE": str(world_size),
     }
     dist.init_process_group("gloo")
+
+
+def record(rank: int, world_size: int, port: int, folder: str) -> None:
+    """Train STEPS steps in every configuration; save the last step's gradients and the state after it."""
+    join(rank, world_size, port)
     from training.run.engine import Engine
 
+    team = Team()
     for precision in PRECISIONS:
         for stage in STAGES:
             settings = TrainSettings(
@@ -49,32 +59,82 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
             for step in range(STEPS):
                 (numbers,) = rank_samples(step, rank, world_size, settings.batch_size, 1)
                 engine.accumulate(small_batch(numbers).to("cpu", dtype))
-                gradients = {name: gradient.clone() for name, gradient in engine.gradients()}
+                gradients = gathered_gradients(engine)
+                squares = {name: square.clone() for name, square in engine.gradient_squares().items()}
                 engine.step(1e-3)
                 engine.update_ema(step + 1)
-            state = engine.state()
+            for square in squares.values():
+                dist.all_reduce(square)
+            written = Path(folder) / f"{precision}-{stage}-{world_size}"
+            path = write_checkpoint(written, engine.shard(), FACTS, team)
+            dist.barrier()
             if rank == 0:
+                state = read_checkpoint(path)
                 tensors = {f"gradient/{name}": tensor for name, tensor in gradients.items()}
-                tensors |= {f"master/{name}": tensor for name, tensor in state.masters.items()}
-                tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
+                for kind in ("master", "ema"):
+                    tensors |= {f"{kind}/{name}": tensor for name, tensor in state.tensors(kind).items()}
+                tensors |= {f"square/{part}": square for part, square in squares.items()}
+                tensors["norm"] = torch.tensor(float(norm_of_deepspeed(engine)))
                 save_file(tensors, Path(folder) / f"{precision}-{stage}-{world_size}.safetensors")
             engine.close()
     dist.destroy_process_group()
 
 
-def run(folder: Path) -> dict[tuple[str, int, int], dict[str, torch.Tensor]]:
-    """(precision, stage, processes) → "gradient/…", "master/…", "ema/…" of every trainable tensor."""
-    for world_size in (1, 2):
+def take(rank: int, world_size: int, port: int, folder: str) -> None:
+    """Begin with what two workers have saved, under another stage, and save it again."""
+    join(rank, world_size, port)
+    from training.run.engine import Engine
+
+    team = Team()
+    for precision in PRECISIONS:
+        for stage in STAGES:
+            settings = TrainSettings(
+                workers=world_size, zero_stage=(stage + 1) % 4, precision=precision, ema_decay=0.9
+            )
+            found = read_checkpoint(newest_checkpoint(Path(folder) / f"{precision}-{stage}-2"))
+            engine = Engine(small_module(), settings, world_size, torch.device("cpu"), found)
+            taken = Path(folder) / f"{precision}-{stage}-taken-{world_size}"
+            write_checkpoint(taken, engine.shard(), FACTS, team)
+            engine.close()
+    dist.destroy_process_group()
+
+
+def gathered_gradients(engine) -> dict[str, torch.Tensor]:
+    """Name → the full gradient, averaged over the workers, as DeepSpeed itself gathers it."""
+    from deepspeed.utils import safe_get_full_grad
+
+    trainable = {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
+    return {name: safe_get_full_grad(parameter).float().clone() for name, parameter in trainable.items()}
+
+
+def norm_of_deepspeed(engine) -> float:
+    """Of the gradient of the last step; ZeRO-0 in fp32 does not tell it."""
+    return engine.engine.get_global_grad_norm() or 0.0
+
+
+class Results(dict):
+    """(precision, stage, processes) → "gradient/…", "master/…", "ema/…" of every trainable tensor.
+
+    `folder` holds the checkpoints <precision>-<stage>-<processes>, and <precision>-<stage>-taken-3.
+    """
+
+    folder: Path
+
+
+def run(folder: Path) -> Results:
+    for work, world_size in ((record, 1), (record, 2), (take, 3)):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        mp.start_processes(record, (world_size, port, str(folder)), nprocs=world_size, start_method="spawn")
-    return {
-        (precision, stage, world_size): load_file(folder / f"{precision}-{stage}-{world_size}.safetensors")
+        mp.start_processes(work, (world_size, port, str(folder)), nprocs=world_size, start_method="spawn")
+    results = Results(
+        ((precision, stage, world_size), load_file(folder / f"{precision}-{stage}-{world_size}.safetensors"))
         for precision in PRECISIONS
         for stage in STAGES
         for world_size in (1, 2)
-    }
+    )
+    results.folder = folder
+    return results
 
 
 def worst(

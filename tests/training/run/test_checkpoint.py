@@ -1,68 +1,72 @@
 import hashlib
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests.training.run.saved import everything, whole
 from training.run.checkpoint import (
-    Checkpoint,
     CheckpointError,
-    CheckpointWriter,
-    OptimizerState,
+    Shard,
     check_identity,
     list_checkpoints,
     newest_checkpoint,
     read_checkpoint,
     read_model,
-    write_checkpoint,
 )
+from training.run.checkpoint_writer import CheckpointWriter, Facts, write_checkpoint
+
+SHARD = "shard-00000-of-00001.safetensors"
 
 
-def a_checkpoint(step: int = 10, ema: bool = True) -> Checkpoint:
-    generator = torch.Generator().manual_seed(step)
-    masters, first, second, average = (
-        {"a.weight": torch.randn(3, 4, generator=generator), "b": torch.randn(2, generator=generator)}
-        for _ in range(4)
-    )
-    moments = {"exp_avg": first, "exp_avg_sq": second}
-    state = OptimizerState(step, masters, moments, average if ema else None)
-    return Checkpoint(state, samples=step * 8, identity={"method": "toy", "layers": 2}, settings={"lr": 0.1})
+def tensors(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"a.weight": torch.randn(3, 4, generator=generator), "b": torch.randn(2, generator=generator)}
 
 
-def same(left: dict, right: dict) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+def a_shard(step: int = 10, ema: bool = True) -> Shard:
+    kinds = ["master", "exp_avg", "exp_avg_sq", *(["ema"] if ema else [])]
+    return whole(step, **{kind: tensors(100 * step + at) for at, kind in enumerate(kinds)})
+
+
+def write(folder: Path, step: int = 10, ema: bool = True) -> Path:
+    facts = Facts(samples=step * 8, identity={"method": "toy", "layers": 2}, settings={"lr": 0.1})
+    return write_checkpoint(folder, a_shard(step, ema), facts)
 
 
 @pytest.mark.parametrize("ema", [True, False])
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, ema):
-    written = a_checkpoint(ema=ema)
-    found = read_checkpoint(write_checkpoint(tmp_path, written))
-    assert (found.step, found.samples, found.identity, found.settings) == (
-        written.step,
-        written.samples,
-        written.identity,
-        written.settings,
-    )
-    assert same(found.optimizer.masters, written.optimizer.masters)
-    for key, tensors in written.optimizer.moments.items():
-        assert same(found.optimizer.moments[key], tensors)
-    assert same(found.optimizer.ema or {}, written.optimizer.ema or {})
+    found = read_checkpoint(write(tmp_path, ema=ema))
+    assert (found.step, found.samples) == (10, 80)
+    assert (found.identity, found.settings) == ({"method": "toy", "layers": 2}, {"lr": 0.1})
+    written = a_shard(ema=ema)
+    assert everything(found).keys() == written.values.keys()
+    for name, tensor in everything(found).items():
+        assert tensor.shape == written.shapes[name.partition("/")[2]]
+        assert torch.equal(tensor.reshape(-1), written.values[name]), name
 
 
-def test_the_model_file_holds_the_average_where_there_is_one_and_the_runs_precision_otherwise(tmp_path):
-    checkpoint = a_checkpoint()
-    path = write_checkpoint(tmp_path, checkpoint, dtype=torch.bfloat16)
-    assert same(read_model(path), checkpoint.optimizer.ema)
-    assert {tensor.dtype for tensor in read_model(path, ema=False).values()} == {torch.bfloat16}
+@pytest.mark.parametrize("ema", [True, False])
+def test_a_model_is_the_average_where_there_is_one_and_the_masters_otherwise(tmp_path, ema):
+    path = write(tmp_path, ema=ema)
+    checkpoint = read_checkpoint(path)
+    for model, kind in (
+        (read_model(path), "ema" if ema else "master"),
+        (read_model(path, ema=False), "master"),
+    ):
+        expected = checkpoint.tensors(kind)
+        assert model.keys() == expected.keys()
+        assert all(torch.equal(model[name], expected[name]) for name in model)
 
 
-@pytest.mark.parametrize("name", ["model", "ema", "optimizer"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_file_is_named_and_the_checkpoint_before_is_taken(tmp_path, caplog, name, damage):
-    before = write_checkpoint(tmp_path, a_checkpoint(10))
-    torn = write_checkpoint(tmp_path, a_checkpoint(20))
-    file = torn / f"{name}.safetensors"
+def test_a_damaged_file_is_named_and_the_checkpoint_before_is_taken(tmp_path, caplog, damage):
+    before, torn = write(tmp_path, 10), write(tmp_path, 20)
+    file = torn / SHARD
     content = bytearray(file.read_bytes())
     if damage == "remove":
         file.unlink()
@@ -71,7 +75,7 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_taken(tmp_path, ca
     else:
         content[-1] ^= 1
         file.write_bytes(content)
-    with pytest.raises(CheckpointError, match=name):
+    with pytest.raises(CheckpointError, match=SHARD):
         read_checkpoint(torn)
     with caplog.at_level(logging.WARNING):
         assert newest_checkpoint(tmp_path) == before
@@ -80,7 +84,7 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_taken(tmp_path, ca
 
 @pytest.mark.parametrize("change", [{"step": 11}, {"samples": 0}, {"identity": {}}, {"files": {}}])
 def test_an_altered_state_file_is_refused(tmp_path, change):
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | change))
     with pytest.raises(CheckpointError, match=r"state\.json"):
@@ -89,23 +93,23 @@ def test_an_altered_state_file_is_refused(tmp_path, change):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"step": 1}'])
 def test_a_state_file_that_is_not_one_is_refused(tmp_path, text):
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     (path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="incomplete"):
         read_checkpoint(path)
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_what_differs(tmp_path):
-    path = write_checkpoint(tmp_path, a_checkpoint())
-    check_identity(path, {"method": "toy", "layers": 2})
+    path = write(tmp_path)
+    check_identity(read_checkpoint(path), {"method": "toy", "layers": 2})
     with pytest.raises(CheckpointError, match="layers was 2, now 4"):
-        check_identity(path, {"method": "toy", "layers": 4})
+        check_identity(read_checkpoint(path), {"method": "toy", "layers": 4})
 
 
 def test_old_checkpoints_are_pruned_but_every_kth_is_kept(tmp_path):
     writer = CheckpointWriter(tmp_path, keep_last=2, keep_every=30)
     for step in (10, 20, 30, 40, 50, 60, 70):
-        writer.save(a_checkpoint(step))
+        writer.save(a_shard(step), Facts(samples=0))
     writer.wait()
     assert [path.name for path in list_checkpoints(tmp_path)] == [
         "step-00000030",
@@ -117,7 +121,7 @@ def test_old_checkpoints_are_pruned_but_every_kth_is_kept(tmp_path):
 def test_what_a_killed_writer_left_is_removed_and_never_taken_for_a_checkpoint(tmp_path):
     left = tmp_path / ".step-00000090-abc"
     left.mkdir()
-    (left / "model.safetensors").write_bytes(b"half")
+    (left / SHARD).write_bytes(b"half")
     assert newest_checkpoint(tmp_path) is None
     CheckpointWriter(tmp_path, keep_last=1)
     assert not left.exists()
@@ -128,14 +132,14 @@ def test_an_error_of_the_writing_thread_reaches_the_one_that_trains(tmp_path):
         raise RuntimeError("the folder belongs to another run")
 
     writer = CheckpointWriter(tmp_path, keep_last=1, allowed=lost)
-    writer.save(a_checkpoint())
+    writer.save(a_shard(), Facts(samples=0))
     with pytest.raises(RuntimeError, match="another run"):
         writer.wait()
     assert list_checkpoints(tmp_path) == []
 
 
 def test_no_pickle_is_read_or_written(tmp_path):
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
 
 
@@ -151,7 +155,7 @@ def forge(path, **changes) -> None:
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "sub/../../secret", "weights.pt"])
 def test_a_file_outside_the_checkpoint_is_refused_though_its_checksum_fits(tmp_path, name):
     (tmp_path / "secret").write_text("x")
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     files = json.loads((path / "state.json").read_text())["files"]
     forge(path, files=files | {name: hashlib.sha256(b"x").hexdigest()})
     with pytest.raises(CheckpointError, match="no checkpoint has"):
@@ -160,7 +164,7 @@ def test_a_file_outside_the_checkpoint_is_refused_though_its_checksum_fits(tmp_p
 
 
 def test_keys_of_a_later_version_are_read_past_and_missing_ones_are_named(tmp_path):
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     forge(path, added_later={"a": 1})
     assert read_checkpoint(path).samples == 80
     forge(path, samples=None)
@@ -169,6 +173,38 @@ def test_keys_of_a_later_version_are_read_past_and_missing_ones_are_named(tmp_pa
 
 
 def test_folders_that_only_look_like_checkpoints_are_left_alone(tmp_path):
-    path = write_checkpoint(tmp_path, a_checkpoint())
+    path = write(tmp_path)
     (tmp_path / "step-old").mkdir()
     assert list_checkpoints(tmp_path) == [path]
+
+
+def test_a_tensor_that_the_checkpoint_lacks_is_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds 0 of 12 values of 'ema' of 'a\.weight'"):
+        read_checkpoint(write(tmp_path, ema=False)).tensor("ema", "a.weight")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from tests.training.run.saved import whole
+from training.run.checkpoint import CheckpointError
+from training.run.checkpoint_writer import Facts, write_checkpoint
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for step, size in ((10, 10), (20, 100_000)):
+    try:
+        write_checkpoint(Path(sys.argv[1]), whole(step, master={"a": torch.zeros(size)}), Facts(0))
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_nothing_half_written_stays(tmp_path):
+    """The operating system refuses it, here by its limit on a file's size."""
+    run = [sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(run, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    assert "step 20 could not be written" in done.stdout
+    assert "is full" in done.stdout
+    assert "The last one is of step 10" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]

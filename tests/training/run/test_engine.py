@@ -8,12 +8,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from tests.training.run.saved import everything, saved
 from tests.training.run.toy import Toy, toy_batch
 from tests.training.small import KINDS, small_batch, small_module
 from training.errors import TrainingError
 from training.evaluation.while_training import EvaluateTransfer
 from training.run.blocks import prepare_blocks
-from training.run.checkpoint import OptimizerState
+from training.run.checkpoint import Checkpoint
 from training.run.schedule import rank_samples
 from training.run.settings import TrainSettings
 
@@ -48,7 +49,7 @@ def engines():
 
     made = []
 
-    def make(module: nn.Module, resume: OptimizerState | None = None, **settings) -> Engine:
+    def make(module: nn.Module, resume: Checkpoint | None = None, **settings) -> Engine:
         made.append(Engine(module, TrainSettings(**settings), 1, CPU, resume))
         return made[-1]
 
@@ -71,34 +72,38 @@ def advance(engine, first: int, last: int) -> None:
         engine.update_ema(step + 1)
 
 
+def assert_same(found: Checkpoint, expected: Checkpoint) -> None:
+    tensors = everything(found)
+    for name, tensor in everything(expected).items():
+        assert torch.equal(tensors[name], tensor), name
+
+
+def assert_close(found: Checkpoint, expected: Checkpoint) -> None:
+    tensors = everything(found)
+    for name, tensor in everything(expected).items():
+        torch.testing.assert_close(tensors[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
 def toy(seed: int = 0) -> Toy:
     torch.manual_seed(seed)
     return Toy()
 
 
-def flat(state: OptimizerState) -> dict[str, torch.Tensor]:
-    tensors = {f"master/{name}": tensor for name, tensor in state.masters.items()}
-    for key, group in {**state.moments, "ema": state.ema or {}}.items():
-        tensors |= {f"{key}/{name}": tensor for name, tensor in group.items()}
-    return tensors
-
-
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_engine_that_goes_on_from_a_state_ends_bit_for_bit_where_one_that_never_stopped_does(
-    engines, stage, precision
+    engines, tmp_path, stage, precision
 ):
     settings = {"batch_size": 4, "zero_stage": stage, "precision": precision, "ema_decay": 0.9}
     whole = engines(toy(), **settings)
     advance(whole, 0, 6)
     first = engines(toy(), **settings)
     advance(first, 0, 3)
-    second = engines(toy(seed=99), resume=first.state(), **settings)
+    second = engines(toy(seed=99), resume=saved(first.shard(), tmp_path / "half"), **settings)
     advance(second, 3, 6)
-    expected, found = whole.state(), second.state()
+    expected, found = saved(whole.shard(), tmp_path / "whole"), saved(second.shard(), tmp_path / "second")
     assert found.step == expected.step == 6
-    for name, tensor in flat(expected).items():
-        assert torch.equal(flat(found)[name], tensor), name
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,34 +125,31 @@ def test_every_method_that_goes_on_ends_bit_for_bit_where_one_that_never_stopped
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 1), (2, 0)])
-def test_a_state_of_one_zero_stage_is_a_state_of_any_other(engines, before, after):
+def test_a_state_of_one_zero_stage_is_a_state_of_any_other(engines, tmp_path, before, after):
     first = engines(toy(), batch_size=4, zero_stage=before)
     advance(first, 0, 3)
-    state = first.state()
+    state = saved(first.shard(), tmp_path / "before")
     second = engines(toy(seed=99), resume=state, batch_size=4, zero_stage=after)
-    for name, tensor in flat(state).items():
-        assert torch.equal(flat(second.state())[name], tensor), name
+    assert_same(saved(second.shard(), tmp_path / "taken"), state)
     advance(first, 3, 5)
     advance(second, 3, 5)
-    for name, tensor in flat(first.state()).items():
-        torch.testing.assert_close(flat(second.state())[name], tensor, rtol=1e-4, atol=1e-6)
+    assert_close(saved(second.shard(), tmp_path / "second"), saved(first.shard(), tmp_path / "first"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_two_micro_batches_of_two_are_one_batch_of_four(engines, stage):
+def test_two_micro_batches_of_two_are_one_batch_of_four(engines, tmp_path, stage):
     one = engines(toy(), batch_size=4, zero_stage=stage)
     two = engines(toy(), batch_size=2, accumulation=2, zero_stage=stage)
     advance(one, 0, 3)
     advance(two, 0, 3)
-    for name, tensor in flat(one.state()).items():
-        torch.testing.assert_close(flat(two.state())[name], tensor, rtol=1e-4, atol=1e-6)
+    assert_close(saved(two.shard(), tmp_path / "two"), saved(one.shard(), tmp_path / "one"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_average_is_bound_inside_its_block_and_gone_after_it(engines, stage):
+def test_the_average_is_bound_inside_its_block_and_gone_after_it(engines, tmp_path, stage):
     engine = engines(toy(), batch_size=4, zero_stage=stage, ema_decay=0.9)
     advance(engine, 0, 5)
-    state, batch = engine.state(), toy_batch([1, 2, 3])
+    state, batch = saved(engine.shard(), tmp_path), toy_batch([1, 2, 3])
 
     def reference(weights: dict[str, torch.Tensor]) -> float:
         module = toy()
@@ -159,8 +161,8 @@ def test_the_average_is_bound_inside_its_block_and_gone_after_it(engines, stage)
         with engine.ema_weights():
             inside = engine.module(batch).loss.item()
         after = engine.module(batch).loss.item()
-    assert inside == pytest.approx(reference(state.ema), rel=1e-5)
-    assert before == after == pytest.approx(reference(state.masters), rel=1e-5)
+    assert inside == pytest.approx(reference(state.tensors("ema")), rel=1e-5)
+    assert before == after == pytest.approx(reference(state.tensors("master")), rel=1e-5)
     assert inside != pytest.approx(before, rel=1e-3)
 
 

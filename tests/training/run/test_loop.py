@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.run.saved import everything
 from tests.training.small import SmallStream, small_batch, small_module
 from training.errors import NoBatch, TooLittleMemory, TrainingError
 from training.run.checkpoint import (
@@ -123,9 +124,11 @@ def assert_same_run(left: Path, right: Path) -> None:
     assert deterministic(left) == deterministic(right)
     one, two = (newest_checkpoint(folder / "checkpoints") for folder in (left, right))
     assert one.name == two.name
-    for name in ("model", "ema", "optimizer"):
-        assert (one / f"{name}.safetensors").read_bytes() == (two / f"{name}.safetensors").read_bytes(), name
-    assert read_checkpoint(one).samples == read_checkpoint(two).samples
+    one, two = read_checkpoint(one), read_checkpoint(two)
+    assert one.samples == two.samples
+    expected = everything(two)
+    for name, tensor in everything(one).items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -150,15 +153,15 @@ def test_a_run_ends_with_its_last_step_saved_and_every_step_logged(uninterrupted
     assert {"loss", "lr", "grad_norm", "grad_norm/hypernetwork", "grad_norm/auxiliary", "data_wait"} <= (
         result.metrics.keys()
     )
-    assert [path.name[-2:] for path in list_checkpoints(result.checkpoint.parent)] == ["02", "04", "06"]
+    assert [path.name[-2:] for path in list_checkpoints(result.checkpoint.parent)] == ["03", "04", "06"]
     rows = read_rows(result.metrics_path)
     for column, steps in (
         ("eval/loss", [3, 6]),
         ("evaluation_seconds", [3, 6]),
-        ("checkpoint_seconds", [3, 5]),
+        ("checkpoint_seconds", [3, 5, 6]),
     ):
         assert [row["step"] for row in rows if column in row] == steps, column
-    trained = read_checkpoint(result.checkpoint).optimizer.masters
+    trained = read_checkpoint(result.checkpoint).tensors("master")
     for name, start in small_module().trainable_state().items():
         assert not torch.equal(trained[name], start), name
 
@@ -201,7 +204,7 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     driver.kill()
     driver.wait()
     *_, before, newest = list_checkpoints(tmp_path / "checkpoints")
-    with (newest / "optimizer.safetensors").open("r+b") as file:
+    with (newest / "shard-00000-of-00001.safetensors").open("r+b") as file:
         file.truncate(100)
     again = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert int(again.stdout.split()[-1]) == checkpoint_step(before) == 2
@@ -252,7 +255,7 @@ def test_an_elastic_run_that_lost_a_worker_for_good_takes_the_same_steps_with_fe
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoint(ray_cluster, tmp_path):
     with pytest.raises(Diverged, match=r"step 4: the loss is nan.*step-00000002"):
         train(job(tmp_path, workers=2), BrokenStream(sample=4 * 3))
-    weights = read_checkpoint(newest_checkpoint(tmp_path / "checkpoints")).optimizer.masters
+    weights = read_checkpoint(newest_checkpoint(tmp_path / "checkpoints")).tensors("master")
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
@@ -283,10 +286,9 @@ def test_a_finished_run_is_not_trained_again(uninterrupted):
 
 
 def test_a_folder_with_another_models_run_is_refused_before_any_worker_starts(tmp_path):
-    from tests.training.run.test_checkpoint import a_checkpoint
-    from training.run.checkpoint import write_checkpoint
+    from tests.training.run.test_checkpoint import write
 
-    write_checkpoint(tmp_path / "checkpoints", a_checkpoint())
+    write(tmp_path / "checkpoints")
     with pytest.raises(CheckpointError, match="belongs to another model"):
         train(job(tmp_path), SmallStream())
 

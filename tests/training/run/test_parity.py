@@ -1,7 +1,10 @@
 import pytest
+import torch
 
 from tests.training.run.parity import PRECISIONS, SAMPLES, STAGES, run, table, whole, worst
+from tests.training.run.saved import everything
 from tests.training.small import small_module
+from training.run.checkpoint import newest_checkpoint, read_checkpoint
 
 # Rounding of the reduction's order in fp32; of 8 bits of mantissa in bf16.
 TOLERANCE = {"fp32": 2e-5, "bf16": 0.08}
@@ -37,6 +40,33 @@ def test_every_zero_stage_has_the_gradients_of_no_sharding_at_all(results, preci
         name, difference = worst(sharded, unsharded, kind, LEAST[precision])
         assert difference < TOLERANCE[precision], name
         assert whole(sharded, unsharded, kind) < WHOLE[precision]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_norms_from_the_workers_shares_are_those_of_whole_gradients(results, precision, stage, workers):
+    found = results[precision, stage, workers]
+    for part, marks in (("hypernetwork", "gradient/hypernetwork."), ("auxiliary", "gradient/transformer.")):
+        squares = [float(t.double().square().sum()) for name, t in found.items() if name.startswith(marks)]
+        assert squares
+        assert float(found[f"square/{part}"]) == pytest.approx(sum(squares), rel=1e-6)
+    if found["norm"] > 0:
+        total = sum(float(found[f"square/{part}"]) for part in ("hypernetwork", "auxiliary"))
+        assert total**0.5 == pytest.approx(float(found["norm"]), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_three_workers_under_another_stage_go_on_from_what_two_have_saved(results, precision, stage):
+    written, taken = (results.folder / f"{precision}-{stage}-{workers}" for workers in (2, "taken-3"))
+    written, taken = (everything(read_checkpoint(newest_checkpoint(folder))) for folder in (written, taken))
+    assert {key.partition("/")[0] for key in written} == {"master", "exp_avg", "exp_avg_sq", "ema"}
+    assert taken.keys() == written.keys()
+    for name, tensor in written.items():
+        assert torch.equal(taken[name], tensor), name
 
 
 @pytest.mark.slow
