@@ -1,7 +1,34 @@
 """Attention that is quick where it runs."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# In the order of trying: each is passed over where it does not take the shapes, the type or the device.
+KERNELS = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+
+
+@contextmanager
+def kernels(device: torch.device, first: Sequence[str] = tuple(KERNELS)) -> Iterator[None]:
+    """On a GPU, have attention computed by the first kernel of `first` that can; torch's own order elsewhere.
+
+    It holds for the whole process, so also for the threads of a backward pass: blocks that are computed again
+    there need the kernel of their forward pass, or the tensors that they saved do not fit.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with sdpa_kernel([KERNELS[name] for name in first], set_priority=True):
+        yield
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, attend: Tensor | None = None) -> Tensor:

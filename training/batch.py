@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.backbones.base import Scene
 from training.errors import BadBatch
+from training.randomness import noise_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ class References:
         """The same elsewhere; `dtype` changes the latents only."""
         if self.latents is None or self.mask is None:
             return self
-        return replace(self, latents=self.latents.to(device, dtype), mask=self.mask.to(device))
+        return replace(self, latents=_moved(self.latents, device, dtype), mask=_moved(self.mask, device))
+
+    def pinned(self) -> Self:
+        """The same in memory that a GPU copies from without waiting."""
+        if self.latents is None or self.mask is None:
+            return self
+        return replace(self, latents=self.latents.pin_memory(), mask=self.mask.pin_memory())
 
     def select(self, rows: Sequence[int]) -> Self:
         """Those at `rows`, in that order."""
@@ -78,6 +85,7 @@ class TrainingBatch:
         sample_seeds: int64 [B] on the CPU; everything random about a sample (posterior draw, noise, timestep,
             caption dropout) is a pure function of its seed.
         pair_ids: B strings "target<-reference".
+        noise: fp32 [B, F, C, h, w], what `randomness.noise_of` draws for the seeds; None: not drawn yet.
     """
 
     target_latents: Tensor
@@ -86,6 +94,7 @@ class TrainingBatch:
     text_embeddings: Tensor
     sample_seeds: Tensor
     pair_ids: list[str]
+    noise: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -96,13 +105,27 @@ class TrainingBatch:
         return Scene(self.first_frame_latents, self.text_embeddings)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """The same batch elsewhere; `dtype` changes floating tensors only, the seeds stay on the CPU."""
+        """The same batch elsewhere; `dtype` changes floating tensors but the noise, seeds stay on the CPU."""
         moved: dict[str, object] = {"references": self.references.to(device, dtype)}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor) and field.name != "sample_seeds":
-                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+                cast = value.is_floating_point() and field.name != "noise"
+                moved[field.name] = _moved(value, device, dtype if cast else None)
         return replace(self, **moved)
+
+    def ready(self) -> Self:
+        """The same with its noise drawn, in pinned memory where there is a GPU: what need not be done in a
+        step, by the thread that fetches."""
+        drawn = replace(self, noise=noise_of(self.sample_seeds, self.target_latents.shape[1:]))
+        if not torch.cuda.is_available():
+            return drawn
+        pinned = {
+            field.name: value.pin_memory()
+            for field in fields(drawn)
+            if isinstance(value := getattr(drawn, field.name), Tensor) and field.name != "sample_seeds"
+        }
+        return replace(drawn, **pinned, references=self.references.pinned())
 
     def select(self, rows: Sequence[int]) -> Self:
         """The samples at `rows`, in that order."""
@@ -133,6 +156,11 @@ class BatchStream(Protocol):
         The iterator raises NoBatch when a person has to put something right: the run then stops at once with
         that sentence, where after any other error it is tried again.
         """
+
+
+def _moved(value: Tensor, device: torch.device | str | None, dtype: torch.dtype | None = None) -> Tensor:
+    """Elsewhere; out of pinned memory nobody waits for the copy."""
+    return value.to(device, dtype, non_blocking=value.device.type == "cpu" and value.is_pinned())
 
 
 def pad_reference(latents: Tensor, shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:

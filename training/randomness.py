@@ -66,6 +66,11 @@ def normal_per_sample(seeds: Tensor, purpose: str, shape: Sequence[int]) -> Tens
     return torch.stack([normal(seed, purpose, shape) for seed in seeds.tolist()])
 
 
+def noise_of(seeds: Tensor, shape: Sequence[int]) -> Tensor:
+    """The noise that samples of these seeds are trained with: fp32 [B, *shape] on the CPU."""
+    return normal_per_sample(seeds, "noise", shape)
+
+
 def draw_posterior(mean: Tensor, std: Tensor, seed: int) -> Tensor:
     """One sample of the VAE's posterior, N(mean, std²), in the dtype and on the device of `mean`."""
     noise = normal(seed, "posterior", mean.shape).to(mean.device)

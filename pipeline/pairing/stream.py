@@ -256,7 +256,7 @@ class _Ahead:
             # Closed here, not by the garbage collector: Ray's tasks end with the iterator.
             with told_to_training(), closing(self._stream.fetch(self._window)) as batches:
                 for batch in batches:
-                    if not self._put(batch):
+                    if not self._put(batch.ready()):
                         return
         except BaseException as error:  # noqa: BLE001 - raised again where the batches are consumed
             self._put(error)

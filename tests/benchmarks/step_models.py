@@ -107,7 +107,7 @@ def random_batch(size: Size, samples: int, device: torch.device, dtype: torch.dt
         sample_seeds=torch.arange(samples),
         pair_ids=[str(number) for number in range(samples)],
     )
-    return batch.to(device, dtype)
+    return batch.ready().to(device, dtype)
 
 
 class LoRALinear(nn.Module):
@@ -159,7 +159,7 @@ class Bare(nn.Module):
 def _loss(
     transformer: CogVideoXTransformer3DModel, diffusion: Diffusion, batch: TrainingBatch, first: Tensor
 ) -> Tensor:
-    noisy, timesteps, target = diffusion.corrupt(batch.target_latents, batch.sample_seeds)
+    noisy, timesteps, target = diffusion.corrupt(batch.target_latents, batch.sample_seeds, noise=batch.noise)
     predicted = predict_velocity(transformer, noisy, first, batch.text_embeddings, timesteps)
     return diffusion.losses(predicted, target, timesteps).mean()
 

@@ -17,6 +17,7 @@ import argparse
 import gc
 import json
 import resource
+from contextlib import nullcontext
 
 import torch
 
@@ -31,12 +32,15 @@ from tests.benchmarks.step_models import (
     strip,
 )
 from tests.benchmarks.step_timing import MasterAdamW, Timing, profile_step, time_step
+from training.attention import KERNELS, kernels
 from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V
 from training.methods.registry import build_method
+from training.randomness import noise_of
 from training.run.activations import checkpoint_blocks, compile_blocks
 from training.run.devices import peak_flops
 
+KINDS = ("plain_lora", "bare", "video2lora", "inline")
 POLICIES = ("none", "4", "2", "full")
 
 
@@ -48,6 +52,12 @@ def main(arguments: list[str] | None = None) -> dict:
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.manual_seed(0)
+    order = (options.attention, *(name for name in KERNELS if name != options.attention))
+    with kernels(device, order) if options.attention in KERNELS else nullcontext():
+        return _measure(chosen, device, dtype, options)
+
+
+def _measure(chosen: str, device: torch.device, dtype: torch.dtype, options: argparse.Namespace) -> dict:
     bench = Bench(SIZES[chosen], device, dtype, options)
     bench.say(
         f"{'policy':<8}{'step':<12}{'median':>10}{'p10':>10}{'p90':>10}{'MFU':>8}{'HFU':>8}{'peak':>10}"
@@ -66,6 +76,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "batch": options.batch,
         "dtype": str(dtype).removeprefix("torch."),
         "compile": options.compile,
+        "attention": options.attention,
         "steps": options.steps,
         "peak_flops": bench.peak,
         "model_flops": bench.flops("none"),
@@ -74,6 +85,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "inline_encodes": "VAE of target, reference, first frame" + ("" if options.skip_t5 else "; T5"),
         "policies": policies,
         "hypernetwork_seconds": alone.median,
+        "noise_seconds": bench.noise().median,
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     print(json.dumps(report))
@@ -106,7 +118,7 @@ class Bench:
         every = int(policy) if policy.isdigit() else 1
         checkpoint_blocks(self.dit, "every_n" if policy.isdigit() else policy, every)
         rows = {}
-        for name in ("plain_lora", "bare", "video2lora", "inline"):
+        for name in self.options.kinds:
             if name == "inline" and self.options.skip_inline:
                 continue
             rows[name] = self._timed(name, policy)
@@ -138,6 +150,11 @@ class Bench:
             theta.square().sum().backward()
 
         return time_step(step, self.options.steps, self.options.warmup, self.device)
+
+    def noise(self) -> Timing:
+        """Drawing a batch's noise, which the thread that fetches does beside the step."""
+        shape = self.size.latents
+        return time_step(lambda: noise_of(self.batch.sample_seeds, shape), 5, 1, torch.device("cpu"))
 
     def profile(self) -> str:
         checkpoint_blocks(self.dit, "none" if self.device.type == "cpu" else "full")
@@ -212,6 +229,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile every block, in all kinds of step"
     )
+    parser.add_argument(
+        "--attention", choices=["torch", *KERNELS], default="cudnn", help="tried first; torch: its own order"
+    )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of step to time")
     parser.add_argument("--lora-rank", type=int, default=128, help="of plain LoRA; 128 in diffusers' script")
     parser.add_argument("--skip-t5", action="store_true", help="inline: take the text embeddings as given")
     parser.add_argument("--skip-inline", action="store_true", help="do not time the inline step")

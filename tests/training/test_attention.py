@@ -1,7 +1,8 @@
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend
 
-from training.attention import attention
+from training.attention import attention, kernels
 
 
 def test_matrix_products_give_what_the_fused_kernel_does_and_the_same_gradients():
@@ -25,3 +26,18 @@ def test_what_is_masked_does_not_matter():
     k, v = k.clone(), v.clone()
     k[..., 2:, :] = v[..., 2:, :] = 1e4
     assert torch.equal(attention(q, k, v, attend), out)
+
+
+def test_a_gpu_tries_cudnn_and_flash_first_and_a_cpu_keeps_torchs_own_order():
+    order = torch._C._get_sdp_priority_order
+    before = order()
+    with kernels(torch.device("cpu")):
+        assert order() == before
+    with kernels(torch.device("cuda")):
+        first, second = order()[:2]
+        assert first == int(SDPBackend.CUDNN_ATTENTION)
+        assert second == int(SDPBackend.FLASH_ATTENTION)
+        # All are still allowed: what cuDNN and flash cannot do, another kernel does.
+        q = torch.randn(1, 2, 5, 8)
+        torch.testing.assert_close(F.scaled_dot_product_attention(q, q, q), attention(q, q, q))
+    assert order() == before

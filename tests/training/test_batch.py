@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.small import small_batch, small_module
 from tests.training.small_backbones import LATENTS, random_batch, random_sample
 from training.backbones.geometry import SampleGeometry
 from training.batch import collate, pad_reference
@@ -25,6 +26,17 @@ def test_moving_a_batch_casts_floating_tensors_alone():
     assert batch.target_latents.dtype == batch.text_embeddings.dtype == torch.bfloat16
     assert batch.references.mask.dtype == torch.bool
     assert batch.sample_seeds.dtype == torch.int64
+
+
+def test_a_batch_that_was_made_ready_has_the_noise_and_the_loss_of_one_that_draws_in_the_step():
+    batch = small_batch([1, 2])
+    ready = batch.ready()
+    plain, prepared = small_module(), small_module()
+    assert ready.noise.dtype == ready.to("cpu", torch.bfloat16).noise.dtype == torch.float32
+    assert torch.equal(plain(batch).loss, prepared(ready).loss)
+    assert torch.equal(ready.select([1]).noise, small_batch([2]).ready().noise)
+    other = replace(ready, noise=torch.zeros_like(ready.noise))
+    assert not torch.equal(plain(other).loss, plain(batch).loss)
 
 
 @pytest.mark.parametrize(

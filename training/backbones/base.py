@@ -36,9 +36,12 @@ class Objective(Protocol):
     """What the model was trained to predict: the corruption of clean latents and the loss against it."""
 
     def corrupt(
-        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0
+        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean latents [B, F, C, h, w], each noised by its own seed → noisy, timesteps [B], target."""
+        """Clean latents [B, F, C, h, w], each noised by its own seed → noisy, timesteps [B], target.
+
+        `noise` is what `randomness.noise_of` draws for the seeds, where it has been drawn before.
+        """
 
     def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
         """The unweighted loss of each sample, fp32 [B]."""

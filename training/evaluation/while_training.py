@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from training.backbones.base import Sampler
@@ -47,7 +46,7 @@ class VideoWriter(Protocol):
 class EvaluateTransfer:
     """The evaluation of a `TrainJob`: the transfer gap of each group with its bootstrap interval.
 
-    The pairs are divided among the workers; every one of them has to call it.
+    The pairs are divided among the workers.
 
     Attributes:
         pairs: held-out pairs.
@@ -61,10 +60,15 @@ class EvaluateTransfer:
     # Losses under no adapter, by pair: the frozen backbone's, taken at the first look of this process.
     _none: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, method: Method, step: int) -> dict[str, float]:
-        mine = pair_losses(method, self._mine(method), self.draws, self._none)
+    def measure(self, method: Method, worker: int = 0, workers: int = 1) -> PairLosses:
+        """The losses of one worker's pairs."""
+        mine = pair_losses(method, self._mine(method, worker, workers), self.draws, self._none)
         self._none.update(zip(mine.pair_ids, mine.none.tolist(), strict=True))
-        losses = _gathered(mine)
+        return mine
+
+    def row(self, measured: Sequence[PairLosses]) -> dict[str, float]:
+        """The figures of what all workers measured."""
+        losses = _united(measured)
         groups = np.array([self.pairs.groups[int(n)] for n in losses.pair_ids])
         row: dict[str, float] = {}
         for group in sorted(set(groups)):
@@ -80,13 +84,12 @@ class EvaluateTransfer:
             }
         return row
 
-    def _mine(self, method: Method) -> Iterator[BOTH]:
-        """This worker's batches, their pairs named by number. All workers have as many: under ZeRO-3 each
+    def _mine(self, method: Method, worker: int, workers: int) -> Iterator[BOTH]:
+        """A worker's batches, their pairs named by number. All workers have as many: under ZeRO-3 each
         forward needs every worker; a pair that is there twice counts once."""
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         total = len(self.pairs.groups)
-        share = -(-total // world)
-        numbers = [n % total for n in range(rank * share, (rank + 1) * share)]
+        share = -(-total // workers)
+        numbers = [n % total for n in range(worker * share, (worker + 1) * share)]
         device, dtype = device_of(method), dtype_of(method)
         for at in range(0, share, self.batch_size):
             chosen = numbers[at : at + self.batch_size]
@@ -100,7 +103,7 @@ class EvaluateTransfer:
 class SampleVideos:
     """The samples of a `TrainJob`: the effect of a held-out reference on a held-out first frame and caption.
 
-    Text and first frame come from the stored features, so only the VAE is loaded, by the worker that writes.
+    Text and first frame come from the stored features, so only the VAE is loaded, by workers that write.
 
     Attributes:
         backbone: whose VAE and schedule are used.
@@ -118,13 +121,17 @@ class SampleVideos:
     guidance: float = 6.0
     adapter_guidance: float = 1.0
 
-    def __call__(self, method: Method, step: int, folder: Path | None) -> None:
-        parts = ["vae"] if folder is not None else []
-        backbone = load_backbone(self.backbone, parts, device_of(method))
-        for number in spread(self.pairs.groups, self.count):
+    def __call__(
+        self, method: Method, folder: Path, worker: int = 0, workers: int = 1, together: bool = False
+    ) -> None:
+        """Write one worker's videos into `folder`; `together`, all workers denoise each of them."""
+        numbers = spread(self.pairs.groups, self.count)
+        mine = numbers[worker::workers]
+        backbone = load_backbone(self.backbone, ["vae"] if mine else [], device_of(method))
+        for number in numbers if together else mine:
             batch = self.pairs.batch([number])[0].to(device_of(method), dtype_of(method))
             latents = self._denoised(method, batch, backbone.sampler())
-            if folder is not None:
+            if number in mine:
                 folder.mkdir(parents=True, exist_ok=True)
                 target, _, reference = batch.pair_ids[0].partition("<-")
                 name = f"{self.pairs.groups[number]}-{target[:12]}--{reference[:12]}.mp4"
@@ -151,15 +158,11 @@ def spread(groups: Sequence[str], count: int) -> list[int]:
     return turns[:count]
 
 
-def _gathered(mine: PairLosses) -> PairLosses:
+def _united(measured: Sequence[PairLosses]) -> PairLosses:
     """The losses of all workers, each pair once, in the pairs' order."""
-    everyone = [mine]
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        everyone = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, mine)
     rows = {
         int(name): row
-        for part in everyone
+        for part in measured
         for name, *row in zip(part.pair_ids, part.same, part.other, part.none, strict=True)
     }
     order = sorted(rows)

@@ -173,7 +173,7 @@ class Engine:
         for share in self._shares.own:
             gradients[part[id(self._trainable[share.name])]].append(self._shares.gradient(share))
         return {
-            name: nn.utils.get_total_norm(members).double().square() if members else torch.zeros(())
+            name: (nn.utils.get_total_norm(members) if members else torch.zeros(())).double().square()
             for name, members in gradients.items()
         }
 

@@ -1,12 +1,30 @@
 """What `train` is asked for, and what it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from torch import nn
 
 from training.run.settings import TrainSettings
+
+
+class Evaluation(Protocol):
+    """Figures of held-out data. The module comes with averaged weights and without gradients."""
+
+    def measure(self, module: Any, worker: int, workers: int) -> Any:
+        """One worker's share; under ZeRO-3 each forward needs every worker, so all have as many."""
+
+    def row(self, measured: Sequence[Any]) -> dict[str, float]:
+        """Figures by name, from the shares of all workers."""
+
+
+class Samples(Protocol):
+    """Something to look at, made by the module with averaged weights and without gradients."""
+
+    def __call__(self, module: Any, folder: Path, worker: int, workers: int, together: bool) -> None:
+        """Make one worker's share in `folder`; `together` (ZeRO-3): each forward needs every worker."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +41,8 @@ class TrainJob:
             another identity is refused.
         config: the complete configuration that the run is part of, JSON; stored with every checkpoint, its
             "train" being the settings above.
-        evaluate: called by every worker with the module (averaged weights bound, no gradients) and the step
-            after each `evaluate_every` steps; what it returns is logged as eval/<name>.
-        sample: called after it with the module, the step and the folder for what it makes. Workers that only
-            help, because each holds a share of the weights (ZeRO-3), get None for the folder.
+        evaluate: after each `evaluate_every` steps; its row is logged as eval/<name>.
+        sample: after it; trackers show its *.mp4.
         flops_per_sample: model FLOPs of one sample's forward and backward; logged as MFU on devices whose
             peak is known.
     """
@@ -37,8 +53,8 @@ class TrainJob:
     run_id: str = "train"
     identity: dict = field(default_factory=dict)
     config: dict = field(default_factory=dict)
-    evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
-    sample: Callable[[nn.Module, int, Path | None], None] | None = None
+    evaluate: Evaluation | None = None
+    sample: Samples | None = None
     flops_per_sample: float | None = None
 
 

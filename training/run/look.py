@@ -1,62 +1,81 @@
 """A look at held-out pairs between two steps: figures and videos, with the averaged weights."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-import torch.distributed as dist
 
 from training.run.folder import RunFolder
 from training.run.job import TrainJob
+from training.run.team import Team
 from training.run.watch import StepClock
 
 if TYPE_CHECKING:
     from training.run.engine import Engine
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+class LookFailed(RuntimeError):
+    """A part of a look failed in one of the workers; training goes on without it."""
+
+
 def take_look(
-    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock
+    job: TrainJob, engine: "Engine", folder: RunFolder, step: int, clock: StepClock, team: Team
 ) -> tuple[dict[str, float | str], list[Path]]:
-    """Evaluate and sample with the averaged weights; every worker has to call it.
+    """Evaluate and sample, the work shared by the workers, every one of which has to call it.
+
+    What fails (memory, disk, anything) is a warning and a column `…_failed` with its reason.
 
     Returns:
-        the row's new columns, and the videos that this worker may show.
+        the row's new columns, and the videos.
     """
     found: dict[str, float | str] = {}
     videos: list[Path] = []
-    first = dist.get_rank() == 0
+    together = job.settings.zero_stage == 3 and team.size > 1
+
+    def evaluation() -> None:
+        measured = _by_all(lambda: job.evaluate.measure(engine.module, team.rank, team.size), team, together)
+        found.update({f"eval/{name}": value for name, value in job.evaluate.row(measured).items()})
+
+    def sampling() -> None:
+        made = folder.samples(step)
+        _by_all(lambda: job.sample(engine.module, made, team.rank, team.size, together), team, together)
+        videos.extend(sorted(made.glob("*.mp4")))
+
     with torch.no_grad(), engine.ema_weights():
-        if job.evaluate is not None:
-            with clock.apart("evaluation"), _tolerated("evaluation", step, found, dist.get_world_size() == 1):
-                found |= {f"eval/{name}": value for name, value in job.evaluate(engine.module, step).items()}
-        together = job.settings.zero_stage == 3
-        if job.sample is not None and (first or together):
-            alone = dist.get_world_size() == 1 or not together
-            with clock.apart("sampling"), _tolerated("sampling", step, found, alone):
-                job.sample(engine.module, step, folder.samples(step) if first else None)
-                videos = sorted(folder.samples(step).glob("*.mp4")) if first else []
+        for part, asked in ((evaluation, job.evaluate), (sampling, job.sample)):
+            if asked is None:
+                continue
+            try:
+                with clock.apart(part.__name__):
+                    part()
+            except LookFailed as failed:
+                found[f"{part.__name__}_failed"] = str(failed)
+                if team.rank == 0:
+                    logger.warning("%s after step %d: %s. Training goes on.", part.__name__, step, failed)
     return found, videos
 
 
-@contextmanager
-def _tolerated(what: str, step: int, found: dict[str, float | str], alone: bool) -> Iterator[None]:
-    """A look that fails is a warning and a column with its reason: the run goes on without it.
+def _by_all(work: Callable[[], T], team: Team, together: bool) -> list[T]:
+    """What `work` returns in every worker.
 
-    Where workers wait for each other in it (not `alone`), an error ends them, and the run goes on from the
-    checkpoint before the look.
+    Raises:
+        LookFailed: in all workers, when it failed in one. Where they work `together` the others wait for the
+            one that failed: its own error is raised, the workers end, and the run goes on after this look.
     """
     try:
-        yield
+        done, reason = work(), None
     except Exception as error:
-        if not alone:
+        if together:
             raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        logger.warning("The %s after step %d failed (%s); training goes on.", what, step, reason)
-        found[f"{what}_failed"] = reason
+        done, reason = None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+    everyone = team.gather((done, reason))
+    if reasons := [reason for _, reason in everyone if reason is not None]:
+        raise LookFailed(reasons[0])
+    return [done for done, _ in everyone]

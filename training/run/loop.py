@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from training.attention import kernels
 from training.errors import TooLittleMemory, TrainingError
 from training.progress import Progress
 from training.run.blocks import prepare_blocks
@@ -188,7 +189,8 @@ def _work(config: dict) -> None:
     if folder.stopped() is not None:
         return
     try:
-        _train(job, stream, folder)
+        with kernels(_device()):
+            _train(job, stream, folder)
     except Diverged as error:  # every worker comes to this conclusion in the same step
         if dist.get_rank() == 0:
             folder.stop(error)
@@ -271,7 +273,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
                 if look:  # saved first: whatever the look does to this process, the run goes on after it
                     record.wait()
         if look:
-            found, videos = take_look(job, engine, folder, done, clock)
+            found, videos = take_look(job, engine, folder, done, clock, team)
             record.add(found | clock.between(), videos)
         if stopping:
             break

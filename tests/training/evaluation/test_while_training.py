@@ -42,7 +42,8 @@ def method(tiny_folder):
 
 
 def test_the_gap_of_each_group_is_that_of_its_own_pairs_however_they_are_batched(method):
-    rows = [EvaluateTransfer(Pairs(), size, draws=2)(method, step=1) for size in (1, 2, 3)]
+    evaluations = [EvaluateTransfer(Pairs(), size, draws=2) for size in (1, 2, 3)]
+    rows = [each.row([each.measure(method)]) for each in evaluations]
     losses = pair_losses(method, [Pairs().batch([0, 2])], draws=2)
     expected = transfer_gap(losses)
     for row in rows:
@@ -55,7 +56,7 @@ def test_samples_show_every_group_and_are_the_same_again(method, tiny_folder, tm
     first, second = Writer(), Writer()
     for writer in (first, second):
         settings = load_backbone(tiny_folder).settings
-        SampleVideos(settings, Pairs(), 2, writer, steps=2)(method, 5, tmp_path)
+        SampleVideos(settings, Pairs(), 2, writer, steps=2)(method, tmp_path)
     assert [name.split("-")[0] for name in first.written] == ["seen", "unseen"]
     for name, frames in first.written.items():
         assert frames.shape == ((LATENTS[0] - 1) * 4 + 1, LATENTS[2] * 8, LATENTS[3] * 8, 3)
@@ -63,10 +64,24 @@ def test_samples_show_every_group_and_are_the_same_again(method, tiny_folder, tm
         assert (frames == second.written[name]).all()
 
 
-def test_a_worker_that_only_helps_writes_nothing(method, tiny_folder):
-    writer = Writer()
-    SampleVideos(load_backbone(tiny_folder).settings, Pairs(), 1, writer, steps=1)(method, 5, None)
-    assert not writer.written
+@pytest.mark.parametrize("together", [False, True])
+def test_samples_are_shared_by_the_workers_and_made_once_each(method, tiny_folder, tmp_path, together):
+    settings, alone = load_backbone(tiny_folder).settings, Writer()
+    SampleVideos(settings, Pairs(), 3, alone, steps=1)(method, tmp_path)
+    shares = [Writer(), Writer()]
+    for worker, writer in enumerate(shares):
+        SampleVideos(settings, Pairs(), 3, writer, steps=1)(method, tmp_path, worker, 2, together)
+    assert [len(writer.written) for writer in shares] == [2, 1]
+    written = shares[0].written | shares[1].written
+    assert written.keys() == alone.written.keys()
+    assert all((written[name] == frames).all() for name, frames in alone.written.items())
+
+
+def test_figures_of_pairs_shared_by_three_workers_are_those_of_one(method):
+    evaluation = EvaluateTransfer(Pairs(), draws=1)
+    alone = evaluation.row([evaluation.measure(method)])
+    shared = EvaluateTransfer(Pairs(), draws=1)
+    assert shared.row([shared.measure(method, worker, 3) for worker in range(3)]) == alone
 
 
 def test_samples_go_through_the_groups_in_turn():

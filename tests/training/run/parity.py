@@ -3,26 +3,43 @@
 `python -m tests.training.run.parity` runs it by hand.
 """
 
+import json
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.small import small_batch, small_module
 from training.run.checkpoint import newest_checkpoint, read_checkpoint
 from training.run.checkpoint_writer import Facts, write_checkpoint
+from training.run.figures import over_workers
 from training.run.schedule import rank_samples
 from training.run.settings import TrainSettings
 from training.run.team import Team
 
 STAGES, PRECISIONS, STEPS, SAMPLES = (0, 1, 2, 3), ("fp32", "bf16"), 2, 4
 FACTS = Facts(samples=STEPS * SAMPLES)
+COLLECTIVES = (
+    "all_gather",
+    "all_gather_into_tensor",
+    "all_gather_object",
+    "all_reduce",
+    "barrier",
+    "broadcast",
+    "reduce",
+    "reduce_scatter",
+    "reduce_scatter_tensor",
+)
 
 
 def join(rank: int, world_size: int, port: int) -> None:
@@ -41,9 +58,12 @@ def join(rank: int, world_size: int, port: int) -> None:
 def record(rank: int, world_size: int, port: int, folder: str) -> None:
     """Train STEPS steps in every configuration; save the last step's gradients and the state after it."""
     join(rank, world_size, port)
+    import training.run.engine as engine_module
     from training.run.engine import Engine
 
     team = Team()
+    engine_module.LEAST_BUCKET = 512  # several buckets, as a real size has
+    counts: dict[str, dict[str, dict[str, int]]] = {}
     for precision in PRECISIONS:
         for stage in STAGES:
             settings = TrainSettings(
@@ -58,13 +78,16 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
             dtype = torch.bfloat16 if precision == "bf16" else torch.float32
             for step in range(STEPS):
                 (numbers,) = rank_samples(step, rank, world_size, settings.batch_size, 1)
-                engine.accumulate(small_batch(numbers).to("cpu", dtype))
-                gradients = gathered_gradients(engine)
-                squares = {name: square.clone() for name, square in engine.gradient_squares().items()}
+                loss, metrics = engine.accumulate(small_batch(numbers).to("cpu", dtype))
+                with counted() as gathering:
+                    gradients = gathered_gradients(engine)
+                    [float(gradient.norm()) for gradient in gradients.values()]
+                with counted() as ours:
+                    measured = {name: value.double() for name, value in metrics.items()}
+                    figures, _ = over_workers(measured, engine.gradient_squares(), False, loss.device)
+                counts[f"{precision}-{stage}"] = {"gathering": gathering, "ours": ours}
                 engine.step(1e-3)
                 engine.update_ema(step + 1)
-            for square in squares.values():
-                dist.all_reduce(square)
             written = Path(folder) / f"{precision}-{stage}-{world_size}"
             path = write_checkpoint(written, engine.shard(), FACTS, team)
             dist.barrier()
@@ -73,11 +96,38 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
                 tensors = {f"gradient/{name}": tensor for name, tensor in gradients.items()}
                 for kind in ("master", "ema"):
                     tensors |= {f"{kind}/{name}": tensor for name, tensor in state.tensors(kind).items()}
-                tensors |= {f"square/{part}": square for part, square in squares.items()}
+                tensors |= {name: torch.tensor(value) for name, value in figures.items()}
                 tensors["norm"] = torch.tensor(float(norm_of_deepspeed(engine)))
                 save_file(tensors, Path(folder) / f"{precision}-{stage}-{world_size}.safetensors")
             engine.close()
+    if rank == 0:
+        (Path(folder) / f"counts-{world_size}.json").write_text(json.dumps(counts))
     dist.destroy_process_group()
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Counts what happens inside: collectives, and values that the host waits for."""
+    counts = {"collectives": 0, "host reads": 0}
+
+    def counting(what: str, call: Callable) -> Callable:
+        def counted_call(*values, **named):
+            counts[what] += 1
+            return call(*values, **named)
+
+        return counted_call
+
+    class HostReads(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            counts["host reads"] += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    with ExitStack() as stack:
+        for name in COLLECTIVES:
+            stack.enter_context(patch.object(dist, name, counting("collectives", getattr(dist, name))))
+        stack.enter_context(patch.object(torch.Tensor, "tolist", counting("host reads", torch.Tensor.tolist)))
+        stack.enter_context(HostReads())
+        yield counts
 
 
 def take(rank: int, world_size: int, port: int, folder: str) -> None:
@@ -115,10 +165,12 @@ def norm_of_deepspeed(engine) -> float:
 class Results(dict):
     """(precision, stage, processes) → "gradient/…", "master/…", "ema/…" of every trainable tensor.
 
+    `counts`: by configuration, collectives and host reads of one step's figures, by way to take them.
     `folder` holds the checkpoints <precision>-<stage>-<processes>, and <precision>-<stage>-taken-3.
     """
 
     folder: Path
+    counts: dict[str, dict[str, dict[str, int]]]
 
 
 def run(folder: Path) -> Results:
@@ -134,6 +186,7 @@ def run(folder: Path) -> Results:
         for world_size in (1, 2)
     )
     results.folder = folder
+    results.counts = json.loads((folder / "counts-2.json").read_text())
     return results
 
 
@@ -162,7 +215,7 @@ def whole(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], kin
     return float(difference / torch.stack([expected[name].norm() for name in names]).norm())
 
 
-def table(results: dict[tuple[str, int, int], dict[str, torch.Tensor]]) -> str:
+def table(results: Results) -> str:
     """Differences from one process under ZeRO-0 in the same precision, worst tensor each."""
     lines = ["precision  ZeRO  workers × batch   gradient   weights    EMA"]
     for (precision, stage, world_size), tensors in results.items():
@@ -172,6 +225,10 @@ def table(results: dict[tuple[str, int, int], dict[str, torch.Tensor]]) -> str:
             f"{precision:9}  {stage:4}  {world_size:7} × {SAMPLES // world_size:<5}   "
             + "  ".join(f"{value:9.1e}" for value in values)
         )
+    lines += ["", "two workers   gathering every gradient   from the workers' shares"]
+    for name, ways in results.counts.items():
+        told = [", ".join(f"{n} {what}" for what, n in counts.items()) for counts in ways.values()]
+        lines.append(f"{name:12}  {told[0]}   {told[1]}")
     return "\n".join(lines)
 
 

@@ -107,7 +107,9 @@ def test_an_engine_that_goes_on_from_a_state_ends_bit_for_bit_where_one_that_nev
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_method_that_goes_on_ends_bit_for_bit_where_one_that_never_stopped_does(engines, kind):
+def test_every_method_that_goes_on_ends_bit_for_bit_where_one_that_never_stopped_does(
+    engines, tmp_path, kind
+):
     def steps(engine, first: int, last: int) -> None:
         for step in range(first, last):
             engine.accumulate(small_batch([2 * step, 2 * step + 1]))
@@ -116,9 +118,10 @@ def test_every_method_that_goes_on_ends_bit_for_bit_where_one_that_never_stopped
     whole, begun = (engines(small_module(kind), batch_size=2) for _ in range(2))
     steps(whole, 0, 4)
     steps(begun, 0, 2)
-    resumed = engines(small_module(kind), resume=begun.state(), batch_size=2)
+    resumed = engines(small_module(kind), resume=saved(begun.shard(), tmp_path / "begun"), batch_size=2)
     steps(resumed, 2, 4)
-    expected, found = flat(whole.state()), flat(resumed.state())
+    expected = everything(saved(whole.shard(), tmp_path / "whole"))
+    found = everything(saved(resumed.shard(), tmp_path / "resumed"))
     start = small_module(kind).trainable_state()
     assert all(not torch.equal(expected[f"master/{name}"], value) for name, value in start.items())
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -277,6 +280,7 @@ def test_a_look_at_held_out_pairs_between_two_steps_changes_nothing_of_the_train
             losses.append(loss.item())
             if look:
                 with torch.no_grad(), engine.ema_weights():
-                    row = EvaluateTransfer(HeldOut(), 2, draws=1)(engine.module, step)
+                    evaluation = EvaluateTransfer(HeldOut(), 2, draws=1)
+                    row = evaluation.row([evaluation.measure(engine.module)])
                 assert row["loss_same_seen"] != row["loss_none_seen"]
     assert losses[:3] == losses[3:]

@@ -1,5 +1,6 @@
 """The loop with real Ray Train workers, real DeepSpeed engines and the real method, very small."""
 
+import errno
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from training.run.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
 )
-from training.run.folder import Broken, Diverged
+from training.run.folder import Broken, Diverged, RunFolder
 from training.run.loop import TrainJob, TrainResult, train
 from training.run.settings import TrainSettings
 from training.run.watch import TIMING_COLUMNS, read_rows, shrunk
@@ -49,12 +50,39 @@ def job(folder: Path, workers: int | tuple[int, int] = 1, **changes) -> TrainJob
         "trackers": (),
     } | changes
     return TrainJob(
-        TrainSettings(**settings), small_module, folder, identity={"method": "small"}, evaluate=held_out
+        TrainSettings(**settings), small_module, folder, identity={"method": "small"}, evaluate=HeldOut()
     )
 
 
-def held_out(module: nn.Module, step: int) -> dict[str, float]:
-    return {"loss": module(small_batch([901, 902])).loss.item()}
+class HeldOut:
+    """An evaluation; in every worker the same."""
+
+    def measure(self, module: nn.Module, worker: int, workers: int) -> float:
+        return module(small_batch([901, 902])).loss.item()
+
+    def row(self, measured: list[float]) -> dict[str, float]:
+        return {"loss": measured[0]}
+
+
+def killed(module: nn.Module, folder: Path, worker: int, workers: int, together: bool) -> None:
+    """Samples that end the worker, the first time."""
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Forgetful(HeldOut):
+    """An evaluation that runs out of memory in the last worker."""
+
+    def measure(self, module: nn.Module, worker: int, workers: int) -> float:
+        if worker == workers - 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().measure(module, worker, workers)
+
+
+def full_disk(module: nn.Module, folder: Path, worker: int, workers: int, together: bool) -> None:
+    """Samples for which there is no room."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @dataclass
@@ -84,6 +112,29 @@ class WaitingStream:
             if self.sample in numbers and not self.marker.exists():
                 self.marker.touch()
                 threading.Event().wait()
+            yield small_batch(numbers)
+
+
+@dataclass
+class NotedStream:
+    """Writes down the first sample that each start asks for."""
+
+    starts: Path
+
+    def __call__(self, plan):
+        for at, numbers in enumerate(plan):
+            if at == 0:
+                with self.starts.open("a") as file:
+                    file.write(f"{numbers[0]}\n")
+            yield small_batch(numbers)
+
+
+class SlowStream:
+    """Takes its time over each batch, so that there is one to be interrupted in."""
+
+    def __call__(self, plan):
+        for numbers in plan:
+            time.sleep(1.0)
             yield small_batch(numbers)
 
 
@@ -276,6 +327,82 @@ def test_what_a_restart_does_not_help_against_is_told_at_once_and_not_tried_agai
     with pytest.raises(kind, match=says):
         train(job(tmp_path / "run", max_failures=5), BrokenStream(sample=4, error=error, tries=tries))
     assert tries.read_text() == "once\n"
+
+
+@pytest.mark.slow
+def test_a_look_that_fails_in_one_worker_is_told_in_the_row_and_training_goes_on(uninterrupted, tmp_path):
+    asked = replace(job(tmp_path, workers=2), evaluate=Forgetful(), sample=full_disk)
+    result = train(asked, SmallStream())
+    assert result.step == STEPS
+    rows = read_rows(result.metrics_path)
+    assert [row["step"] for row in rows if "evaluation_failed" in row] == [3, 6]
+    assert "CUDA out of memory" in rows[2]["evaluation_failed"]
+    assert "No space left" in rows[2]["sampling_failed"]
+    plain = read_checkpoint(newest_checkpoint(uninterrupted(2).metrics_path.parent / "checkpoints"))
+    found = everything(read_checkpoint(result.checkpoint))
+    assert all(torch.equal(found[name], tensor) for name, tensor in everything(plain).items())
+
+
+@pytest.mark.slow
+def test_a_run_whose_look_kills_the_worker_goes_on_after_the_look(uninterrupted, tmp_path):
+    """It has saved first: no step is done again, and no look uses up the restarts."""
+    asked = replace(job(tmp_path / "run", checkpoint_every=100, max_failures=1), sample=killed)
+    result = train(asked, NotedStream(tmp_path / "starts"))
+    assert result.step == STEPS
+    assert [row["step"] for row in read_rows(result.metrics_path)] == list(range(1, STEPS + 1))
+    assert (tmp_path / "starts").read_text().split() == ["0", str(4 * 3)]
+
+
+def two_at_once(folder: Path) -> str:
+    """Start the same run in another process while this one holds it."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.training.run.test_loop import SmallStream, job\n"
+        "from training.errors import TrainingError\n"
+        "from training.run.loop import train\n"
+        "try: train(job(Path(sys.argv[1])), SmallStream())\n"
+        "except TrainingError as error: print(error)\n"
+    )
+    run = [sys.executable, "-c", code, str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_second_train_of_a_run_is_told_who_trains_it_and_stops(tmp_path):
+    with RunFolder(tmp_path, "first").held():
+        said = two_at_once(tmp_path)
+    assert f"is being trained by process {os.getpid()} on" in said
+    assert not (tmp_path / "ray").exists()
+    with RunFolder(tmp_path, "second").held():
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_what_it_did_and_says_what_is_done_again(uninterrupted, tmp_path, sent):
+    code = (
+        "import logging, ray, signal, sys; from pathlib import Path\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)\n"
+        "from tests.training.run.test_loop import SlowStream, job\n"
+        "from training.run.loop import train\n"
+        "try: train(job(Path(sys.argv[1]), checkpoint_every=100, evaluate_every=None), SlowStream())\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-c", code, str(tmp_path)]
+    driver = subprocess.Popen(
+        run, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while len(read_rows(tmp_path / "metrics.jsonl")) < 2 and driver.poll() is None:
+        time.sleep(0.05)
+    driver.send_signal(sent)
+    out, said = driver.communicate()
+    assert "interrupted" in out
+    step = checkpoint_step(newest_checkpoint(tmp_path / "checkpoints"))
+    assert step == len(read_rows(tmp_path / "metrics.jsonl")) >= 2
+    assert f"Step {step} is saved" in said
+    assert "nothing will be done again" in said
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from diffusers import CogVideoXDDIMScheduler
 from torch import Tensor
 
 from training.errors import UnsupportedBackbone
-from training.randomness import integer, normal_per_sample
+from training.randomness import integer, noise_of
 
 
 class Diffusion:
@@ -44,15 +44,21 @@ class Diffusion:
         return (self.num_timesteps * shift * share / (1 + (shift - 1) * share)).long()
 
     def corrupt(
-        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0
+        self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Noise the clean latents [B, F, C, h, w], each sample by its own seed.
+
+        Args:
+            latents, seeds: of the samples.
+            timestep_shift: towards noise; 1 is uniform.
+            noise: what `noise_of` draws for the seeds, where somebody has drawn it before.
 
         Returns:
             noisy latents in the dtype of `latents`, timesteps int64 [B], the v-target in fp32.
         """
         timesteps = self.timesteps(seeds, timestep_shift).to(latents.device)
-        noise = normal_per_sample(seeds, "noise", latents.shape[1:]).to(latents.device)
+        drawn = noise_of(seeds, latents.shape[1:]) if noise is None else noise
+        noise = drawn.to(latents.device)
         clean = latents.float()
         noisy = self.add_noise(clean, noise, timesteps)
         return noisy.to(latents.dtype), timesteps, self.velocity(clean, noise, timesteps)

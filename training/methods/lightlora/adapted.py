@@ -57,7 +57,7 @@ class AdaptedDiT(nn.Module, ABC):
         self.adapters.bind(theta)
         objective = self.dit.objective
         noisy, timesteps, target = objective.corrupt(
-            batch.target_latents, batch.sample_seeds, self.settings.timestep_shift
+            batch.target_latents, batch.sample_seeds, self.settings.timestep_shift, batch.noise
         )
         predicted = self.dit.velocity(noisy, timesteps, batch.scene)
         errors = objective.losses(predicted, target, timesteps)
