@@ -5,7 +5,7 @@ import sys
 import training
 
 # The loop and what it alone needs: they drive Ray Train and DeepSpeed.
-LOOP = {"training.run.loop", "training.run.engine"}
+LOOP = {"training.run.loop", "training.run.engine", "training.run.shares"}
 
 # As if the two were not installed: other packages look for them, and use them where they are found.
 ABSENT = """
