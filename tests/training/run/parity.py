@@ -85,8 +85,9 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
                 with counted() as ours:
                     measured = {name: value.double() for name, value in metrics.items()}
                     figures, _ = over_workers(measured, engine.gradient_squares(), False, loss.device)
-                counts[f"{precision}-{stage}"] = {"gathering": gathering, "ours": ours}
-                engine.step(1e-3)
+                with counted() as stepping:
+                    engine.step(1e-3)
+                counts[f"{precision}-{stage}"] = {"gathering": gathering, "ours": ours, "step": stepping}
                 engine.update_ema(step + 1)
             written = Path(folder) / f"{precision}-{stage}-{world_size}"
             path = write_checkpoint(written, engine.shard(), FACTS, team)
@@ -225,10 +226,10 @@ def table(results: Results) -> str:
             f"{precision:9}  {stage:4}  {world_size:7} × {SAMPLES // world_size:<5}   "
             + "  ".join(f"{value:9.1e}" for value in values)
         )
-    lines += ["", "two workers   gathering every gradient   from the workers' shares"]
+    lines += ["", "two workers   gathering every gradient | from the workers' shares | DeepSpeed's own step"]
     for name, ways in results.counts.items():
         told = [", ".join(f"{n} {what}" for what, n in counts.items()) for counts in ways.values()]
-        lines.append(f"{name:12}  {told[0]}   {told[1]}")
+        lines.append(f"{name:12}  {' | '.join(told)}")
     return "\n".join(lines)
 
 

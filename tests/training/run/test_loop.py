@@ -250,7 +250,7 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     run = [sys.executable, "-c", code, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     driver = subprocess.Popen(run, cwd=ROOT, env=environment)
-    while len(list_checkpoints(tmp_path / "checkpoints")) < 2 and driver.poll() is None:
+    while len(list_checkpoints(tmp_path / "checkpoints")) < 3 and driver.poll() is None:
         time.sleep(0.02)
     driver.kill()
     driver.wait()
@@ -258,7 +258,7 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     with (newest / "shard-00000-of-00001.safetensors").open("r+b") as file:
         file.truncate(100)
     again = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert int(again.stdout.split()[-1]) == checkpoint_step(before) == 2
+    assert int(again.stdout.split()[-1]) == checkpoint_step(before) == 3
     assert_same_run(tmp_path, uninterrupted(1).metrics_path.parent)
 
 
@@ -290,21 +290,21 @@ def test_an_elastic_run_one_of_whose_nodes_is_killed_goes_on_with_one_worker_and
 
 @pytest.mark.slow
 def test_an_elastic_run_that_lost_a_worker_for_good_takes_the_same_steps_with_fewer(uninterrupted, tmp_path):
-    """Two workers with sharded state were there until step 2; the cluster's four CPUs have room for one."""
+    """Two workers with sharded state were there until step 3; the cluster's four CPUs have room for one."""
     shutil.copytree(uninterrupted(2).metrics_path.parent, tmp_path / "run")
     for step in (4, 6):
         shutil.rmtree(tmp_path / "run" / "checkpoints" / f"step-{step:08d}")
     result = train(job(tmp_path / "run", workers=(1, 2), worker_cpus=3.0, zero_stage=0), SmallStream())
-    assert result.resumed_from == 2
+    assert result.resumed_from == 3
     rows = read_rows(result.metrics_path)
-    assert [row["workers"] for row in rows] == [2, 2, 1, 1, 1, 1]
+    assert [row["workers"] for row in rows] == [2, 2, 2, 1, 1, 1]
     expected = [row["loss"] for row in read_rows(uninterrupted(2).metrics_path)]
     assert [row["loss"] for row in rows] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoint(ray_cluster, tmp_path):
-    with pytest.raises(Diverged, match=r"step 4: the loss is nan.*step-00000002"):
+    with pytest.raises(Diverged, match=r"step 4: the loss is nan.*step-00000003"):
         train(job(tmp_path, workers=2), BrokenStream(sample=4 * 3))
     weights = read_checkpoint(newest_checkpoint(tmp_path / "checkpoints")).tensors("master")
     assert all(tensor.isfinite().all() for tensor in weights.values())
