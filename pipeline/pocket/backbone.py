@@ -64,6 +64,7 @@ class PocketSettings:
         timestep_shift: of the DiT's timesteps towards noise.
         compile: the DiT's blocks; pays after some hundred steps.
         measured: held-out clips on which the VAE is measured.
+        precision: of products and convolutions, also in encoding; another one needs another working folder.
     """
 
     vae_steps: int = 4_200
@@ -75,6 +76,7 @@ class PocketSettings:
     compile: bool = True
     measured: int = 12
     seed: int = 0
+    precision: Precision = "bfloat16"
 
 
 class NoPocket(PipelineError):
@@ -129,13 +131,16 @@ def train_pocket(
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
     measured = (draw_clip(HELD_OUT + 7 * n, *_SHAPE, effects=categories)[0] for n in range(settings.measured))
     clips = [_signed(clip).to(device) for clip in measured]
-    facts["scaling_factor"] = scale_latents(pipeline.vae, clips)
-    facts["psnr_db"] = round(float(np.mean(reconstruction_psnr(pipeline.vae, clips))), 2)
+    facts["scaling_factor"] = scale_latents(pipeline.vae, clips, settings.precision)
+    psnr = reconstruction_psnr(pipeline.vae, clips, settings.precision)
+    facts["psnr_db"] = round(float(np.mean(psnr)), 2)
     with step("Latents") as progress:
         began = time.perf_counter()
-        encoded = encoded_clips(pipeline.vae, work, range(settings.clips), progress, categories)
+        encoded = encoded_clips(
+            pipeline.vae, work, range(settings.clips), progress, categories, settings.precision
+        )
         facts["seconds"]["latents"] = time.perf_counter() - began
-    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.timestep_shift).to(device)
+    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.timestep_shift, settings.precision).to(device)
     with step("DiT") as progress:
         facts["seconds"]["dit"] = train_dit(
             denoiser, encoded, settings, encoded.folder / "dit.safetensors", progress, categories
@@ -172,7 +177,7 @@ def train_vae(
                 top, left = (int(draw.integers(size // 2 + 1)) for size in _SHAPE[1:])
                 video = video[:, :, top : top + _SHAPE[1] // 2, left : left + _SHAPE[2] // 2]
             videos.append(video)
-        return vae_loss(vae, torch.stack(videos).to(device), step)
+        return vae_loss(vae, torch.stack(videos).to(device), step, settings.precision)
 
     start_plain(vae)
     vae.train()

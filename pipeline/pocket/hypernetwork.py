@@ -63,7 +63,7 @@ class Lessons:
         timestep_shift: which effect it is matters to the loss only where noise hides it, in the last tenth of
             the timesteps.
         references: what the references have to do with their targets.
-        precision: of the matrix products.
+        precision: of products and convolutions, also in encoding; another one needs another working folder.
     """
 
     category_steps: int = 600
@@ -110,7 +110,9 @@ def ship_hypernetwork(
     settings = pocket_settings(str(backbone_folder))
     backbone = CogVideoXBackbone.load(settings, device=device)
     with step("Pairs") as progress:
-        pairs = Pairs.load(backbone, work, TRAIN_FROM, lessons.clips, progress, lessons.effects)
+        pairs = Pairs.load(
+            backbone, work, TRAIN_FROM, lessons.clips, progress, lessons.effects, lessons.precision
+        )
     with step("Hypernetwork") as progress:
         method, seconds = teach(backbone, pairs, POCKET_METHOD, lessons, work, progress)
     facts = {

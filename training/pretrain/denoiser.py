@@ -10,6 +10,7 @@ from training.backbones.cogvideox.conditioning import predict_velocity
 from training.backbones.cogvideox.diffusion import Diffusion
 from training.backbones.cogvideox.patches import project_patches
 from training.batch import TrainingBatch
+from training.pretrain.precision import Precision, computing
 
 
 @torch.no_grad()
@@ -29,9 +30,14 @@ class Denoiser(nn.Module):
     """
 
     def __init__(
-        self, pipeline: CogVideoXImageToVideoPipeline, max_text_tokens: int, timestep_shift: float = 1.0
+        self,
+        pipeline: CogVideoXImageToVideoPipeline,
+        max_text_tokens: int,
+        timestep_shift: float = 1.0,
+        precision: Precision = "bfloat16",
     ) -> None:
         super().__init__()
+        self.precision: Precision = precision
         self.timestep_shift = timestep_shift
         self.transformer = project_patches(pipeline.transformer)
         self.text_encoder = pipeline.text_encoder
@@ -52,7 +58,7 @@ class Denoiser(nn.Module):
         noisy, timesteps, target = self.diffusion.corrupt(
             clips.target_latents, clips.sample_seeds, self.timestep_shift
         )
-        with torch.autocast(device.type, torch.bfloat16):
+        with computing(device, self.precision):
             text = self.text_encoder(tokens.input_ids.to(device))[0]
             predicted = predict_velocity(
                 self.transformer,

@@ -55,9 +55,11 @@ def vae_loss(
 
 
 @torch.no_grad()
-def scale_latents(vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor]) -> float:
+def scale_latents(
+    vae: AutoencoderKLCogVideoX, clips: Iterable[Tensor], precision: Precision = "bfloat16"
+) -> float:
     """Set the VAE's scaling factor so that the latents of clips [3, n, H, W] get unit variance; return it."""
-    with computing(vae.device, "bfloat16"):
+    with computing(vae.device, precision):
         latents = torch.cat([vae.encode(clip[None]).latent_dist.mode().flatten() for clip in clips])
     factor = round(1 / latents.float().std().item(), 4)
     vae.register_to_config(scaling_factor=factor)

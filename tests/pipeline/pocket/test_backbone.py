@@ -3,7 +3,7 @@
 import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.release import find_start, read_release, require_start
 
-SETTINGS = PocketSettings(vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1)
+SETTINGS = PocketSettings(
+    vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1, precision="float32"
+)
 
 
 class Told:
@@ -71,7 +73,14 @@ def test_a_pocket_trained_on_named_categories_is_small_loads_and_can_be_told_eac
 def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(trained, tmp_path, steps):
     out, work = shutil.copytree(trained.out, tmp_path / "pocket"), tmp_path / "work"
     lessons = Lessons(
-        category_steps=2, regression_steps=2, steps=2, clips=2, batch=2, references_batch=2, effects=(0, 1, 2)
+        category_steps=2,
+        regression_steps=2,
+        steps=2,
+        clips=2,
+        batch=2,
+        references_batch=2,
+        effects=(0, 1, 2),
+        precision="float32",
     )
     facts = ship_hypernetwork(out, work, lessons, steps)
     assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
@@ -142,5 +151,5 @@ def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
     backbone = CogVideoXBackbone.locate(profile.backbone, PARTS)
     require_start(find_start(profile.train.start_from, profile.method.kind), backbone, profile.method)
     told = json.loads((backbone.folder / "pocket.json").read_text())
-    assert told["settings"] == asdict(PocketSettings()), "not made by the command's own settings"
+    assert PocketSettings(**told["settings"]) == PocketSettings(), "not made by the command's own settings"
     assert told["bytes"] < 40e6
