@@ -193,7 +193,7 @@ class PairStream:
                     held = []
 
     def _batches_per_task(self, batch_size: int) -> int:
-        """As many as make a task worth its start, and a block small beside the buffer."""
+        """How many batches make a task worth its start, and a block small beside the buffer."""
         where = (col("clip_id") == str(self.plan.clip_ids[0])).and_(col("encoder_id") == self.encoder_id)
         row = self.catalog.scan("features", ["latents_shape", "text_shape"], where).to_pylist()[0]
         values = 3 * np.prod(row["latents_shape"]) + np.prod(row["text_shape"])
@@ -286,7 +286,7 @@ def _key(pair: Pair, batch: int, drop_caption: bool) -> dict:
 
 @contextmanager
 def told_to_training() -> Iterator[None]:
-    """Inside, what a person has to put right leaves as NoBatch: it stops a run instead of being retried."""
+    """Turn what a person has to put right into NoBatch: it stops a run instead of being retried."""
     try:
         yield
     except (PipelineError, CatalogError) as error:

@@ -127,7 +127,7 @@ class Backbone(Protocol):
 
     @property
     def geometry(self) -> SampleGeometry:
-        """Of its samples in pixels."""
+        """The geometry of its samples, in pixels."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@ DEADLINE = 20.0
 
 
 def cache_folder() -> Path:
-    """Of weights made or fetched here: $VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
+    """Where weights made or fetched here lie: $VIDEO2LORA_CACHE, or ~/.cache/video2lora."""
     return Path(os.environ.get("VIDEO2LORA_CACHE") or Path.home() / ".cache" / "video2lora").expanduser()
 
 

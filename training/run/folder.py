@@ -45,9 +45,11 @@ class Broken(RuntimeError):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Args:
-    path: the run's folder.
-    attempt: one call of `train`; an outcome of an earlier call does not count.
+    """The folder of one run.
+
+    Attributes:
+        path: where it is.
+        attempt: one call of `train`; an outcome of an earlier call does not count.
     """
 
     path: Path
@@ -112,7 +114,7 @@ class RunFolder:
         return token
 
     def check_owner(self, token: str) -> None:
-        """Raises LostRun when somebody else has claimed the folder since."""
+        """Raise LostRun when somebody else has claimed the folder since."""
         if (self.path / "owner").read_text() != token:
             raise LostRun(f"{self.path} is written by a newer worker group; this one stops.")
 

@@ -138,7 +138,7 @@ class AdaptedDiT(nn.Module, ABC):
                 value.copy_(state[name])
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
-        """Of the frozen DiT and the residuals, one sample."""
+        """Operations of the frozen DiT and the residuals, of one sample."""
         settings, linears = self.settings, [layer.base for layer in self.adapters.layers.values()]
         return self.dit.flops(latent_shape, checkpointing) + residual_flops(
             [(linear.in_features, linear.out_features) for linear in linears],
@@ -149,5 +149,5 @@ class AdaptedDiT(nn.Module, ABC):
         )
 
     def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
-        """Of the frozen DiT, one sample: the residuals keep nothing that it does not keep."""
+        """Values of one sample that the frozen DiT keeps: the residuals keep nothing that it does not."""
         return self.dit.kept_values(latent_shape, checkpointing)
