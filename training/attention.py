@@ -19,7 +19,7 @@ KERNELS = {
 
 @contextmanager
 def kernels(device: torch.device, first: Sequence[str] = tuple(KERNELS)) -> Iterator[None]:
-    """Have attention computed, on a GPU, by the first kernel of `first` that can; torch's own order elsewhere.
+    """Have a GPU compute attention by the first kernel of `first` that can; elsewhere torch's own order.
 
     It holds for the whole process, so also for the threads of a backward pass: blocks that are computed again
     there need the kernel of their forward pass, or the tensors that they saved do not fit.
