@@ -12,6 +12,7 @@ import pyarrow as pa
 TEXT, NUMBER, WHOLE, FLAG, BYTES = pa.string(), pa.float64(), pa.int64(), pa.bool_(), pa.large_binary()
 TIME = pa.timestamp("us", tz="UTC")
 TEXTS, SHAPE, VECTOR, HASHES = (pa.list_(t) for t in (TEXT, pa.int32(), pa.float32(), pa.uint64()))
+LEVELS = pa.list_(pa.uint8())
 
 # Lance reads the primary key from this field metadata. Written with the schema it is there from the
 # first version on, so no writer can ever meet the table without its key.
@@ -99,6 +100,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         flicker=NUMBER,
         cut=NUMBER,
         errors=NUMBER,  # share of the frames that the decoder patched up or could not make
+        colours=LEVELS,  # mean Y, Cb, Cr on a grid, of the frames that are hashed
         phash=HASHES,  # 64-bit perceptual hashes of frames across the clip
         caption=TEXT,
         category_id=TEXT,

@@ -16,12 +16,21 @@ def dedup_step(job: Job) -> None:
     with job.step("dedup") as progress:
         report = deduplicate(job.catalog, job.workspace.profile.dedup, getpass.getuser(), progress)
     job.report["duplicates"] = {"counts": report.counts, "event": report.event, "groups": report.groups}
+    job.report["duplicates"]["conflicts"] = report.conflicts
     counts = report.counts
     say(f"  {counts['duplicates']} of {counts['compared']} clips show what a better clip shows")
+    if report.conflicts:
+        say(f"  {len(report.conflicts)} pairs show the same under two labels and stay as they are:")
+        for each in report.conflicts[:_GROUPS_SHOWN]:
+            say(f"    {_names(each['clips'])}: {' and '.join(each['categories'])}")
     if report.event:
         say(
             f"  {counts['changed']} clips changed; take it back with `video2lora dedup --undo {report.event}`"
         )
+
+
+def _names(clips: list[dict]) -> str:
+    return ", ".join(f"{clip['file'].rpartition('/')[2]} ({clip['clip_id'][:8]})" for clip in clips)
 
 
 def dedup_job(workspace: Workspace, undo: str | None) -> None:
@@ -32,8 +41,11 @@ def dedup_job(workspace: Workspace, undo: str | None) -> None:
             undo_step(job, undo)
             return
         dedup_step(job)
-        for group in job.report["duplicates"]["groups"][:_GROUPS_SHOWN]:
-            say(f"  kept {', '.join(group['kept'])}; marked {', '.join(group['copies'])}")
+        groups = job.report["duplicates"]["groups"]
+        for group in groups[:_GROUPS_SHOWN]:
+            say(f"  kept {_names(group['kept'])}; marked {_names(group['copies'])}")
+        if len(groups) > _GROUPS_SHOWN:
+            say(f"  and {len(groups) - _GROUPS_SHOWN} groups more, in the report")
 
 
 def undo_step(job: Job, event: str) -> None:

@@ -37,7 +37,7 @@ def of_ingest(report: "IngestReport") -> Iterator[str]:
     yield f"{counts['found']} inputs: {', '.join(kinds)}"
     by_code: dict[tuple, list[str]] = defaultdict(list)
     for row in report.refused:
-        by_code[row["outcome"], row["reason_code"]].append(row["source_uri"])
+        by_code[row["outcome"], row["reason_code"]].append(f"{row['source_uri']}: {row['reason']}")
     for (outcome, code), places in sorted(by_code.items()):
         yield f"  {len(places)} {outcome}, {code}:"
         yield from _named(places)

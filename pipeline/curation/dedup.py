@@ -7,14 +7,24 @@ from lancedb.expr import col
 
 from catalog.acts import apply, history
 from catalog.store import Catalog
-from catalog.vocabulary import Status
+from catalog.vocabulary import CategorySource, Status
 from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
 from pipeline.curation.fate import VERDICT, with_sources
 from training.progress import Progress
 
 ACT = "dedup"
 _FACTS = ("clip_id", "source_uri", "sha256", "source_width", "source_height", "window_start", "window_end")
-_COLUMNS = (*_FACTS, "source_duration", "created_at", "phash", *VERDICT)
+_COLUMNS = (
+    *_FACTS,
+    "source_duration",
+    "created_at",
+    "phash",
+    "colours",
+    "errors",
+    "category_id",
+    "category_source",
+    *VERDICT,
+)
 
 
 @dataclass
@@ -24,7 +34,9 @@ class DedupReport:
     Attributes:
         counts: `compared` clips, `matches` between two, `groups`, `duplicates` marked now and before,
             `changed` rows.
-        groups: for every group, the clips kept and their copies.
+        groups: for every group the clips `kept` and their `copies`, each with its `clip_id` and `file`.
+        conflicts: clips that show the same and are in different categories by their labels or a person's
+            word: neither is marked, until somebody says which it is. `clips` and `categories` of each.
         event: what `undo` takes; None where nothing changed.
     """
 
@@ -32,6 +44,7 @@ class DedupReport:
     items: int
     seconds: float
     groups: list[dict] = field(default_factory=list)
+    conflicts: list[dict] = field(default_factory=list)
     event: str | None = None
 
 
@@ -44,8 +57,9 @@ def deduplicate(
     """Mark every clip that a better clip shows too; a second run on the same clips changes nothing.
 
     A marked clip has the status `duplicate`, so that nothing trains on it, and names the clip that is kept.
-    Of copies the one with most pixels is kept, then the longest, the highest bit rate, the earliest. What a
-    person has undone is not marked again.
+    Of copies the one that decodes with fewest errors is kept, then that with most pixels, the longest, the
+    highest bit rate, the earliest. What a person has undone is not marked again, and no category loses a clip
+    to another one.
 
     Raises:
         ChangedMeanwhile: somebody judged these clips while they were compared.
@@ -56,7 +70,11 @@ def deduplicate(
     rows = catalog.scan("clips", list(_COLUMNS), where).sort_by("clip_id").to_pylist()
     signatures = [
         Signature.of(
-            row["phash"] or (), row["window_start"] or 0.0, row["window_end"] or 0.0, row["sha256"] or ""
+            row["phash"] or (),
+            row["window_start"] or 0.0,
+            row["window_end"] or 0.0,
+            row["sha256"] or "",
+            row["colours"],
         )
         for row in rows
     ]
@@ -66,12 +84,14 @@ def deduplicate(
     apart = _kept_apart(catalog)
     ids = [row["clip_id"] for row in rows]
     matches = [m for m in matches if frozenset((ids[m.one], ids[m.other])) not in apart]
+    torn = [m for m in matches if _disagree(rows[m.one], rows[m.other])]
+    agreed = [m for m in matches if not _disagree(rows[m.one], rows[m.other])]
     groups = groups_of(len(rows), matches)
     rank = _ranks(catalog, [rows[number] for group in groups for number in group])
     copies: dict[int, int] = {}
     group_of: dict[int, str] = {}
     for group in groups:
-        copies |= kept_for(group, matches, {number: rank[ids[number]] for number in group})
+        copies |= kept_for(group, agreed, {number: rank[ids[number]] for number in group})
         group_of |= dict.fromkeys(group, ids[group[0]])
     changes = [
         _decided(row, ids[copies[n]] if n in copies else None, group_of.get(n)) for n, row in enumerate(rows)
@@ -83,15 +103,35 @@ def deduplicate(
     if progress:
         progress(len(rows), len(rows), {"duplicates": len(copies)})
     counts = {"compared": len(rows), "matches": len(matches), "groups": len(groups)}
-    counts |= {"duplicates": len(copies), "changed": done.changed.get("clips", 0)}
+    counts |= {"duplicates": len(copies), "conflicts": len(torn)}
+    counts["changed"] = done.changed.get("clips", 0)
     told = [
         {
-            "kept": [ids[number] for number in group if number not in copies],
-            "copies": [ids[number] for number in group if number in copies],
+            "kept": [_named(rows[number]) for number in group if number not in copies],
+            "copies": [_named(rows[number]) for number in group if number in copies],
         }
         for group in groups
+        if copies.keys() & set(group)
     ]
-    return DedupReport(counts, len(rows), monotonic() - began, told, done.event)
+    conflicts = [
+        {
+            "clips": [_named(rows[number]) for number in (match.one, match.other)],
+            "categories": [rows[number]["category_id"] for number in (match.one, match.other)],
+        }
+        for match in torn
+    ]
+    return DedupReport(counts, len(rows), monotonic() - began, told, conflicts, done.event)
+
+
+def _named(row: dict) -> dict[str, str]:
+    return {"clip_id": row["clip_id"], "file": row["source_uri"] or ""}
+
+
+def _disagree(one: dict, other: dict) -> bool:
+    """Whether two clips are in different categories because somebody said so of each."""
+    said = (CategorySource.LABEL, CategorySource.HUMAN)
+    both = one["category_source"] in said and other["category_source"] in said
+    return both and one["category_id"] != other["category_id"]
 
 
 def _decided(row: dict, kept: str | None, group: str | None) -> dict:
@@ -113,7 +153,8 @@ def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
         lasts = (row["window_end"] or 0.0) - (row["window_start"] or 0.0)
         rate = (sizes.get(row["source_uri"]) or 0) / max(row["source_duration"] or 0.0, 1e-3)
         since = row["created_at"].timestamp() if row["created_at"] else 0.0
-        ranks[row["clip_id"]] = (-pixels, -round(lasts, 1), -rate, since, row["clip_id"])
+        errors = round(row["errors"] or 0.0, 1)
+        ranks[row["clip_id"]] = (errors, -pixels, -round(lasts, 1), -rate, since, row["clip_id"])
     return ranks
 
 

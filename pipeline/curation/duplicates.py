@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.video.quality import ODD_COLUMNS
+from pipeline.video.quality import GRID, ODD_COLUMNS
 
 # A hash of a flat picture says nothing.
 _SAYS_NOTHING = 0
@@ -22,6 +22,8 @@ _OFFSETS_TRIED = 6
 _STILL = 0.5
 # In a crowded bucket (everybody's black title) an entry meets only so many neighbours.
 _CROWD = 32
+# So many parts of a picture make a difference.
+_PARTS = 3
 # A clip with fewer distinct hashes hardly moves.
 _VARIED = 8
 
@@ -36,6 +38,8 @@ class DuplicateSettings(BaseModel):
             scene begins alike and then goes elsewhere.
         overlap: share of the shorter clip's time that must lie in the other.
         min_hashes: aligned hashes that must say something.
+        colours: difference (0-255) in brightness or colour that the most different parts of two copies may
+            have. Another colour, neon or style is another effect, however alike the shapes are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,11 +48,13 @@ class DuplicateSettings(BaseModel):
     worst_bits: float = Field(12.0, ge=0, le=64)
     overlap: float = Field(0.7, gt=0, le=1)
     min_hashes: int = Field(5, ge=1)
+    colours: float = Field(6.0, ge=0, le=255)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A clip's hashes: `times` [n] in seconds, ascending, `words` uint64 [n].
+    """A clip's hashes: `times` [n] in seconds, ascending, `words` uint64 [n]; and of the same frames
+    `colours` [n, rows, columns, 3], or None for a clip that an older release stored.
 
     Clips of one `content` (windows of one file) are never copies of each other.
     """
@@ -56,15 +62,28 @@ class Signature:
     times: np.ndarray
     words: np.ndarray
     content: str
+    colours: np.ndarray | None = None
 
     @classmethod
-    def of(cls, words: Sequence[int], start: float, end: float, content: str) -> "Signature":
+    def of(
+        cls,
+        words: Sequence[int],
+        start: float,
+        end: float,
+        content: str,
+        colours: Sequence[int] | None = None,
+    ) -> "Signature":
         """Of hashes spread evenly over the window from `start` to `end` seconds."""
-        return cls(np.linspace(start, end, len(words)), np.asarray(words, dtype=np.uint64), content)
+        seen = np.asarray(colours, dtype=np.float32) if colours and len(words) else None
+        if seen is not None:
+            seen = seen.reshape(len(words), *GRID, 3)
+        times = np.linspace(start, end, len(words))
+        return cls(times, np.asarray(words, dtype=np.uint64), content, seen)
 
     def mirrored(self) -> "Signature":
         words = np.where(self.words == _SAYS_NOTHING, self.words, self.words ^ np.uint64(ODD_COLUMNS))
-        return Signature(self.times, words, self.content)
+        colours = None if self.colours is None else self.colours[:, :, ::-1]
+        return Signature(self.times, words, self.content, colours)
 
 
 @dataclass(frozen=True)
@@ -181,7 +200,28 @@ def _laid_over(short, long, bits, silent, shift: float, settings: DuplicateSetti
         return None
     mean, worst = float(near.mean()), float(np.quantile(near, 0.9))
     allowed = min(settings.mean_bits, max(_STILL, min(_travel(short), _travel(long))))
-    return mean if mean <= allowed and worst <= settings.worst_bits else None
+    if mean > allowed or worst > settings.worst_bits:
+        return None
+    return mean if _recoloured(short, long, at, rows) <= settings.colours else None
+
+
+def _recoloured(short: Signature, long: Signature, at: np.ndarray, rows: np.ndarray) -> float:
+    """How far the most different parts of two clips are apart in brightness or colour, on average over time.
+
+    Args:
+        at: times of the short clip's pictures on the long one's clock.
+        rows: which of them lie in both.
+    """
+    if short.colours is None or long.colours is None:
+        return 0.0
+    # Between two of the other's pictures the colours are between theirs.
+    place = np.interp(at[rows], long.times, np.arange(len(long.times)))
+    before = np.floor(place).astype(int)
+    after = np.minimum(before + 1, len(long.times) - 1)
+    share = (place - before)[:, None, None, None]
+    between = long.colours[before] * (1 - share) + long.colours[after] * share
+    parts = np.abs(short.colours[rows] - between).mean(axis=0).max(axis=-1)
+    return float(np.sort(parts, axis=None)[-_PARTS:].mean())
 
 
 def _travel(signature: Signature) -> float:

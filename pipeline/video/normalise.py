@@ -22,7 +22,7 @@ from pipeline.video.plan import (
 )
 from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
-from pipeline.video.quality import score, steady_bars, thumbnails
+from pipeline.video.quality import colours, score, steady_bars, thumbnails
 from pipeline.video.rejection import Rejection
 from pipeline.video.transcode import CRF, encode_planes, encode_poster
 
@@ -96,7 +96,8 @@ def normalise(
                 key=plan.key,
                 start=plan.start,
                 end=plan.end,
-                scores=score(luma(frames)[distinct]).columns() | {"errors": round(errors, 5)},
+                scores=score(luma(frames[distinct])).columns()
+                | {"errors": round(errors, 5), "colours": colours(frames[distinct])},
                 video=encode_planes(frames, spec.fps, settings.crf),
                 poster=encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))),
             )

@@ -18,6 +18,14 @@ def luma(planes: np.ndarray) -> np.ndarray:
     return planes[..., : planes.shape[-2] * 2 // 3, :]
 
 
+def chroma(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cb and Cr, each [n, height / 2, width / 2], of planes uint8 [n, height * 3 / 2, width]."""
+    count, rows, width = planes.shape
+    height = rows * 2 // 3
+    both = planes[:, height:].reshape(count, 2, height // 2, width // 2)
+    return both[:, 0], both[:, 1]
+
+
 def from_rgb(picture: np.ndarray, scaler: VideoReformatter | None = None) -> np.ndarray:
     """Planes uint8 [height * 3 / 2, width] of RGB uint8 [height, width, 3]; even sizes.
 

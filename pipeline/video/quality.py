@@ -10,13 +10,16 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from pipeline.video.plan import Bars
-from pipeline.video.planes import BLACK, WHITE
+from pipeline.video.planes import BLACK, WHITE, chroma
+from pipeline.video.planes import luma as luma_of
 
 # Rows and columns of the luma thumbnails that all but blur are measured on.
 _ROWS, _COLUMNS = 96, 144
 _BLACK = 20 / 255
 # Every other frame of a full clip: a trimmed copy has its frames between the original's.
 _HASHES = 25
+# Rows and columns of the grid of colours.
+GRID = (4, 4)
 # A picture whose waves are all weaker than this is one flat colour, and its hash would be noise.
 _FLAT = 2.0
 
@@ -70,6 +73,30 @@ def score(luma: np.ndarray) -> Scores:
         cut=_rounded(_cut(small, change)),
         phash=perceptual_hashes(small[hashed]),
     )
+
+
+def colours(planes: np.ndarray) -> list[int]:
+    """Mean Y, Cb and Cr (0-255) on a grid of 4 x 4, of the frames that are hashed: [25 * 4 * 4 * 3], flat.
+
+    They tell a red toy from a purple one, whose hashes are the same: those know low waves of luma only.
+
+    Args:
+        planes: uint8 [n, height * 3 / 2, width], the frames that are scored.
+    """
+    hashed = planes[np.linspace(0, len(planes) - 1, _HASHES).round().astype(int)]
+    parts = [_on_grid(part) for part in (luma_of(hashed), *chroma(hashed))]
+    return np.stack(parts, axis=-1).round().astype(int).ravel().tolist()
+
+
+def _on_grid(pictures: np.ndarray) -> np.ndarray:
+    """Means of pictures [n, rows, columns] on the grid: [n, *GRID]."""
+    rows, columns = (
+        np.linspace(0, size, count + 1).astype(int)
+        for size, count in zip(pictures.shape[1:], GRID, strict=True)
+    )
+    sums = np.add.reduceat(pictures, rows[:-1], axis=1, dtype=np.int64)
+    sums = np.add.reduceat(sums, columns[:-1], axis=2)
+    return sums / (np.diff(rows)[:, None] * np.diff(columns)[None, :])
 
 
 def thumbnails(luma: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.plan import TooFewFrames, plan_frames
 from pipeline.video.planes import luma
 from pipeline.video.probe import probe
-from pipeline.video.quality import score
+from pipeline.video.quality import colours, score
 from pipeline.video.rejection import Rejection
 
 SPEC = ClipSpec()
@@ -110,8 +110,10 @@ def read(job: tuple[str, str, str, float | None]) -> tuple[str, str, float, Sign
             frames = decode_clip(file, facts, plan.indices, SPEC, "crop")
     except (Rejection, TooFewFrames):
         return None
-    scores = score(luma(frames)[np.unique(plan.indices, return_index=True)[1]])
-    return original, kind, facts.duration, Signature.of(scores.phash, plan.start, plan.end, path)
+    distinct = frames[np.unique(plan.indices, return_index=True)[1]]
+    words = score(luma(distinct)).phash
+    signature = Signature.of(words, plan.start, plan.end, path, colours(distinct))
+    return original, kind, facts.duration, signature
 
 
 def copy(original: str, path: str, how: list[str], seconds: float) -> None:

@@ -28,8 +28,9 @@ def videos(tmp_path_factory):
     return folder
 
 
-def start(videos, place) -> subprocess.Popen:
-    return subprocess.Popen([*COMMAND, str(videos), str(place)], stdout=subprocess.PIPE, text=True)
+def start(videos, place, commit_rows: int = 2) -> subprocess.Popen:
+    command = [*COMMAND, str(videos), str(place), str(commit_rows)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def counts_of(run: subprocess.Popen) -> dict:
@@ -87,6 +88,23 @@ def test_a_run_whose_machine_dies_is_continued_by_the_next(videos, tmp_path, qui
     counts = counts_of(start(videos, tmp_path / "catalog"))
     assert counts["unchanged"] >= done
     assert counts["found"] == counts["accepted"] + counts["duplicate"] + counts["rejected"] == 16
+    assert content(tmp_path / "catalog") == quiet
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_run_that_somebody_stops_writes_what_it_has_and_says_what_is_left(videos, tmp_path, quiet, times):
+    run = start(videos, tmp_path / "catalog", commit_rows=1000)
+    wait_until_working(run, 5)
+    for _ in range(times):
+        run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    catalog = Catalog.open(tmp_path / "catalog")
+    done = catalog.count("sources")
+    assert done >= 5
+    assert f"stopped: {done} of 16 inputs are in the catalogue" in said
+    assert f"does the other {16 - done}" in said
+    counts = counts_of(start(videos, tmp_path / "catalog"))
+    assert counts["unchanged"] == done
     assert content(tmp_path / "catalog") == quiet
 
 

@@ -97,3 +97,60 @@ def test_when_the_kept_clip_is_rejected_another_copy_takes_its_place(catalog):
     rows = by_name(catalog)
     accepted = {name for name in COPIES if rows[name]["status"] == "accepted"}
     assert len(accepted) == 1
+
+
+def stored(tmp_path, *names: str) -> Catalog:
+    """A catalogue of files below tmp_path/v, each `label/file`."""
+    catalog = Catalog.create(tmp_path / "catalog2", SPEC)
+    store(catalog, [source for source in discover(tmp_path / "v") if source.uri.endswith(names)])
+    return catalog
+
+
+EDITS = {
+    "hue.mp4": "hue=h=40",
+    "grey.mp4": "hue=s=0",
+    "faded.mp4": "curves=vintage",
+    "toy.mp4": "drawbox=x=56:y=40:w=48:h=48:color=purple:t=fill",
+    "neon.mp4": "lutyuv=u=negval:v=negval",
+}
+
+
+def test_another_colour_or_style_of_the_same_scene_is_no_copy(tmp_path):
+    original = write(tmp_path / "v" / "red.mp4", moving(60, 144, 192, seed=1))
+    for name, how in EDITS.items():
+        ffmpeg("-i", str(original), "-vf", how, str(tmp_path / "v" / name))
+    # A copy of an edit is still one of that edit.
+    ffmpeg("-i", str(tmp_path / "v" / "hue.mp4"), "-vf", "scale=80:60", str(tmp_path / "v" / "hue small.mp4"))
+    rows = deduplicate(stored(tmp_path, ".mp4")).groups
+    assert [[clip["file"].rpartition("/")[2] for clip in group["kept"]] for group in rows] == [["hue.mp4"]]
+    assert [clip["file"].rpartition("/")[2] for clip in rows[0]["copies"]] == ["hue small.mp4"]
+
+
+def test_a_copy_under_another_label_waits_for_a_person(tmp_path):
+    original = write(tmp_path / "v" / "melt" / "x.mp4", moving(60, 144, 192, seed=1))
+    (tmp_path / "v" / "crush").mkdir()
+    ffmpeg("-i", str(original), "-crf", "30", str(tmp_path / "v" / "crush" / "y.mp4"))
+    catalog = stored(tmp_path, ".mp4")
+    report = deduplicate(catalog)
+    assert (report.counts["duplicates"], report.counts["conflicts"]) == (0, 1)
+    (conflict,) = report.conflicts
+    assert sorted(conflict["categories"]) == ["crush", "melt"]
+    assert sorted(clip["file"][-5:] for clip in conflict["clips"]) == ["x.mp4", "y.mp4"]
+    rows = by_name(catalog)
+    assert {row["status"] for row in rows.values()} == {"accepted"}
+    # Both on one side of every split.
+    assert len({row["duplicate_group"] for row in rows.values()} - {None}) == 1
+    decided = {"category_id": "melt", "category_source": "human"}
+    catalog.update("clips", [{"clip_id": rows["y.mp4"]["clip_id"], **decided}])
+    again = deduplicate(catalog)
+    assert (again.counts["duplicates"], again.counts["conflicts"]) == (1, 0)
+
+
+def test_the_copy_that_decodes_whole_is_kept_and_not_a_larger_broken_one(tmp_path):
+    original = write(tmp_path / "v" / "a.mp4", moving(60, 72, 96, seed=1))
+    ffmpeg("-i", str(original), "-vf", "scale=288:216", "-crf", "18", str(tmp_path / "v" / "larger.mp4"))
+    catalog = stored(tmp_path, ".mp4")
+    assert deduplicate(catalog).groups[0]["kept"][0]["file"].endswith("larger.mp4")
+    larger = by_name(catalog)["larger.mp4"]["clip_id"]
+    catalog.update("clips", [{"clip_id": larger, "errors": 0.15}])
+    assert deduplicate(catalog).groups[0]["kept"][0]["file"].endswith("a.mp4")
