@@ -1,5 +1,6 @@
 """The one way to print: progress bars on a terminal, plain lines into a log."""
 
+import io
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+# A name that the terminal's encoding cannot show is shown escaped, and never ends a command.
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="backslashreplace")
 # Characters; a caption may be a megabyte.
 LONGEST_CELL = 200
 # Into a file or a pipe a line may be as long as it needs to be.

@@ -19,19 +19,27 @@ _SAID = ("caption", "source", "generator", "licence", "licence_evidence")
 
 
 def find_gone(
-    catalog: Catalog, scope: str | None, present: Collection[str], endpoint: str | None = None
+    catalog: Catalog,
+    scope: str | None,
+    also: Collection[str],
+    present: Collection[str],
+    endpoint: str | None = None,
 ) -> list[dict]:
     """Rows of `sources` in a folder whose file, or entry of a manifest, is not there any more.
 
     Args:
-        scope: the beginning of the addresses that are looked at; None looks at none.
+        scope: the beginning of the addresses that are looked at.
+        also: further addresses.
         present: addresses of this run's inputs.
     """
+    also = set(also) - set(present)
     if scope is None:
-        return []
-    rows = catalog.scan("sources", _COLUMNS, where=col("outcome") != Outcome.GONE).to_pylist()
-    below = [row for row in rows if row["source_uri"].startswith(scope) and row["source_uri"] not in present]
-    return [row for row in below if not is_there(_location(row), endpoint)]
+        rows = catalog.get("sources", list(also), _COLUMNS).to_pylist()
+    else:
+        rows = catalog.scan("sources", _COLUMNS).to_pylist()
+        rows = [row for row in rows if row["source_uri"].startswith(scope) or row["source_uri"] in also]
+    rows = [row for row in rows if row["source_uri"] not in present and row["outcome"] != Outcome.GONE]
+    return [row for row in rows if not is_there(_location(row), endpoint)]
 
 
 def is_there(location: str, endpoint: str | None = None) -> bool:

@@ -64,6 +64,8 @@ class IngestRun:
         # By address, what its row says now, and what it said before.
         self.fates: dict[str, dict] = {}
         self.known: dict[str, dict] = {}
+        # Addresses that inputs are copies of, which may lie elsewhere.
+        self.originals: set[str] = set()
         self.facts: Counter[str] = Counter(dict.fromkeys(("unchanged", "refreshed", "decoded", "clips"), 0))
         self.total = total
         self.report = IngestReport(items=total)
@@ -182,6 +184,7 @@ class IngestRun:
                 rows += [self._source_row(item, self._unread(item)) for item in group]
             elif (key := (sha256, group[0].source.window)) in found:
                 rows += self._rows_of_group(group, *found[key])
+                self.originals.add(found[key][0])
             else:
                 left.append(group)
         self._write(rows)
@@ -302,7 +305,7 @@ class IngestRun:
         """Set right what only all rows together say: copies, other parts, files that went, labels at odds."""
         settle(self.catalog, [group[0].sha256 for group in groups])
         retire(self.catalog, [item.source.uri for item in inputs])
-        gone = find_gone(self.catalog, scope, self.fates.keys(), self.settings.s3_endpoint)
+        gone = find_gone(self.catalog, scope, self.originals, self.fates.keys(), self.settings.s3_endpoint)
         listed = self._newly_gone()
         part_with(self.catalog, [*gone, *listed], self.names)
         if self.settings.set_aside_gone:

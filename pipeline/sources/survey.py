@@ -3,7 +3,7 @@
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.errors import BadManifest, BadSource
 from pipeline.sources import layouts
@@ -149,7 +149,7 @@ def _from_glob(pattern: str) -> Survey:
     files = [file for file in files if file.is_file() and is_video_name(file)]
     if not files:
         raise BadSource(f"No video matches {pattern!r}.")
-    return Survey("glob", [Source(address(file), label=file.parent.name) for file in files])
+    return Survey("glob", [_in_folder(address(file), "") for file in files])
 
 
 def _from_manifest(path: Place, layout: str | None, columns, root) -> Survey:
@@ -185,10 +185,14 @@ def _from_folder(folder: Place, layout: str | None, columns, root) -> Survey:
         return Survey(name, [*listing.sources, *seen.closed], unlisted, skipped, listing.notes, scope)
     if not seen.files and not (seen.closed and seen.closed[0].uri != address(folder)):
         raise BadSource(_nothing(folder, seen, skipped))
-    top = str(folder)
-    labels = {file: None if str(file.parent) == top else file.parent.name for file in seen.files}
-    sources = [Source(address(file), label=label) for file, label in labels.items()]
+    sources = [_in_folder(address(file), scope) for file in seen.files]
     return Survey("folder", [*sources, *seen.closed], [], skipped, [], scope)
+
+
+def _in_folder(uri: str, scope: str) -> Source:
+    """A file that its folder labels, unless that is the whole's."""
+    label = None if "/" not in uri.removeprefix(scope) else PurePosixPath(uri).parent.name
+    return Source(uri, label=label)
 
 
 def _nothing(folder: Place, seen: Walk, skipped: list[Skipped]) -> str:

@@ -3,7 +3,7 @@
 import math
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import BinaryIO
@@ -21,8 +21,11 @@ from pipeline.video.rejection import Rejection
 _WHOLE_ENOUGH = 0.9
 # No video lasts so many seconds; times that say so are damaged.
 _ABSURD = 365 * 86400.0
-# Of the stated times this share must be distinct, or none of them is believed.
-_DISTINCT = 0.5
+# Of the stated times this share must be distinct, or none of them is believed; of times that begin again in
+# the middle, as where files were joined, all but a few.
+_DISTINCT, _ALL_DISTINCT = 0.5, 0.98
+# Frames by which a time may lie before one that was stored earlier: codecs reorder no more.
+_REORDERED = 17
 # Frames that tell whether a packet is a frame or a field.
 _LOOKED_AT = 24
 # Containers without frames of their own split or invent times; their frames are counted by decoding.
@@ -161,7 +164,7 @@ def _packets(container, stream, limits: DecodeLimits) -> _Packets:
         # A damaged tail: what was listed before it can still be whole enough.
         pass
     ordered = _distinct(times)
-    if not told or len(ordered) < _DISTINCT * len(times):
+    if not told or len(ordered) < (_ALL_DISTINCT if _restarts(times) else _DISTINCT) * len(times):
         ordered = np.empty(0)
     return _Packets(ordered, np.asarray(sorted(keys)), open_gop, read)
 
@@ -198,6 +201,14 @@ def _first_frame(file: BinaryIO, name: str, index: int, codec: str) -> av.VideoF
     for frame in decoded(file, name, index):
         return frame
     raise Rejection("undecodable", f"Not one frame of its {codec} video can be decoded.")
+
+
+def _restarts(times: Sequence[float]) -> bool:
+    """Whether stored times fall back by more than reordering explains."""
+    if len(times) < 2:
+        return False
+    fallen = np.maximum.accumulate(times) - np.asarray(times)
+    return bool(fallen.max() > _REORDERED * max(_shown(_distinct(times)), SAME_TIME))
 
 
 def _distinct(times: Iterable[float | None]) -> np.ndarray:

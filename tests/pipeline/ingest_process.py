@@ -13,10 +13,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 def main(folder: str, place: str, commit_rows: str) -> None:
     import ray
-    from jobs.interrupts import leave_once
 
     from catalog.clip_spec import ClipSpec
     from catalog.store import Catalog
+    from jobs.interrupts import leave_once
     from pipeline.errors import Interrupted
     from pipeline.ingest import ingest
     from pipeline.intake.settings import IngestSettings

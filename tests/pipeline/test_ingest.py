@@ -251,6 +251,17 @@ def test_a_file_that_moved_keeps_its_clip_and_takes_its_new_label(catalog, tmp_p
     assert catalog.count("clips", where=col("status") == "accepted") == 3
 
 
+def test_a_file_that_moved_to_another_place_altogether_takes_its_clip_along(catalog, tmp_path):
+    path = write(tmp_path / "old" / "melt" / "a.mp4", moving(30))
+    ingest(discover(path.parent.parent), catalog)
+    (tmp_path / "new" / "crush").mkdir(parents=True)
+    path.rename(tmp_path / "new" / "crush" / "a.mp4")
+    report = ingest(discover(tmp_path / "new"), catalog)
+    assert (report.counts["accepted"], report.counts["gone"], report.counts["decoded"]) == (1, 1, 0)
+    (clip,) = catalog.scan("clips", ["source_uri", "category_id"]).to_pylist()
+    assert clip == {"source_uri": str(tmp_path / "new/crush/a.mp4"), "category_id": "crush"}
+
+
 def test_clips_whose_files_are_gone_are_set_aside_by_a_setting(catalog, tmp_path):
     for seed in (1, 2):
         write(tmp_path / "v" / f"{seed}.mp4", moving(30, seed=seed))

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -132,6 +133,29 @@ def test_a_name_that_is_no_text_is_an_input_like_any_other(tmp_path):
     source.uri.encode()
     assert os.fsencode(path_of(source.uri).name) == name
     assert hashed(source.location).sha256
+
+
+PLAIN = """
+import sys
+from jobs.console import out
+from pipeline.sources.survey import discover
+for source in discover(sys.argv[1]):
+    source.uri.encode(), (source.label or "").encode()
+    out.print(f"{source.label} {source.uri}", markup=False)
+"""
+
+
+def test_a_process_that_knows_ascii_only_sees_the_same_names(tmp_path):
+    put(tmp_path, "Éclat/café.mp4")
+    plain = {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    said = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(tmp_path)],
+        capture_output=True,
+        check=True,
+        env=os.environ | plain | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ).stdout
+    assert said.decode("ascii").splitlines() == [f"\\xc9clat {tmp_path}/\\xc9clat/caf\\xe9.mp4"]
+    assert [s.uri for s in discover(tmp_path)] == [f"{tmp_path}/Éclat/café.mp4"]
 
 
 @pytest.mark.parametrize("name", ["plain", "é 🎉", r"c:\xe9\x5c", "\udce9", "new\nline", "%41?#"])

@@ -16,10 +16,10 @@ _ACROSS, _DOWN = 6, 3
 
 class _Bits:
     def __init__(self) -> None:
-        self.bits: list[int] = []
+        self.text = ""
 
     def u(self, value: int, count: int) -> "_Bits":
-        self.bits += [value >> place & 1 for place in reversed(range(count))]
+        self.text += f"{value:0{count}b}" if count else ""
         return self
 
     def ue(self, *values: int) -> "_Bits":
@@ -29,11 +29,11 @@ class _Bits:
         return self
 
     def aligned(self) -> "_Bits":
-        return self.u(0, -len(self.bits) % 8)
+        return self.u(0, -len(self.text) % 8)
 
     def payload(self) -> bytes:
-        bits = [*self.bits, 1] + [0] * (-(len(self.bits) + 1) % 8)
-        return bytes(int("".join(map(str, bits[at : at + 8])), 2) for at in range(0, len(bits), 8))
+        self.u(1, 1).aligned()
+        return int(self.text, 2).to_bytes(len(self.text) // 8, "big")
 
 
 def _unit(kind: int, bits: _Bits) -> bytes:
@@ -68,9 +68,7 @@ def _field(number: int, bottom: bool, grey: int) -> bytes:
     bits.u(0, 1).u(0, 1) if first else bits.u(0, 1)
     bits.ue(0)
     for _ in range(_ACROSS * _DOWN):
-        bits.ue(25).aligned()
-        for value in [grey] * 256 + [128] * 128:
-            bits.u(value, 8)
+        bits.ue(25).aligned().text += f"{grey:08b}" * 256 + f"{128:08b}" * 128
     return _unit(0x65 if first else 0x61, bits)
 
 

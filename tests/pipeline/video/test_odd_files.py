@@ -124,6 +124,17 @@ def test_a_matroska_in_which_some_times_are_repeated_keeps_the_others(tmp_path):
     assert facts.duration == pytest.approx(6.9, abs=0.2)
 
 
+def test_joined_files_whose_times_begin_again_are_read_to_their_end(tmp_path):
+    path = tmp_path / "joined.ts"
+    for size in ("64x48", "96x64"):
+        part = tmp_path / f"{size}.ts"
+        ffmpeg("-f", "lavfi", "-i", f"testsrc2=s={size}:r=24:d=1", "-c:v", "mpeg2video", str(part))
+        with path.open("ab") as file:
+            file.write(part.read_bytes())
+    facts, _ = shown(path)
+    assert facts.duration == pytest.approx(2, abs=0.1)
+
+
 def test_jpeg_2000_in_its_own_order_of_boxes_is_read(tmp_path):
     write(tmp_path / "a.mp4", moving(24))
     flags = "+frag_keyframe+empty_moov+default_base_moof"
