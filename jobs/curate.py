@@ -25,7 +25,9 @@ def ingest_step(job: Job, place: Place) -> None:
     with job.step("ingest") as progress:
         progress(0, len(found.sources))
         try:
-            report = ingest(found.sources, job.catalog, settings, job.run_id, progress, found.scope)
+            report = ingest(
+                found.sources, job.catalog, settings, job.run_id, progress, found.scope, job.start_workers
+            )
         except Interrupted as stopped:
             say(f"  {stopped}")
             raise KeyboardInterrupt from stopped
@@ -84,7 +86,8 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
 
     # A bad source is said before a catalogue is made for it.
     place.survey(workspace.profile.ingest.s3_endpoint)
-    with Job("ingest", workspace, address) as job:
+    # Workers are started when there is something for them to do.
+    with Job("ingest", workspace, address, ray=False) as job:
         ingest_step(job, place)
         job.report["peak_rss_mb"] = round(job.memory.peak_mb)
         root = workspace.root

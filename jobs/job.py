@@ -31,7 +31,7 @@ class Job:
         self.run_id = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
         self.report: dict[str, Any] = {"command": command, "run_id": self.run_id, "counts": {}, "steps": []}
         self._address = address
-        self._needs_ray = ray
+        self._needs_ray, self._has_ray = ray, False
         self._stack = ExitStack()
 
     def __enter__(self) -> "Job":
@@ -47,11 +47,17 @@ class Job:
         self._record(RunStatus.RUNNING)
         try:
             if self._needs_ray:
-                self._stack.enter_context(ray_session(self._address))
+                self.start_workers()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
+
+    def start_workers(self) -> None:
+        """Start Ray or join the cluster, where that has not been done: a job may find that it needs none."""
+        if not self._has_ray:
+            self._stack.enter_context(ray_session(self._address))
+            self._has_ray = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         stopped = RunStatus.INTERRUPTED if kind is KeyboardInterrupt else RunStatus.FAILED

@@ -7,7 +7,7 @@ repeats at most the inputs of its last, unwritten batch.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from catalog.store import Catalog
 from pipeline.intake.fingerprint import hash_all, stat_all
@@ -27,6 +27,7 @@ def ingest(
     run_id: str = "",
     progress: Progress | None = None,
     scope: str | None = None,
+    start_workers: Callable[[], None] | None = None,
 ) -> IngestReport:
     """Bring inputs into the catalogue; those that are there and have not changed are not opened.
 
@@ -37,6 +38,7 @@ def ingest(
         progress: called with inputs done, all inputs, and counts by outcome.
         scope: the folder that the sources are all of (`Survey.scope`): what an earlier run took from there
             and is not there any more is told, and a file that moved takes its clips along.
+        start_workers: called before the first work for Ray; where nothing is new, none is needed.
 
     Returns:
         The report; it counts every input once, also those of earlier runs.
@@ -53,6 +55,8 @@ def ingest(
     inputs = [Input(source, stat) for source, stat in zip(sources, stats, strict=True)]
     with run.keeping():
         inputs = run.skip_too_large(run.skip_refused(run.skip_known(inputs)))
+        if inputs and start_workers:
+            start_workers()
         with run.step("hash", inputs):
             hashes = hash_all((item.source.location for item in inputs), settings.s3_endpoint)
             groups = run.skip_copies(group_by_content(inputs, hashes))

@@ -115,7 +115,9 @@ def test_a_clip_row_says_where_it_comes_from_and_what_it_looks_like(ingested, vi
 def test_a_second_run_decodes_nothing_and_changes_nothing(ingested, videos):
     catalog, first = ingested
     before = catalog.versions()
-    report = ingest(discover(videos), catalog, run_id="second")
+    started = []
+    report = ingest(discover(videos), catalog, run_id="second", start_workers=lambda: started.append(1))
+    assert not started
     assert catalog.versions() == before
     assert report.counts == first.counts | {"unchanged": 8, "decoded": 0, "clips": 0}
     assert report.reasons == first.reasons
