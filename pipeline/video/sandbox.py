@@ -22,6 +22,8 @@ from pipeline.video.normalise import NormalisedClip, NormaliseSettings
 # A fresh process now and then gives back what decoders leak.
 _FILES_PER_CHILD = 500
 _START_SECONDS = 60.0
+# So long any process may have to wait for its turn, whatever the limit.
+_SHORTEST_STILL = 2.0
 
 
 class SandboxBroken(RuntimeError):
@@ -103,8 +105,8 @@ class Sandbox:
                 spent, moved = spent_now, now
             if spent - before > limits.decode_seconds:
                 return "timed_out", f"Decoding it took more than {limits.decode_seconds:g} s of a processor."
-            if now - moved > limits.decode_seconds:
-                return "machine_busy", f"Its decoder stood still for {limits.decode_seconds:g} s."
+            if now - moved > (still := max(limits.decode_seconds, _SHORTEST_STILL)):
+                return "machine_busy", f"Its decoder stood still for {still:g} s."
             if now - began > limits.longest_seconds:
                 return "machine_busy", f"Decoding it came to no end in {limits.longest_seconds:g} s."
         return None

@@ -22,7 +22,13 @@ def main(folder: str, place: str, commit_rows: str) -> None:
     from pipeline.intake.settings import IngestSettings
     from pipeline.sources.survey import discover
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=128 * 1024**2, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=128 * 1024**2,
+        log_to_driver=False,
+    )
     catalog = Catalog.create(place, ClipSpec(num_frames=49, fps=8, height=64, width=96))
     settings = IngestSettings(batch_files=1, commit_rows=int(commit_rows))
     leave_once()

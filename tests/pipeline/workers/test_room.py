@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_what_no_machine_can_hold_is_refused_with_the_setting_that_asks_for_less():
-    with pytest.raises(NoRoom, match=r"asks for \d+ MB .* --set ingest\.worker_memory_mb=\d+"):
+    with pytest.raises(NoRoom, match=r"asks for \d+ MB .*--set ingest\.worker_memory_mb=\d+"):
         require_memory(2**60, "ingest.worker_memory_mb")
     require_memory(2**20, "ingest.worker_memory_mb")
 
