@@ -49,7 +49,7 @@ def find_clips(
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
-    hidden = {"embedding", "phash"}
+    hidden = {"embedding", "phash", "colours"}
     return [{k: v for k, v in facts[r["clip_id"]].items() if k not in hidden} | r for r in rows]
 
 
