@@ -43,7 +43,8 @@ def embed_step(job: Job) -> None:
 
     with job.step("embed") as progress:
         report = embed(job.catalog, job.workspace.profile.embed, progress)
-    job.report["counts"]["embedded"] = report.counts.get("embedded", 0)
+    job.report["counts"]["embedded"] = report.counts["embedded"]
+    job.report["stood"]["embedded"] = report.counts["present"]
     say(f"  {report.items} clips embedded with {report.embedder_id}")
 
 
@@ -76,20 +77,21 @@ def encode_step(job: Job, again: bool = False) -> None:
     with job.step("encode") as progress:
         report = encode(job.catalog, profile.backbone, profile.encode, progress, again)
     job.report["encoder_id"] = report.encoder_id
-    job.report["counts"]["encoded"] = report.counts.get("encoded", 0)
+    job.report["counts"]["encoded"] = report.counts["encoded"]
+    job.report["stood"]["encoded"] = report.counts["present"]
     say(f"  {report.items} clips encoded")
 
 
 def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
     """`video2lora ingest`: the rows, and a page to look at them."""
-    from jobs.page import write_page
+    from jobs.report.page import write_page
 
     # A bad source is said before a catalogue is made for it.
     place.survey(workspace.profile.ingest.s3_endpoint)
     # Workers are started when there is something for them to do.
     with Job("ingest", workspace, address, ray=False) as job:
         ingest_step(job, place)
-        job.report["peak_rss_mb"] = round(job.memory.peak_mb)
+        job.measure()
         root = workspace.root
         commands = [f"video2lora {step} --workdir {root}" for step in ("dedup", "embed", "cluster")]
         page = write_page(root, job.catalog, job.report, commands, [], name="ingest")

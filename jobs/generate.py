@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from jobs.asked import check_output
-from jobs.caveats import caveats
 from jobs.job import Job, say
+from jobs.report.caveats import caveats
 from jobs.workspace import Workspace
 from pipeline.adapters import Reference
 from pipeline.example import read_first_frame

@@ -29,7 +29,13 @@ class Job:
         self.command = command
         self.workspace = workspace
         self.run_id = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
-        self.report: dict[str, Any] = {"command": command, "run_id": self.run_id, "counts": {}, "steps": []}
+        self.report: dict[str, Any] = {
+            "command": command,
+            "run_id": self.run_id,
+            "counts": {},
+            "stood": {},
+            "steps": [],
+        }
         self._address = address
         self._needs_ray, self._has_ray = ray, False
         self._stack = ExitStack()
@@ -63,8 +69,7 @@ class Job:
         stopped = RunStatus.INTERRUPTED if kind is KeyboardInterrupt else RunStatus.FAILED
         status = RunStatus.FINISHED if error is None else stopped
         self.report["status"] = status
-        self.report["peak_rss_mb"] = round(self.memory.peak_mb)
-        self.report["seconds"] = round(process_seconds(), 1)
+        self.measure()
         try:
             # Before Ray is shut down, which takes seconds: a person who waits no longer loses none of it.
             self._record(status)
@@ -73,6 +78,11 @@ class Job:
             write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
         finally:
             self._stack.close()
+
+    def measure(self) -> None:
+        """Put into the report what the job has taken until now."""
+        self.report["peak_rss_mb"] = round(self.memory.peak_mb)
+        self.report["seconds"] = round(process_seconds(), 1)
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepProgress]:

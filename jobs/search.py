@@ -1,11 +1,13 @@
 """`video2lora search`: clips by words, by example, by filter, or by all of them."""
 
 import json
+import webbrowser
 
 from rich.table import Table
 
-from jobs.console import cell, out
+from jobs.console import cell, err, out
 from jobs.errors import NothingToDo
+from jobs.report.found import write_found
 from jobs.workspace import Workspace
 from pipeline.find import find_clips
 
@@ -15,13 +17,24 @@ WHOLE = {"score", "clip_id", "split", "motion"}
 
 
 def search_job(
-    workspace: Workspace, query: str | None, like: str | None, where: str | None, limit: int, as_json: bool
+    workspace: Workspace,
+    query: str | None,
+    like: str | None,
+    where: str | None,
+    limit: int,
+    as_json: bool,
+    show: bool = False,
 ) -> None:
-    """Search and print a table, or JSON for programs."""
+    """Search and print a table, or JSON for programs; where `show`, write a page and open it."""
     if query is None and like is None and where is None:
         raise NothingToDo("Say what to look for: words, --like VIDEO, --where FILTER, or several of them.")
     catalog = workspace.existing_catalog()
     rows = find_clips(catalog, query, like, where, limit, workspace.profile.embed)
+    if show:
+        asked = " ".join(filter(None, (query, like and f"--like {like}", where and f"--where {where}")))
+        page = write_found(workspace.root, catalog, rows, asked)
+        err.print(f"Open {page}", markup=False)
+        webbrowser.open(page.absolute().as_uri())
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return

@@ -2,10 +2,8 @@
 
 import getpass
 import json
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, select_autoescape
 from lancedb.expr import col
 from rich.table import Table
 
@@ -13,6 +11,7 @@ from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from jobs.console import cell, out
 from jobs.job import Job, say
+from jobs.report.render import render
 from jobs.workspace import Workspace
 
 SHOWN = ("outcome", "reason_code", "label", "source_uri", "reason")
@@ -44,12 +43,9 @@ def listed(catalog: Catalog, rejected: bool) -> list[dict]:
 
 def write_page(root: Path, rows: list[dict]) -> Path:
     """A page of all of them, which opens from disk."""
-    text = (resources.files("jobs") / "templates" / "sources.html.j2").read_text("utf-8")
-    escaping = select_autoescape(default=True, default_for_string=True)
-    template = Environment(autoescape=escaping).from_string(text)
-    path = root / "sources.html"
-    path.write_text(template.render(rows=rows, columns=SHOWN), "utf-8")
-    return path
+    return render(
+        root / "sources.html", "sources.html.j2", title="Inputs", subtitle=root, rows=rows, columns=SHOWN
+    )
 
 
 def set_aside_job(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from jobs.job import Job, say
 from jobs.profile import Profile
+from jobs.report.gap import gap_rows
 from jobs.workspace import Workspace, code_revision
 from pipeline.run import RunSettings, plan_training, prepare_run
 from training.release import Release
@@ -70,11 +71,4 @@ def _outcome(training: dict[str, Any], result: TrainResult) -> list[str]:
     )
     if training["fewer_workers"]:
         said.append(training["fewer_workers"])
-    for group in ("seen", "unseen"):
-        if (gap := training["evaluation"].get(f"gap_{group}")) is not None:
-            low, high = (100 * training["evaluation"][f"gap_{group}_{end}"] for end in ("low", "high"))
-            said.append(
-                f"transfer gap, {group} categories: {100 * gap:.2f} % ({low:.2f} to {high:.2f}) over "
-                f"{training['evaluation'][f'pairs_{group}']} held-out pairs"
-            )
-    return said
+    return [*said, *(": ".join(row) for row in gap_rows(training["evaluation"]))]

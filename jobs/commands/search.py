@@ -19,7 +19,8 @@ CLIP_COLUMNS = (
 
 
 @app.command(
-    epilog="Examples: `video2lora search 'red mug' -w demo` · `video2lora search --like melt.mp4 -w demo` · "
+    epilog="Examples: `video2lora search 'red mug' -w demo --open` · "
+    "`video2lora search --like melt.mp4 -w demo` · "
     "`video2lora search -w demo --where \"category_id = 'melt' and motion > 0.1\"`"
 )
 def search(
@@ -35,6 +36,9 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
     workdir: Workdir = Path("work"),
+    show: Annotated[
+        bool, typer.Option("--open", help="Write WORKDIR/search.html, where the clips play, and open it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
@@ -45,4 +49,4 @@ def search(
     workspace = open_workspace(workdir, profile, overrides, catalog)
     from jobs.search import search_job
 
-    search_job(workspace, query, like, where, limit, as_json)
+    search_job(workspace, query, like, where, limit, as_json, show)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.pictures import contact_sheet
+from jobs.report.pictures import contact_sheet
 from pipeline.video.transcode import write_video
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 

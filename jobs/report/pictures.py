@@ -30,6 +30,15 @@ def contact_sheet(clips: list[np.ndarray], rows: int = MAX_ROWS) -> bytes:
     return _jpeg(sheet)
 
 
+def poster_row(images: list[np.ndarray]) -> bytes:
+    """Pictures beside each other, each uint8 [H, W, 3], as a JPEG."""
+    width, height = THUMB
+    row = Image.new("RGB", (len(images) * width, height))
+    for column, image in enumerate(images):
+        row.paste(_thumbnail(image), (column * width, 0))
+    return _jpeg(row)
+
+
 def _thumbnail(frame: np.ndarray) -> Image.Image:
     return Image.fromarray(frame).resize(THUMB, Image.Resampling.BILINEAR)
 

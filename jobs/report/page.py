@@ -2,20 +2,18 @@
 
 import json
 from collections import Counter
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, select_autoescape
-from lancedb.expr import col
-
 from catalog.store import Catalog
-from catalog.vocabulary import Outcome, Status
-from jobs.pictures import MAX_ROWS, contact_sheet, loss_curve
-from pipeline.video.transcode import read_clip
+from catalog.vocabulary import Outcome
+from jobs.report.done import done_rows
+from jobs.report.gap import gap_rows
+from jobs.report.pictures import loss_curve
+from jobs.report.render import render
+from jobs.report.sheets import draw_sheets
 
 ASSETS = "report_files"
-MAX_SHEETS = 60
 MAX_REFUSED = 200
 
 
@@ -39,24 +37,26 @@ def write_page(
     folder = f"{name}_files"
     assets = root / folder
     assets.mkdir(exist_ok=True)
-    sheets, hidden = _sheets(catalog, assets)
+    sheets, folded = draw_sheets(catalog, assets)
     training = report.get("training")
     if training:
         rows = [json.loads(line) for line in Path(training["metrics_path"]).read_text().splitlines()]
         loss_curve(rows, assets / "loss.png")
     outcomes, refused = _outcomes(catalog)
     versions = catalog.versions()
-    text = _template().render(
+    return render(
+        root / f"{name}.html",
+        "report.html.j2",
         title=f"Video2LoRA {report['command']}",
         subtitle=f"{root} · {report['run_id']}",
         notes=notes,
         figures=_figures(report),
         results=report.get("generated", []),
-        columns=3,
+        done=list(done_rows(report)),
         loss_plot=f"{folder}/loss.png" if training else None,
         training=_training_rows(training) if training else [],
         sheets=sheets,
-        more_categories=f"{hidden} more categories are not shown." if hidden else "",
+        folded=folded,
         outcomes=outcomes,
         refused=refused[:MAX_REFUSED],
         all_refused=len(refused),
@@ -64,41 +64,6 @@ def write_page(
         tables=[{"name": n, "rows": catalog.count(n), "version": v} for n, v in versions.items()],
         commands=commands,
     )
-    path = root / f"{name}.html"
-    path.write_text(text, "utf-8")
-    return path
-
-
-def _template():
-    text = (resources.files("jobs") / "templates" / "report.html.j2").read_text("utf-8")
-    return Environment(autoescape=select_autoescape(default=True, default_for_string=True)).from_string(text)
-
-
-def _sheets(catalog: Catalog, assets: Path) -> tuple[list[dict[str, Any]], int]:
-    """A contact sheet per category, largest categories first, and how many categories are left out."""
-    clips = catalog.scan("clips", ["clip_id", "category_id"], col("status") == Status.ACCEPTED).to_pylist()
-    members: dict[str, list[str]] = {}
-    for clip in sorted(clips, key=lambda c: c["clip_id"]):
-        members.setdefault(clip["category_id"] or "(none)", []).append(clip["clip_id"])
-    facts = {row["category_id"]: row for row in catalog.scan("categories").to_pylist()}
-    order = sorted(members, key=lambda name: (-len(members[name]), name))
-    sheets = []
-    for number, category in enumerate(order[:MAX_SHEETS]):
-        shown = members[category][:MAX_ROWS]
-        videos = catalog.videos(shown)
-        # Numbered, because a category's name is a stranger's text.
-        file = assets / f"category-{number:03d}.jpg"
-        file.write_bytes(contact_sheet([read_clip(videos[clip_id]) for clip_id in shown]))
-        row = facts.get(category, {})
-        sheets.append(
-            {
-                "name": row.get("name") or category,
-                "state": row.get("state") or ("without a label" if category == "(none)" else "as labelled"),
-                "clips": len(members[category]),
-                "image": f"{assets.name}/{file.name}",
-            }
-        )
-    return sheets, max(0, len(order) - MAX_SHEETS)
 
 
 def _outcomes(catalog: Catalog) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -123,8 +88,11 @@ def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
             ("training steps", str(training["steps"])),
             ("seconds per step", f"{training['step_seconds']:.2f}"),
         ]
-    seconds = sum(step["seconds"] for step in report["steps"])
-    return [*figures, ("seconds in all", f"{seconds:.0f}"), ("peak memory, MB", str(report["peak_rss_mb"]))]
+    return [
+        *figures,
+        ("seconds, start of Python included", f"{report['seconds']:.0f}"),
+        ("peak memory, MB", str(report["peak_rss_mb"])),
+    ]
 
 
 def _training_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
@@ -134,6 +102,7 @@ def _training_rows(training: dict[str, Any]) -> list[tuple[str, str]]:
             "loss, first tenth → last tenth of the steps",
             f"{training['loss_begin']:.4f} → {training['loss_end']:.4f}",
         ),
+        *gap_rows(training["evaluation"]),
         ("workers", str(training["workers"])),
         ("share of step time spent waiting for data", f"{100 * training['data_wait']:.1f} %"),
         ("model file", f"{training['bytes'] / 1e6:.2f} MB"),

@@ -10,6 +10,7 @@ RANDOM = (
 POCKET = (
     "The pocket backbone is a small CogVideoX that this project trained on its own rendered effects, 49"
     " frames of 64×96: it shows what the method does, not what CogVideoX-5B can do."
+    " It has seen no filmed picture: from those it makes little more than grey."
 )
 
 

@@ -1,0 +1,1 @@
+"""Pages that open from disk: what a run did, what it made, what the catalogue holds."""
