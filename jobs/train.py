@@ -19,6 +19,7 @@ def train_step(job: Job) -> Release:
     for sentence in run.sentences():
         say(f"  {sentence}")
     with job.step("train") as progress:
+        progress(0, workspace.profile.train.steps)
         result = run.train(lambda done, total, row: progress(done, total, _brief(row)))
     release, job.report["training"] = run.publish(
         job.catalog, result, workspace.folder("models"), code_revision()
