@@ -77,5 +77,5 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(REFUSED)
     # Typer turns Ctrl-C into this status by itself.
     if status == INTERRUPTED:
-        err.print("Stopped. Nothing is lost: the same command goes on from here.")
+        err.print("Stopped. What is stored stays, and the same command goes on from there.")
     sys.exit(status)

@@ -15,6 +15,8 @@ from catalog.vocabulary import Split, Status
 from jobs.job import Job
 from jobs.report.page import ASSETS
 from jobs.workspace import Workspace
+from pipeline.adapters import Reference
+from pipeline.example import read_first_frame
 from pipeline.studio import Studio
 from pipeline.video.transcode import write_video
 from training.files import lora_beside
@@ -28,70 +30,45 @@ EXAMPLES = 3
 class Example:
     """A clip to show, of the effect of `reference` on the first frame of `target`, rows of `clips`.
 
-    Its files are named by all that the clip depends on, so that one that is there is the right one.
+    Its file is named by all that the clip depends on, so that one that is there is the right one.
     """
 
-    root: Path
+    video: Path
     reference: dict[str, Any]
     target: dict[str, Any]
-    stem: str
 
     @classmethod
     def of(cls, workspace: Workspace, model_id: str, reference: dict, target: dict) -> "Example":
         settings = workspace.profile.generate.model_dump(mode="json")
         whole = json.dumps([reference["clip_id"], target["clip_id"], target["caption"], model_id, settings])
         digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-        stem = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}-{digest}"
-        return cls(workspace.root, reference, target, stem)
+        name = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}-{digest}.mp4"
+        return cls(workspace.folder("generated") / name, reference, target)
 
     @property
     def prompt(self) -> str:
         return self.target["caption"] or ""
-
-    @property
-    def video(self) -> Path:
-        return self.root / "generated" / f"{self.stem}.mp4"
-
-    @property
-    def shown_reference(self) -> Path:
-        return self.root / ASSETS / f"{self.stem}-reference.mp4"
-
-    @property
-    def first_frame(self) -> Path:
-        return self.root / ASSETS / f"{self.stem}-first-frame.jpg"
-
-    def complete(self) -> bool:
-        """Whether an earlier run made it; the video is written last."""
-        return all(path.exists() for path in (self.video, self.shown_reference, self.first_frame))
-
-    def row(self, kept: bool) -> dict[str, Any]:
-        """What the report and the page say of it, paths relative to the workspace."""
-        lora = lora_beside(self.video)
-        return {
-            "category": self.reference["category_id"],
-            "prompt": self.prompt,
-            "reference_clip": self.reference["clip_id"],
-            "target_clip": self.target["clip_id"],
-            "reference": str(self.shown_reference.relative_to(self.root)),
-            "first_frame": str(self.first_frame.relative_to(self.root)),
-            "video": str(self.video.relative_to(self.root)),
-            "lora": str(lora.relative_to(self.root)) if lora.exists() else None,
-            "kept": kept,
-        }
 
 
 def generate_examples(job: Job, release: Release) -> None:
     """Generate the examples that are not there yet; the model is loaded only for those."""
     pairs = choose_examples(job.catalog)
     examples = [Example.of(job.workspace, release.model_id, *pair) for pair in pairs]
-    missing = [example for example in examples if not example.complete()]
+    missing = [example for example in examples if not example.video.exists()]
     with job.step("generate") as progress:
         if missing:
             profile = job.workspace.profile
             studio = Studio(job.catalog, release, profile.backbone, profile.generate)
             for number, example in enumerate(missing):
-                _make(studio, example, partial(_part, progress, number, len(missing)))
-    job.report["generated"] = [example.row(kept=example not in missing) for example in examples]
+                told = partial(_part, progress, number, len(missing))
+                made = studio.make(
+                    example.reference["clip_id"], example.target["clip_id"], example.prompt, told
+                )
+                made.save(example.video)
+    job.report["generated"] = [
+        _shown(job, example, number) | {"kept": example not in missing}
+        for number, example in enumerate(examples)
+    ]
 
 
 def _part(progress: Progress, number: int, of: int, done: int, total: int | None, info: dict) -> None:
@@ -99,11 +76,25 @@ def _part(progress: Progress, number: int, of: int, done: int, total: int | None
     progress(number * (total or 0) + done, of * total if total else None, info)
 
 
-def _make(studio: Studio, example: Example, progress: Progress) -> None:
-    made = studio.make(example.reference["clip_id"], example.target["clip_id"], example.prompt, progress)
-    write_video(made.reference.frames, studio.catalog.spec.fps, example.shown_reference)
-    Image.fromarray(made.first_frame).save(example.first_frame)
-    made.save(example.video)
+def _shown(job: Job, example: Example, number: int) -> dict[str, Any]:
+    """What the report and the page say of an example, paths relative to the workspace."""
+    root, catalog = job.workspace.root, job.catalog
+    reference, first_frame = f"{ASSETS}/reference-{number}.mp4", f"{ASSETS}/first-frame-{number}.jpg"
+    (root / ASSETS).mkdir(exist_ok=True)
+    shown = Reference.read(catalog, example.reference["clip_id"])
+    write_video(shown.frames, catalog.spec.fps, root / reference)
+    Image.fromarray(read_first_frame(catalog, example.target["clip_id"])).save(root / first_frame)
+    lora = lora_beside(example.video)
+    return {
+        "category": example.reference["category_id"],
+        "prompt": example.prompt,
+        "reference_clip": example.reference["clip_id"],
+        "target_clip": example.target["clip_id"],
+        "reference": reference,
+        "first_frame": first_frame,
+        "video": str(example.video.relative_to(root)),
+        "lora": str(lora.relative_to(root)) if lora.exists() else None,
+    }
 
 
 def choose_examples(catalog: Catalog) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -11,7 +11,7 @@ from catalog.acts import settle
 from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
 from jobs.peak_memory import MemoryWatch
-from jobs.ray_session import ray_session
+from jobs.ray_session import joins, ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json
 
@@ -82,6 +82,8 @@ class Job:
     def measure(self) -> None:
         """Put into the report what the job has taken until now."""
         self.report["peak_rss_mb"] = round(self.memory.peak_mb)
+        # A cluster's workers are no children of this process, and their nodes are shared with others.
+        self.report["memory_of"] = "this process alone" if joins(self._address) else "all processes"
         self.report["seconds"] = round(process_seconds(), 1)
 
     @contextmanager

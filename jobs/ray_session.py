@@ -57,10 +57,9 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     # Ray announces its token authentication at every start; leaving that on is what we want.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     mine = not ray.is_initialized()
-    address = address or os.environ.get("RAY_ADDRESS")
     watcher = None
-    if mine and address not in (None, "", "local"):
-        _join(address)
+    if mine and joins(address):
+        _join(address or os.environ["RAY_ADDRESS"])
     elif mine:
         watcher = _start()
     context = DataContext.get_current()
@@ -75,6 +74,11 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             ray.shutdown()
         if watcher is not None:
             watcher.stdin.close()  # it looks whether anything stayed, and ends
+
+
+def joins(address: str | None) -> bool:
+    """Whether a session joins a cluster that somebody else runs; RAY_ADDRESS stands in for None."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def _start() -> subprocess.Popen[bytes]:

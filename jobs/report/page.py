@@ -91,7 +91,7 @@ def _figures(report: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *figures,
         ("seconds, start of Python included", f"{report['seconds']:.0f}"),
-        ("peak memory, MB", str(report["peak_rss_mb"])),
+        (f"peak memory of {report.get('memory_of', 'all processes')}, MB", str(report["peak_rss_mb"])),
     ]
 
 

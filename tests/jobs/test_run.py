@@ -124,6 +124,10 @@ def test_a_second_run_decodes_nothing_and_trains_nothing_again(workdir, videos):
     assert after["counts"]["decoded"] == 0
     assert after["counts"]["embedded"] == after["counts"]["encoded"] == 0
     assert after["training"]["model_id"] == before["training"]["model_id"]
+    assert all(one["kept"] for one in after["generated"])
+    assert [one["video"] for one in after["generated"]] == [one["video"] for one in before["generated"]]
+    page = (workdir / "report.html").read_text()
+    assert re.search(r"training steps</td><td[^>]*>0</td><td[^>]*>6</td>", page)
     assert "nothing was trained again" in done.stdout
 
 
@@ -142,7 +146,7 @@ def test_an_interrupted_training_goes_on_where_it_was(workdir):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 130, output
-    assert "Nothing is lost" in output
+    assert "the same command goes on from there" in output
     run(*words)
     training = report(workdir, "reports/train.json")["training"]
     assert training["steps"] == 24
