@@ -30,9 +30,8 @@ def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
         generate_examples(job, release)
         page = finish(job, release)
     write_json(workspace.root / "report.json", job.report)
-    say(
-        f"\nDone in {process_seconds():.0f} s, peak memory {job.report['peak_rss_mb']} MB of {job.report['memory_of']}."
-    )
+    memory = f"{job.report['peak_rss_mb']} MB of {job.report['memory_of']}"
+    say(f"\nDone in {process_seconds():.0f} s, peak memory {memory}.")
     say(f"Open {page}\n")
     for command in next_commands(job):
         say(f"  {command}")
