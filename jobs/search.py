@@ -1,6 +1,8 @@
 """`video2lora search`: clips by words, by example, by filter, or by all of them."""
 
 import json
+import os
+import sys
 import webbrowser
 
 from rich.table import Table
@@ -12,6 +14,8 @@ from jobs.workspace import Workspace
 from pipeline.find import find_clips
 
 # The file's name ends a line, so that a narrow terminal folds the caption and not the clip_id.
+# Without one of these a browser would take over the terminal, or complain into it.
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 SHOWN = ("score", "clip_id", "category", "split", "motion", "caption", "file")
 WHOLE = {"score", "clip_id", "split", "motion"}
 
@@ -34,7 +38,8 @@ def search_job(
         asked = " ".join(filter(None, (query, like and f"--like {like}", where and f"--where {where}")))
         page = write_found(workspace.root, catalog, rows, asked)
         err.print(f"Open {page}", markup=False)
-        webbrowser.open(page.absolute().as_uri())
+        if sys.platform == "darwin" or any(os.environ.get(name) for name in _SCREENS):
+            webbrowser.open(page.absolute().as_uri())
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from catalog.store import Catalog
+from jobs.console import LONGEST_CELL
 from jobs.report.render import render
 
 
@@ -33,7 +35,7 @@ def _shown(row: dict[str, Any], assets: Path) -> dict[str, Any]:
     return {
         "clip_id": row["clip_id"],
         "category": row["category"],
-        "caption": row.get("caption"),
+        "caption": shorten(row.get("caption") or "", LONGEST_CELL),
         "score": row.get("score"),
         "source_uri": row["source_uri"],
         "link": source.absolute().as_uri() if row["source_uri"] and source.is_file() else None,

@@ -63,6 +63,18 @@ def test_a_search_shows_what_a_stranger_wrote_as_text_and_cuts_it(workdir, capsy
     assert len(said(capsys, "search", "word", "-w", workdir)) < 5_000
 
 
+def test_what_a_search_found_is_opened_as_a_page(workdir, capsys, monkeypatch, tmp_path):
+    opened = tmp_path / "opened.txt"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    monkeypatch.setattr("webbrowser._tryorder", None)  # asked for again, now that there is a BROWSER
+    assert "a red ball" in said(capsys, "search", "ball", "-w", workdir, "--open")
+    assert opened.read_text().strip() == (workdir / "search.html").as_uri()
+    assert "[laughs] a red ball [/INST]" in (workdir / "search.html").read_text("utf-8")
+
+
 def test_clips_whose_files_are_gone_are_set_aside_by_one_command(workdir, capsys):
     catalog = Catalog.create(workdir / "catalog", SPEC)
     catalog.update("sources", [{"source_uri": "b.mp4", "outcome": "gone"}])
