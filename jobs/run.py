@@ -54,7 +54,8 @@ def next_commands(job: Job) -> list[str]:
     known = [names.name_of(each) for each in ids]
     commands = []
     if known:
-        where = shlex.quote(f"category = {quote(known[-1])}")
+        where = f"category = {quote(known[-1])}"
+        where = shlex.quote(where) if set('"$`\\!') & set(where) else f'"{where}"'
         commands += [
             f"video2lora search {shlex.quote(known[0])} --workdir {root} --open",
             f"video2lora search --workdir {root} --where {where}",
