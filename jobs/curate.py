@@ -83,7 +83,7 @@ def encode_step(job: Job, again: bool = False) -> None:
 
 
 def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
-    """`video2lora ingest`: the rows, and a page to look at them."""
+    """Run `video2lora ingest`: the rows, and a page to look at them."""
     from jobs.report.page import write_page
 
     # A bad source is said before a catalogue is made for it.
@@ -99,21 +99,21 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
 
 
 def embed_job(workspace: Workspace, address: str | None) -> None:
-    """`video2lora embed`."""
+    """Run `video2lora embed`."""
     workspace.existing_catalog()
     with Job("embed", workspace, address) as job:
         embed_step(job)
 
 
 def cluster_job(workspace: Workspace, address: str | None) -> None:
-    """`video2lora cluster`."""
+    """Run `video2lora cluster`."""
     workspace.existing_catalog()
     with Job("cluster", workspace, address, ray=False) as job:
         cluster_step(job)
 
 
 def encode_job(workspace: Workspace, address: str | None, again: bool = False) -> None:
-    """`video2lora encode`."""
+    """Run `video2lora encode`."""
     workspace.existing_catalog()
     with Job("encode", workspace, address) as job:
         encode_step(job, again)

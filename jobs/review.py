@@ -34,7 +34,7 @@ def _names(clips: list[dict]) -> str:
 
 
 def dedup_job(workspace: Workspace, undo: str | None) -> None:
-    """`video2lora dedup`."""
+    """Run `video2lora dedup`."""
     workspace.existing_catalog()
     with Job("dedup", workspace, ray=False) as job:
         if undo is not None:
@@ -62,7 +62,7 @@ def undo_step(job: Job, event: str) -> None:
 
 
 def judge_job(workspace: Workspace, policy: str | None, undo: str | None) -> None:
-    """`video2lora judge`: the policy given becomes the workspace's own, so that later ingests judge alike."""
+    """Judge clips again: the policy given becomes the workspace's own, so that later ingests judge alike."""
     from pipeline.curation.policy import load_policy
 
     workspace.existing_catalog()

@@ -30,7 +30,7 @@ def train_step(job: Job) -> Release:
 
 
 def train_job(workspace: Workspace, address: str | None, plan_only: bool = False) -> None:
-    """`video2lora train`."""
+    """Run `video2lora train`."""
     if plan_only:
         # How many categories train is known with a catalogue; without one, as many as the paper has.
         planned = plan_training(run_settings(workspace.profile), tuple(map(str, range(200))))

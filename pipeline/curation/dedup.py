@@ -143,7 +143,7 @@ def _decided(row: dict, kept: str | None, group: str | None) -> dict:
 
 
 def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
-    """By clip id, what sorts the better copy first."""
+    """What sorts the better copy first, by clip id."""
     columns = ["source_uri", "size"]
     uris = [row["source_uri"] for row in rows if row["source_uri"]]
     sizes = {row["source_uri"]: row["size"] for row in catalog.get("sources", uris, columns).to_pylist()}

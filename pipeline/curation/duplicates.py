@@ -73,7 +73,7 @@ class Signature:
         content: str,
         colours: Sequence[int] | None = None,
     ) -> "Signature":
-        """Of hashes spread evenly over the window from `start` to `end` seconds."""
+        """The signature of hashes spread evenly over the window from `start` to `end` seconds."""
         seen = np.asarray(colours, dtype=np.float32) if colours and len(words) else None
         if seen is not None:
             seen = seen.reshape(len(words), *GRID, 3)
@@ -255,7 +255,7 @@ def groups_of(count: int, matches: Sequence[Match]) -> list[list[int]]:
 
 
 def kept_for(group: Sequence[int], matches: Sequence[Match], rank: Sequence) -> dict[int, int]:
-    """Of a group's clips that are copies of a better one: which one is kept for each.
+    """Which clip of a group is kept for each one that is a copy of a better one.
 
     From the best on, a clip that matches none of those kept is kept itself: two ends of one long video that a
     third clip joins are not copies of each other.

@@ -93,7 +93,7 @@ def _content(row: dict) -> tuple:
 
 
 def _heirs(catalog: Catalog, gone: Sequence[dict]) -> dict[tuple, dict]:
-    """By content, the first file that has it and is there."""
+    """The first file that is there and has a content, by content."""
     away = {row["source_uri"] for row in gone}
     hashes = sorted({row["sha256"] for row in gone if row["sha256"] and row["clip_ids"]})
     heirs: dict[tuple, dict] = {}

@@ -214,7 +214,7 @@ class IngestRun:
         return before is not None and all(before[name] == row[name] for name in _COLUMNS)
 
     def _clips_by_content(self, groups: list[list[Input]]) -> dict[tuple, tuple[str, Fate]]:
-        """Of every (hash, window) that has clips of this spec and time policy: address and fate."""
+        """Address and fate of every (hash, window) that has clips of this spec and time policy."""
         wanted = sorted({group[0].sha256 for group in groups if group[0].sha256})
         columns = ["clip_id", "source_uri", "sha256", "status", "reason", "reason_code", "window_start"]
         policy = col("time_policy") == self.settings.normalise.time_policy

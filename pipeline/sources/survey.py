@@ -78,7 +78,7 @@ def survey(
     endpoint: str | None = None,
     strict: bool = False,
 ) -> Survey:
-    """As `discover`, with everything that was seen and is no input."""
+    """The same as `discover`, with everything that was seen and is no input."""
     if not str(location).strip():
         raise BadSource("No place is named. Give a video, a folder, a glob or a manifest.")
     if layout is not None and layout not in (*layouts.LAYOUTS, "folder"):
@@ -234,7 +234,7 @@ def _holds_videos(file: Path) -> bool:
 
 
 def _revision(folder: Place) -> Place:
-    """Of a data set in Hugging Face's cache the folder of its files: the revision `main`, or the newest."""
+    """The folder of the files of a data set in Hugging Face's cache: the revision `main`, or the newest."""
     if isinstance(folder, ObjectPath):
         return folder
     sets = [folder] if (folder / "snapshots").is_dir() else [*folder.glob("datasets--*")]

@@ -26,7 +26,8 @@ _FLAT = 2.0
 
 @dataclass(frozen=True)
 class Scores:
-    """
+    """What a clip looks like.
+
     motion: mean change of luma between neighbouring frames; 0 for a still.
     brightness: mean luma.
     blur: 0 for a crisp clip, towards 1 without any fine detail in its sharpest frames.
@@ -114,7 +115,7 @@ def _rounded(value: float) -> float:
 
 
 def _blur(luma: np.ndarray) -> float:
-    """From the Laplacian's variance in the sharpest frame: an effect may blur on purpose, for a while."""
+    """Blur by the Laplacian's variance in the sharpest frame: an effect may blur on purpose, for a while."""
     height, width = luma.shape[1:]
     half = thumbnails(luma, width // 2, height // 2) * 255
     centre = half[:, 1:-1, 1:-1]
