@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from catalog.store import Catalog
-from pipeline.intake.fingerprint import hash_all, stat_all
 from pipeline.intake.inputs import Input, group_by_content
 from pipeline.intake.normaliser import normalise_all
 from pipeline.intake.run import IngestReport, IngestRun
 from pipeline.intake.settings import IngestSettings
+from pipeline.intake.stat import hash_all, stat_all
 from pipeline.sources.source import Source
 from pipeline.workers.room import WaitingWatch, require_memory
 from training.progress import Progress

@@ -15,7 +15,6 @@ import torch
 from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
-from pipeline.alone import alone_in
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -100,13 +99,8 @@ class TrainingRun:
         return said
 
     def train(self, progress: Callable[[int, int | None, dict], None] | None = None) -> TrainResult:
-        """Train, or go on from the newest checkpoint; see `training.run.loop.train`.
-
-        Raises:
-            Busy: another process trains this run.
-        """
-        with alone_in(self.job.run_dir):
-            return train(self.job, self.stream, progress)
+        """Train, or go on from the newest checkpoint; see `training.run.loop.train`."""
+        return train(self.job, self.stream, progress)
 
     def publish(
         self, catalog: Catalog, result: TrainResult, models: Path, code_revision: str

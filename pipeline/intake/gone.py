@@ -8,8 +8,8 @@ from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Outcome
 from pipeline.curation.fate import fate_of_clips
-from pipeline.intake.fingerprint import not_read
 from pipeline.intake.settle import PER_QUERY
+from pipeline.intake.stat import not_read
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
 from pipeline.sources.source import Source

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.intake.fingerprint import Hashed, Stat
+from pipeline.intake.stat import Hashed, Stat
 from pipeline.sources.source import Refusal, Source
 
 

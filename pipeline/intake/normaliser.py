@@ -11,8 +11,8 @@ import ray.data
 
 from catalog.clip_spec import ClipSpec
 from catalog.vocabulary import Outcome
-from pipeline.intake.fingerprint import Stat, not_read
 from pipeline.intake.reading import InputChanged, reading
+from pipeline.intake.stat import Stat, not_read
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.sandbox import Answer, Sandbox

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from pipeline.intake.fingerprint import Stat, stat
+from pipeline.intake.stat import Stat, stat
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from catalog.vocabulary import CategorySource, Outcome
 from pipeline.curation.fate import LABEL_CONFLICT, SAME_CONTENT, Fate, fate_of_clips
 from pipeline.curation.policy import QualityPolicy, judge
-from pipeline.intake.fingerprint import Stat
+from pipeline.intake.stat import Stat
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings
 

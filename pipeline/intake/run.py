@@ -19,13 +19,13 @@ from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, by_category_id
 from pipeline.curation.set_aside import set_aside_gone
 from pipeline.errors import Interrupted
 from pipeline.intake import records
-from pipeline.intake.fingerprint import Stat
 from pipeline.intake.gone import find_gone, part_with
 from pipeline.intake.inputs import Input
 from pipeline.intake.refresh import SAID, differences, refresh
 from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
+from pipeline.intake.stat import Stat
 from pipeline.video.plan import plan_keys
 from training.progress import Progress
 

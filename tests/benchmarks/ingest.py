@@ -19,7 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from catalog.clip_spec import ClipSpec
-from pipeline.intake.fingerprint import hashed
+from pipeline.intake.stat import hashed
 from pipeline.sources.survey import discover
 from pipeline.video.decode import decode_clip
 from pipeline.video.fastread import is_ordinary

@@ -7,7 +7,7 @@ from catalog.names import normalise_label
 from catalog.store import Catalog
 from pipeline.curation.policy import QualityPolicy
 from pipeline.intake import records
-from pipeline.intake.fingerprint import hashed, stat
+from pipeline.intake.stat import hashed, stat
 from pipeline.sources.source import Source
 from pipeline.video.normalise import NormaliseSettings, normalise
 

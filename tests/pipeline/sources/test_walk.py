@@ -11,7 +11,7 @@ import pytest
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.intake.fingerprint import hashed
+from pipeline.intake.stat import hashed
 from pipeline.sources.addresses import address_of, path_of
 from pipeline.sources.survey import discover, survey
 from tests.pipeline.sources.test_survey import labels, put
