@@ -11,11 +11,15 @@ from training.release import Release
 from training.run.job import TrainResult
 
 
-def train_step(job: Job) -> Release:
-    """Train on what the catalogue holds now, publish the model and record its lineage."""
+def train_step(job: Job, go_on: bool = False) -> Release:
+    """Train on what the catalogue holds now, publish the model and record its lineage.
+
+    Args:
+        go_on: from the newest run on these data, though settings that decide its result have changed.
+    """
     workspace = job.workspace
     with job.step("prepare training"):
-        run = prepare_run(job.catalog, workspace.folder("runs"), run_settings(workspace.profile))
+        run = prepare_run(job.catalog, workspace.folder("runs"), run_settings(workspace.profile), go_on)
     for sentence in run.sentences():
         say(f"  {sentence}")
     with job.step("train") as progress:
@@ -29,7 +33,9 @@ def train_step(job: Job) -> Release:
     return release
 
 
-def train_job(workspace: Workspace, address: str | None, plan_only: bool = False) -> None:
+def train_job(
+    workspace: Workspace, address: str | None, plan_only: bool = False, go_on: bool = False
+) -> None:
     """Run `video2lora train`."""
     if plan_only:
         # How many categories train is known with a catalogue; without one, as many as the paper has.
@@ -39,7 +45,7 @@ def train_job(workspace: Workspace, address: str | None, plan_only: bool = False
         return
     workspace.existing_catalog()
     with Job("train", workspace, address) as job:
-        release = train_step(job)
+        release = train_step(job, go_on)
         say(f"Model {release.model_id} in {release.path}")
         say(f"Watch it: tensorboard --logdir {workspace.root / 'runs'}")
 

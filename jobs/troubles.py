@@ -90,6 +90,9 @@ def sentence(error: BaseException) -> str | None:
             return f"The disk{where} is full. What was done is kept; make room, and the same command goes on."
         if number in _FORBIDDEN and each.filename:
             return f"{each.filename} {_FORBIDDEN[number]}; name another place, or change its permissions."
+        if number == errno.ENAMETOOLONG and each.filename:
+            name = str(each.filename)
+            return f"{name[:40]}… is no file: its name has {len(name)} characters, more than a disk takes."
     return None
 
 

@@ -1,6 +1,5 @@
 """One training run: what it trains on, its identity and folder, its model and the model's lineage."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
+from pipeline.begun import RunPlace, continued, digest, open_place, place_run, read_snapshot
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -22,14 +22,13 @@ from pipeline.video.transcode import write_video
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.evaluation.while_training import EvaluateTransfer, SampleVideos
-from training.files import write_atomically
 from training.methods.registry import MethodSettings
 from training.planning.preflight import Preflight, preflight
 from training.release import BuildMethod, Release, find_start, publish, require_start
 from training.run.devices import device_memory
 from training.run.job import TrainJob, TrainResult
 from training.run.loop import train
-from training.run.settings import INCIDENTAL, TrainSettings
+from training.run.settings import TrainSettings
 from training.run.trackers import require_trackers
 from training.run.watch import read_rows, shrunk
 from training.settings import GenerateSettings
@@ -53,7 +52,7 @@ class TrainingRun:
 
     Attributes:
         settings: of the run.
-        run_id: names what decides the result: data, backbone, method and settings that are not INCIDENTAL.
+        place: which run it is, by what decides the result: data, backbone, method and decisive settings.
         snapshot: of the catalogue that the run reads, from its first step to its last.
         stream: the pairs.
         planned: memory and operations of a worker.
@@ -62,7 +61,7 @@ class TrainingRun:
     """
 
     settings: RunSettings
-    run_id: str
+    place: RunPlace
     snapshot: Snapshot
     stream: PairStream
     planned: Preflight
@@ -74,7 +73,8 @@ class TrainingRun:
         counts, train_settings = self.stream.plan.counts, self.settings.train
         said = [
             f"{counts['targets']} clips of {counts['categories']} categories can be paired; run"
-            f" {self.run_id}, {train_settings.steps} steps of {self.settings.method.kind}"
+            f" {self.place.run_id}, {train_settings.steps} steps of {self.settings.method.kind}",
+            *self.place.said,
         ]
         if self.start is not None:
             said.append(f"begins with {self.start.model_id}, not with random weights")
@@ -90,6 +90,8 @@ class TrainingRun:
             f"left out: {category} has one usable clip, and a pair needs two"
             for category in self.stream.plan.lonely_categories
         ]
+        if (gamma := self.settings.method.min_snr_gamma) is not None:
+            said.append(_near_noise(self.settings.backbone, gamma))
         said += [*self.planned.table(), self.planned.sentence()]
         if train_settings.evaluate_every and self.job.evaluate is None:
             said.append(
@@ -118,15 +120,16 @@ class TrainingRun:
                 "generate": settings.generate.model_dump(mode="json"),
                 "transformer": backbone.transformer_id,
                 "encoder_id": backbone.encoder_id,
-                "run_id": self.run_id,
+                "run_id": self.place.run_id,
                 "steps": result.step,
+                "continues": _continues(self.job.run_dir),
                 "started_from": self.start and self.start.model_id,
             },
         )
         summary = _summary(result, release, settings.train)
         row = {
             "model_id": release.model_id,
-            "run_id": self.run_id,
+            "run_id": self.place.run_id,
             "method": settings.method.kind,
             "path": keep_model(catalog, release.path),
             "snapshot": self.snapshot.to_json(),
@@ -140,12 +143,13 @@ class TrainingRun:
         return release, summary
 
 
-def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings) -> TrainingRun:
+def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings, go_on: bool = False) -> TrainingRun:
     """The run that these settings ask for on what the catalogue holds now; the same request is the same run.
 
     Args:
         catalog: live; the run reads a snapshot of it.
         runs: the folder of all runs, shared by the workers.
+        go_on: from the newest run on these data, though settings that decide its result have changed.
 
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
@@ -167,30 +171,25 @@ def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings) -> Training
         "method": settings.method.model_dump(mode="json"),
         "transformer": backbone.transformer_id,
         "encoder": backbone.encoder_id,
-        "data": _digest([stream.rows(), stream.given]),
+        "data": digest([stream.rows(), stream.given]),
         "pairs": settings.pairs.model_dump(mode="json"),
         "start": start and start.model_id,
     }
-    decisive = settings.train.model_dump(mode="json", exclude=INCIDENTAL | {"start_from"})
-    run_id = f"train-{_digest([identity, decisive])[:10]}"
-    folder = runs / run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (stored := folder / "snapshot.json").exists():
-        # Written before the first step: a run that goes on reads the rows it began with.
-        write_atomically(stored, now.to_json())
-    snapshot = Snapshot.from_json(stored.read_text("utf-8"))
+    place = place_run(runs, identity, planned.settings, go_on)
+    folder = open_place(runs, place, now.to_json(), planned.settings)
+    snapshot = Snapshot.from_json(read_snapshot(folder))
     stream = stream.at(catalog.at(snapshot))
     job = TrainJob(
         settings=planned.settings,
         module=_build(settings, categories, start),
         run_dir=folder,
-        run_id=run_id,
+        run_id=place.run_id,
         identity=identity,
         config=settings.config | {"train": planned.settings.model_dump(mode="json")},
         **_looks(settings, planned.settings, stream, catalog.spec.fps),
         flops_per_sample=planned.flops_per_sample,
     )
-    return TrainingRun(settings, run_id, snapshot, stream, planned, start, job)
+    return TrainingRun(settings, place, snapshot, stream, planned, start, job)
 
 
 def plan_training(settings: RunSettings, categories: tuple[str, ...]) -> Preflight:
@@ -224,6 +223,20 @@ def _build(settings: RunSettings, categories: tuple[str, ...], start: Release | 
     )
 
 
+def _continues(folder: Path) -> dict[str, Any] | None:
+    told = continued(folder)
+    return told and {"run_id": told["run_id"], "step": told["step"]}
+
+
+def _near_noise(backbone: BackboneSettings, gamma: float) -> str:
+    """A warning: which effect it is shows only in noise, where this weighting hardly looks."""
+    share = locate_backbone(backbone).meta_dit().objective.weight_near_noise(gamma)
+    return (
+        f"warning: method.min_snr_gamma={gamma:g} leaves {100 * share:.2f} % of the loss's weight to the last"
+        " tenth of the timesteps, which decides the effect; null weighs all alike"
+    )
+
+
 def _looks(settings: RunSettings, resolved: TrainSettings, stream: PairStream, fps: int) -> dict[str, Any]:
     """Evaluation and samples while it trains; none where no clip is held out."""
     held_out = HeldOutStream.open(stream, resolved.evaluation_pairs) if resolved.evaluate_every else None
@@ -241,10 +254,6 @@ def _looks(settings: RunSettings, resolved: TrainSettings, stream: PairStream, f
             settings.generate.adapter_guidance,
         )
     return looks
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _summary(result: TrainResult, release: Release, settings: TrainSettings) -> dict[str, Any]:

@@ -22,6 +22,10 @@ def train(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the memory that a worker would need, and stop.")
     ] = False,
+    go_on: Annotated[
+        bool,
+        typer.Option("--continue", help="Go on from the newest run, with what has changed in its settings."),
+    ] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -35,4 +39,4 @@ def train(
         workspace.existing_catalog()
     from jobs.train import train_job
 
-    train_job(workspace, address, plan)
+    train_job(workspace, address, plan, go_on)

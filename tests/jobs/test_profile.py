@@ -73,6 +73,11 @@ def test_overrides_change_single_values():
         ("train.steps=abc", "--set train.steps=abc is not a whole number."),
         ("train.workers=0", "--set train.workers=0 is too small; the smallest is 1."),
         ("train.precision=fp16", "--set train.precision=fp16 is not one of 'fp32' or 'bf16'."),
+        ("generate.steps=1001", "--set generate.steps=1001 is too large; the largest is 1000."),
+        (
+            f"generate.seed={2**63}",
+            f"--set generate.seed={2**63} is too large; it has to be less than {2**63}.",
+        ),
         ("train.stepz=1", "Unknown key 'train.stepz' in --set train.stepz=1; did you mean 'steps'?"),
     ],
 )

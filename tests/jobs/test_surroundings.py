@@ -77,6 +77,12 @@ def test_a_full_disk_is_a_sentence_and_a_bug_is_not():
     assert troubles.sentence(ValueError("x")) is None
 
 
+@pytest.mark.parametrize("option", ["--workdir", "--profile", "--catalog"])
+def test_a_name_of_300_characters_is_a_sentence(option, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "300 characters, more than a disk takes" in refused(["train", option, "x" * 300], capsys)
+
+
 @pytest.mark.parametrize("address", ["nonsense", "10.0.0.5", "10.0.0.5:x", ":6379", "h:0", "ray://h:10001"])
 def test_an_address_that_is_none_says_what_one_looks_like(address):
     with pytest.raises(NoCluster, match=re.escape("10.0.0.5:6379")):

@@ -10,19 +10,20 @@ import torch
 
 from catalog.store import Catalog
 from jobs.profile import load_profile
-from jobs.train import train_job
+from jobs.train import run_settings, train_job
 from jobs.workspace import Workspace
 from pipeline.encode import EMPTY_CAPTION
 from pipeline.features.tensors import to_bytes
 from pipeline.pairing.plan import NoPairs
 from pipeline.pairing.stream import NothingEncoded
 from pipeline.pocket.backbone import POCKET_SIZES
+from pipeline.run import prepare_run
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 from tests.training.run.test_checkpoint import forge
 from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.errors import TooLittleMemory, WeightsUnreachable
-from training.release import ReleaseError
+from training.release import TENSORS, ReleaseError, load_release, read_release
 from training.run.checkpoint import CheckpointError, newest_checkpoint, read_state
 from training.run.trackers import PACKAGES, TrackerMissing
 from training.run.watch import read_rows
@@ -141,6 +142,17 @@ def test_a_tracker_that_is_not_installed_is_told_with_the_command(ray_cluster, w
     refused(TrackerMissing, "pip install wandb_of_another_name", work)
 
 
+def test_min_snr_weighting_is_warned_of_where_it_hides_the_effect(workdir, tmp_path):
+    def said(*overrides: str) -> str:
+        settings = run_settings(workspace(workdir, *overrides).profile)
+        return "\n".join(prepare_run(Catalog.open(str(workdir / "catalog")), tmp_path, settings).sentences())
+
+    assert "warning: method.min_snr_gamma=5 leaves 0.03 % of the loss's weight" in said(
+        "method.min_snr_gamma=5.0"
+    )
+    assert "warning" not in said()
+
+
 def test_plan_prints_what_a_worker_would_need_and_stops(tmp_path):
     done = video2lora("train", "--plan", "-w", "work", "--set", "train.zero_stage=auto", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -217,6 +229,33 @@ def test_a_run_goes_on_when_only_its_memory_or_its_trackers_are_changed(trained,
     train_job(workspace(workdir, *RUN, *changed), None)
     assert list((workdir / "runs").iterdir()) == [trained]
     assert set((trained / "ray").iterdir()) == attempts  # finished before: no worker was asked for
+
+
+@pytest.mark.slow
+def test_a_changed_rate_goes_on_from_the_newest_run_when_that_is_asked_for(
+    trained, workdir, tmp_path, capsys
+):
+    moved = shutil.copytree(workdir, tmp_path / "work")
+    changed = workspace(moved, *RUN, "train.steps=3", "train.lr=5e-5", "train.evaluate_every=9")
+    train_job(changed, None, go_on=True)
+    said = capsys.readouterr().out
+    assert (
+        f"goes on from step 2 of {trained.name}, which differs in train.steps (2, now 3), train.lr (" in said
+    )
+    (further,) = [run for run in (moved / "runs").iterdir() if run.name != trained.name]
+    assert [row["step"] for row in read_rows(further / "metrics.jsonl")] == [1, 2, 3]
+    rows = {row["run_id"]: row for row in Catalog.open(str(moved / "catalog")).scan("models").to_pylist()}
+    facts = read_release(moved / "models" / rows[further.name]["model_id"]).facts
+    assert facts["continues"] == {"run_id": trained.name, "step": 2}
+
+
+@pytest.mark.slow
+def test_a_finished_run_writes_its_damaged_model_again(trained, workdir, tmp_path):
+    moved = shutil.copytree(workdir, tmp_path / "work")
+    (model,) = (moved / "models").iterdir()
+    (model / TENSORS).write_bytes((model / TENSORS).read_bytes()[:-1] + b"?")
+    train_job(workspace(moved, *RUN), None)
+    load_release(read_release(model), CogVideoXBackbone.load(TINY))
 
 
 @pytest.mark.slow

@@ -19,7 +19,9 @@ def _absolute(name: str) -> str:
     try:
         folder = Path(name).expanduser()
         return str(folder.resolve()) if folder.is_dir() else name
-    except (OSError, RuntimeError) as error:  # a name that no file can have; a user that this machine lacks
+    except OSError as error:  # longer than a file's name can be
+        raise ValueError(f"it can be no folder ({error.strerror})") from None
+    except RuntimeError as error:  # ~somebody whom this machine does not know
         raise ValueError(f"it can be no folder ({error})") from None
 
 

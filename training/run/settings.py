@@ -1,6 +1,6 @@
 """Everything about a training run that is not the model and not the data, in one validated value."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -9,18 +9,29 @@ from training.backbones.settings import FolderOrName
 Positive = Annotated[int, Field(ge=1)]
 
 
-# Where a run trains, how its memory is spent and how it is shown: a run goes on when these change.
+# Where a run trains, how its memory is spent, what is kept and how it is shown: a run goes on when these
+# change. Of batch_size, workers and accumulation only the product decides which samples a step takes.
 INCIDENTAL = frozenset(
     {
+        "accumulation",
         "activation_checkpointing",
+        "batch_size",
+        "checkpoint_every",
         "compile",
         "device",
+        "evaluate_every",
+        "evaluation_pairs",
+        "keep_every",
+        "keep_last",
+        "log_every",
         "max_failures",
+        "max_grad_norm",
         "memory_gb",
         "samples",
         "trackers",
         "worker_cpus",
         "worker_threads",
+        "workers",
         "zero_stage",
     }
 )
@@ -102,3 +113,13 @@ class TrainSettings(BaseModel):
     def samples_per_step(self) -> int:
         """Samples of one optimizer step, over all workers and micro-batches."""
         return self.batch_size * self.max_workers * self.accumulation
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the tensors at every step, JSON. The model that a run starts from is told apart.
+
+        A constant schedule does not look at the number of steps: a longer run is the same run, further on.
+        """
+        values = self.model_dump(mode="json", exclude=INCIDENTAL | {"start_from"})
+        if self.schedule == "constant":
+            del values["steps"]
+        return values | {"samples_per_step": self.samples_per_step}
