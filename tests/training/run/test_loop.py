@@ -241,7 +241,8 @@ def test_a_run_whose_driver_is_killed_goes_on_from_the_newest_good_checkpoint_an
     costs only the steps since the checkpoint before."""
     code = (
         "import ray, sys; from pathlib import Path\n"
-        "ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)\n"
+        "ray.init('local', num_cpus=2, include_dashboard=False, object_store_memory=10**8,"
+        " log_to_driver=False)\n"
         "from tests.training.run.test_loop import WaitingStream, job\n"
         "from training.run.loop import train\n"
         "folder = Path(sys.argv[1])\n"
@@ -383,7 +384,8 @@ def test_an_interrupted_run_saves_what_it_did_and_says_what_is_done_again(uninte
     code = (
         "import logging, ray, signal, sys; from pathlib import Path\n"
         "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
-        "ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)\n"
+        "ray.init('local', num_cpus=2, include_dashboard=False, object_store_memory=10**8,"
+        " log_to_driver=False)\n"
         "from tests.training.run.test_loop import SlowStream, job\n"
         "from training.run.loop import train\n"
         "try: train(job(Path(sys.argv[1]), checkpoint_every=100, evaluate_every=None), SlowStream())\n"
