@@ -27,7 +27,7 @@ from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.plan import TooFewFrames, plan_frames
 from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
-from pipeline.video.quality import score
+from pipeline.video.quality import colours, score
 from pipeline.video.rejection import Rejection
 from pipeline.video.transcode import PRESET, encode_planes, encode_poster
 
@@ -95,7 +95,7 @@ def ours(file: Path) -> dict | None:
         except (Rejection, TooFewFrames):
             return None
     distinct = np.unique(plan.indices, return_index=True)[1]
-    timed("score", score, luma(frames)[distinct])
+    timed("score", lambda: (score(luma(frames[distinct])), colours(frames[distinct])))
     timed("poster", lambda: encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))))
     timed("encode", encode_planes, frames, SPEC.fps, settings.crf)
     ordinary = file.suffix == ".mp4" and is_ordinary(facts)
