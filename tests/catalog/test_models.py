@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("moved", ["", "catalog", "models"])
 def test_a_model_is_found_where_it_is_after_all_the_catalogue_or_the_models_moved(tmp_path, spec, moved):
-    work, elsewhere = tmp_path / "work", tmp_path / "else" / "where"
+    work, elsewhere = tmp_path / "place", tmp_path / "else" / "where"
     catalog = Catalog.create(work / "catalog", spec)
     path = keep_model(catalog, make_model(work / "models" / "m1"))
     assert not Path(path).is_absolute()
@@ -40,8 +40,8 @@ def test_a_model_whose_files_are_gone_is_a_sentence_with_both_places(tmp_path, s
     catalog = Catalog.create(tmp_path / "catalog", spec)
     path = keep_model(catalog, make_model(tmp_path / "models" / "m1"))
     shutil.rmtree(tmp_path / "models")
-    with pytest.raises(ModelMissing, match=r"model m1 are neither in .*/models/m1 nor in .*/work/models/m1"):
-        model_folder(catalog, path, tmp_path / "work" / "models")
+    with pytest.raises(ModelMissing, match=r"model m1 are neither in .*/models/m1 nor in .*/place/models/m1"):
+        model_folder(catalog, path, tmp_path / "place" / "models")
 
 
 def test_a_catalogue_in_a_bucket_has_its_models_beside_it(tmp_path, spec, s3_endpoint):
