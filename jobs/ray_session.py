@@ -13,6 +13,7 @@ from pathlib import Path
 from jobs import reaper
 from jobs.console import opening
 from jobs.errors import JobError
+from jobs.interrupts import leave_once
 
 # Ray reads these when it is imported, and its workers inherit them.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -62,6 +63,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         _join(address or os.environ["RAY_ADDRESS"])
     elif mine:
         watcher = _start()
+    leave_once()  # Ray has put a handler of its own in the place of the one for SIGTERM
     context = DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

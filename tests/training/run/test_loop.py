@@ -383,9 +383,9 @@ def test_a_second_train_of_a_run_is_told_who_trains_it_and_stops(tmp_path):
 def test_an_interrupted_run_saves_what_it_did_and_says_what_is_done_again(uninterrupted, tmp_path, sent):
     code = (
         "import logging, ray, signal, sys; from pathlib import Path\n"
-        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         "ray.init('local', num_cpus=2, include_dashboard=False, object_store_memory=10**8,"
         " log_to_driver=False)\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"  # Ray has put its own there
         "from tests.training.run.test_loop import SlowStream, job\n"
         "from training.run.loop import train\n"
         "try: train(job(Path(sys.argv[1]), checkpoint_every=100, evaluate_every=None), SlowStream())\n"
