@@ -223,6 +223,7 @@ def test_a_second_method_goes_the_same_way_by_one_setting(workdir, videos, tmp_p
     assert read_clip((tmp_path / "out.mp4").read_bytes()).shape == (49, 64, 96, 3)
     assert (tmp_path / "out.lora.safetensors").is_file()
     stranger = next(path for path in sorted((videos / "melt").iterdir()) if path.stat().st_size > 1000)
+    scene[-3] = str(tmp_path / "stranger.mp4")
     words = ["generate", "-w", str(workdir), "--model", model, "--reference", str(stranger), *scene]
     done = video2lora(*words)
     assert done.returncode == 2
