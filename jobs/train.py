@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jobs.errors import NothingToDo
 from jobs.job import Job, say
 from jobs.profile import Profile
 from jobs.report.gap import gap_rows
@@ -38,8 +39,7 @@ def train_job(
 ) -> None:
     """Run `video2lora train`."""
     if plan_only:
-        # How many categories train is known with a catalogue; without one, as many as the paper has.
-        planned = plan_training(run_settings(workspace.profile), tuple(map(str, range(200))))
+        planned = plan_training(run_settings(workspace.profile), _categories(workspace))
         for line in [*planned.table(), planned.sentence()]:
             say(line)
         return
@@ -60,6 +60,15 @@ def run_settings(profile: Profile) -> RunSettings:
         profile.generate,
         profile.model_dump(mode="json"),
     )
+
+
+def _categories(workspace: Workspace) -> tuple[str, ...]:
+    """Those of the catalogue; where there is none yet, as many as the paper has."""
+    try:
+        rows = workspace.existing_catalog().scan("categories", ["category_id"])
+    except NothingToDo:
+        return tuple(map(str, range(200)))
+    return tuple(sorted(rows["category_id"].to_pylist()))
 
 
 def _brief(row: dict) -> dict:

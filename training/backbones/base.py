@@ -172,15 +172,3 @@ class Backbone(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] → uint8 frames [n, H, W, 3] on the CPU."""
-
-
-class Family(Protocol):
-    """What `registry.py` needs of a family: how its backbones are loaded, and found without loading."""
-
-    def load(
-        self, settings: BackboneSettings, parts: Collection[str], device: torch.device | str
-    ) -> Backbone:
-        """Load parts ("transformer", "vae", "text")."""
-
-    def locate(self, settings: BackboneSettings, parts: Collection[str]) -> Backbone:
-        """The backbone with no part loaded; the files of `parts` have to be there."""
