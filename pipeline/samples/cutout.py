@@ -7,6 +7,7 @@ from PIL import Image
 
 BILINEAR = Image.Resampling.BILINEAR
 AFFINE = Image.Transform.AFFINE
+_VALUES = np.arange(256)
 
 
 class Cutout:
@@ -40,6 +41,8 @@ class Cutout:
             self._last = (key, self._shown(*key))
         if self._last[1] is not None:
             shown, corner = self._last[1]
+            # Pillow pastes what is premultiplied into RGB only.
+            shown = shown if frame.mode == "RGB" else shown.convert("RGBA")
             frame.paste(shown, corner, shown)
 
     def _shown(
@@ -50,7 +53,7 @@ class Cutout:
         opacity: float,
         size: tuple[int, int],
     ) -> tuple[Image.Image, tuple[int, int]] | None:
-        """What is pasted and where; None where nothing of it is in the frame."""
+        """What is pasted, premultiplied, and where; None where nothing of it is in the frame."""
         level = 0
         picture = self.image
         while min(abs(scale[0]), abs(scale[1])) < 0.5 and min(picture.size) > 8:
@@ -77,9 +80,8 @@ class Cutout:
         if level not in self._ready:
             self._ready[level] = picture.convert("RGBa")
         shown = self._ready[level].transform((right - left, bottom - top), AFFINE, data, BILINEAR)
-        shown = shown.convert("RGBA")
         if opacity < 1:
-            shown.putalpha(dimmed(shown.getchannel("A"), opacity))
+            shown = shown.point(_dimming(opacity) * 4)
         return shown, (left, top)
 
     def _half(self, level: int) -> Image.Image:
@@ -88,9 +90,14 @@ class Cutout:
         return self._halves[level]
 
 
+def _dimming(share: float) -> list[int]:
+    """What each of the 256 values becomes."""
+    return np.rint(_VALUES * share).astype(np.uint8).tolist()
+
+
 def dimmed(mask: Image.Image, share: float) -> Image.Image:
     """A mask as dense as `share` of it."""
-    return Image.fromarray(np.rint(np.asarray(mask) * share).astype(np.uint8))
+    return mask.point(_dimming(share))
 
 
 def soft_ellipse(size: int) -> Image.Image:

@@ -4,63 +4,112 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from pipeline.samples.cutout import Cutout, dimmed, soft_ellipse
+from pipeline.samples.cutout import dimmed, soft_ellipse
 from pipeline.samples.effect import Effect, Params, smooth
 from pipeline.samples.layers import Layers, Pose
+from pipeline.samples.splat import cover, packed, strew
 from pipeline.samples.subjects import SPAN
 
 TAU = 2 * math.pi
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A cut-out of the sprite and where its middle was, in local units."""
+class Pieces:
+    """The sprite as points that belong to pieces; lower pieces come first, so that upper ones lie on them.
 
-    cutout: Cutout
-    x: float
-    y: float
-    dice: tuple[float, float, float, float]  # four random numbers in [-1, 1]
+    Attributes:
+        x, y: middles of the pieces where they were cut, local units, [pieces].
+        dice: four random numbers in [-1, 1] for each, [4, pieces].
+        owner: the piece of every point, [points].
+        u, v: every point's place from its piece's middle, local units, float32 [points].
+        pixels: colours of the points, as `splat.packed`, [points].
+        fine: points to a pixel of the sprite along each side.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    dice: np.ndarray
+    owner: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    pixels: np.ndarray
+    fine: int
 
 
-def _pieces(layers: Layers, params: Params, count: int, jitter: float) -> list[Piece]:
-    """Cut the sprite into about `count` convex pieces around jittered grid points."""
+def _pieces(layers: Layers, params: Params, count: int, jitter: float, rimmed: bool = False) -> Pieces:
+    """Cut the sprite into about `count` convex pieces around jittered grid points; `rimmed` as glass is."""
     side = round(math.sqrt(count))
     rng = params.rng("pieces")
     steps = (np.arange(side) + 0.5) / side * 2 - 1
     points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     points = 1.05 * (points + rng.uniform(-jitter, jitter, points.shape) / side)
     dice = rng.uniform(-1, 1, (len(points), 4))
-    size = layers.sprite.width
-    axis = (((np.arange(size) + 0.5) / size * 2 - 1) * SPAN).astype(np.float32)
-    away = [(axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2 for x, y in points.astype(np.float32)]
-    owner = np.argmin(away, axis=0)
-    alpha = np.asarray(layers.sprite.getchannel("A"))
-    pieces = []
-    for k in range(len(points)):
-        mine = (owner == k) & (alpha > 8)
-        if not mine.any():
-            continue
-        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
-        # One transparent pixel around a piece: its edges stay soft when it is turned.
-        top, bottom, left, right = rows[0] - 1, rows[-1] + 2, columns[0] - 1, columns[-1] + 2
-        cut = layers.sprite.crop((left, top, right, bottom))
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        mask[1:-1, 1:-1] = np.where(mine, alpha, 0)[top + 1 : bottom - 1, left + 1 : right - 1]
-        cut.putalpha(Image.fromarray(mask))
-        x, y = ((left + right) / size - 1) * SPAN, ((top + bottom) / size - 1) * SPAN
-        pieces.append(Piece(Cutout(cut), float(x), float(y), tuple(dice[k])))
-    return pieces
+    order = np.argsort(-points[:, 1], kind="stable")
+    points, dice = points[order], dice[order]
+    # Two points to a pixel that is shown: turned as they may be, they leave no hole.
+    fine = max(2, math.ceil(2 * layers.scale - 0.2))
+    sprite = layers.sprite
+    size = sprite.width * fine
+    bands = [band.resize((size, size), Image.Resampling.BILINEAR) for band in sprite.split()]
+    alpha = np.asarray(bands[3]) > 127
+    owner = np.where(alpha, _nearest(points, size), -1)
+    colours = np.stack([np.asarray(band) for band in bands[:3]], -1)
+    if rimmed:
+        width = max(1, round(0.035 * layers.radius * layers.unit)) * fine
+        ways = ((axis, step) for axis in (0, 1) for step in (-width, width))
+        inside = np.logical_and.reduce([owner == np.roll(owner, step, axis) for axis, step in ways])
+        colours[~inside] = 245
+    rows, columns = np.nonzero(alpha)
+    mine = owner[rows, columns]
+    kept = np.argsort(mine, kind="stable")
+    mine, rows, columns = mine[kept], rows[kept], columns[kept]
+    u, v = (((place + 0.5) / size * 2 - 1) * SPAN for place in (columns, rows))
+    number = np.maximum(np.bincount(mine, minlength=len(points)), 1)
+    x, y = (np.bincount(mine, place, len(points)) / number for place in (u, v))
+    return Pieces(
+        x,
+        y,
+        dice.T,
+        mine,
+        (u - x[mine]).astype(np.float32),
+        (v - y[mine]).astype(np.float32),
+        packed(colours[rows, columns]),
+        fine,
+    )
 
 
-def _show(layers: Layers, frame: Image.Image, piece: Piece, x: float, y: float, **how: float) -> None:
-    """Place a piece with its middle at local (x, y)."""
-    middle = layers.to_pixel(layers.centre[0] + x * layers.radius, layers.centre[1] + y * layers.radius)
-    size = how.get("size", 1.0)
-    size *= layers.scale
-    turn = how.get("turn", 0.0) + layers.near.roll
-    piece.cutout.place(frame, middle, (size, size), turn, how.get("opacity", 1.0))
+def _nearest(points: np.ndarray, size: int) -> np.ndarray:
+    """Which of the points (local units) is nearest to each cell of a sprite of that size, [size, size]."""
+    coarse = min(size, 256)
+    axis = (((np.arange(coarse) + 0.5) / coarse * 2 - 1) * SPAN).astype(np.float32)
+    cells = np.stack(np.broadcast_arrays(axis[None, :], axis[:, None]), -1).reshape(-1, 2)
+    middles = points.astype(np.float32)
+    away = (middles * middles).sum(1) - 2 * cells @ middles.T
+    found = away.argmin(1).reshape(coarse, coarse)
+    place = np.arange(size) * coarse // size
+    return found[place[:, None], place[None, :]]
+
+
+def _show(
+    layers: Layers,
+    frame: Image.Image,
+    pieces: Pieces,
+    x: np.ndarray,
+    y: np.ndarray,
+    turn: np.ndarray,
+    size: np.ndarray | float = 1.0,
+) -> None:
+    """Place the pieces with their middles at local (x, y), turned (radians) and scaled, each [pieces]."""
+    column, row = layers.to_pixel(layers.centre[0] + x * layers.radius, layers.centre[1] + y * layers.radius)
+    unit = size * (layers.radius * layers.unit * layers.near.zoom)
+    cos, sin = np.cos(turn + layers.near.roll) * unit, np.sin(turn + layers.near.roll) * unit
+    cos, sin, column, row = (k.astype(np.float32).take(pieces.owner) for k in (cos, sin, column, row))
+    column += cos * pieces.u - sin * pieces.v
+    row += sin * pieces.u + cos * pieces.v
+    # Half as much again as a point covers: a turned grid falls unevenly into the pixels.
+    cover(frame, column, row, pieces.pixels, 1.5 * (layers.scale / pieces.fine) ** 2)
 
 
 def _disc(
@@ -87,11 +136,11 @@ def explode(layers: Layers, t: float, params: Params) -> Image.Image:
     frame = layers.plate()
     layers.shadow(frame, Pose(opacity=1 - smooth(3 * after)))
     _disc(layers, frame, 1.2 + 1.3 * flight, (64, 58, 56), 1.1 * smooth(6 * after) * (1 - after) ** 1.2)
-    for piece in layers.once("pieces", lambda: _pieces(layers, params, 36, 0.45)):
-        angle = math.atan2(piece.y, piece.x) + 0.3 * piece.dice[0]
-        reach = (2.5 + 1.2 * piece.dice[1]) * params.strength * flight
-        x, y = piece.x + reach * math.cos(angle), piece.y + reach * math.sin(angle) + 1.2 * after * after
-        _show(layers, frame, piece, x, y, turn=7 * piece.dice[2] * after, size=1 - 0.2 * after)
+    pieces = layers.once("pieces", lambda: _pieces(layers, params, 36, 0.45))
+    angle = np.arctan2(pieces.y, pieces.x) + 0.3 * pieces.dice[0]
+    reach = (2.5 + 1.2 * pieces.dice[1]) * params.strength * flight
+    x, y = pieces.x + reach * np.cos(angle), pieces.y + reach * np.sin(angle) + 1.2 * after * after
+    _show(layers, frame, pieces, x, y, 7 * after * pieces.dice[2], 1 - 0.2 * after)
     fire = max(0.0, 1 - 2.4 * after)
     _disc(layers, frame, 2.3 * (0.4 + smooth(5 * after)), (255, 120, 20), 1.3 * fire)
     _disc(layers, frame, 1.5 * (0.4 + smooth(5 * after)), (255, 240, 170), 1.4 * fire * fire)
@@ -104,17 +153,17 @@ def crumble(layers: Layers, t: float, params: Params) -> Image.Image:
     frame = layers.plate()
     layers.shadow(frame)
     pieces = layers.once("pieces", lambda: _pieces(layers, params, 64, 0.25))
-    for piece in sorted(pieces, key=lambda piece: -piece.y):
-        release = 0.3 * (piece.y + 1) / 2 + 0.12 * (piece.dice[0] + 1) / 2
-        falling = max(0.0, p - release)
-        heap = 0.95 - 0.3 * max(0.0, 1 - abs(piece.x)) * abs(piece.dice[1])
-        drop = 9.0 * falling * falling
-        landed = piece.y + drop >= heap
-        y = max(piece.y, min(heap, piece.y + drop))
-        slide = min(falling, 0.5) * (1.2 * piece.dice[2] + 0.8 * piece.x)
-        size = 1 - 0.3 * smooth(3 * falling)
-        turn = 3.0 * piece.dice[3] * min(falling, 0.45)
-        _show(layers, frame, piece, piece.x + slide, y, turn=turn, size=size * (0.9 if landed else 1.0))
+    release = 0.3 * (pieces.y + 1) / 2 + 0.12 * (pieces.dice[0] + 1) / 2
+    falling = np.maximum(0.0, p - release)
+    heap = 0.95 - 0.3 * np.maximum(0.0, 1 - np.abs(pieces.x)) * np.abs(pieces.dice[1])
+    drop = 9.0 * falling * falling
+    landed = pieces.y + drop >= heap
+    y = np.maximum(pieces.y, np.minimum(heap, pieces.y + drop))
+    slide = np.minimum(falling, 0.5) * (1.2 * pieces.dice[2] + 0.8 * pieces.x)
+    share = np.clip(3 * falling, 0, 1)
+    size = (1 - 0.3 * share * share * (3 - 2 * share)) * np.where(landed, 0.9, 1.0)
+    turn = 3.0 * pieces.dice[3] * np.minimum(falling, 0.45)
+    _show(layers, frame, pieces, pieces.x + slide, y, turn, size)
     return frame
 
 
@@ -124,27 +173,17 @@ def shatter(layers: Layers, t: float, params: Params) -> Image.Image:
     frame = layers.plate()
     apart = smooth((p - 0.25) / 0.75)
     layers.shadow(frame, Pose(opacity=1 - 0.6 * apart))
-    shards = layers.once("shards", lambda: [_rimmed(k, layers) for k in _pieces(layers, params, 16, 0.8)])
     if p < 0.02:
         layers.stand(frame)
         return frame
-    for piece in shards:
-        reach = 1 + 0.85 * apart * params.strength
-        x, y = piece.x * reach + 0.12 * piece.dice[0] * apart, piece.y * reach + 0.12 * piece.dice[1] * apart
-        _show(layers, frame, piece, x, y, turn=0.9 * piece.dice[2] * apart)
+    shards = layers.once("shards", lambda: _pieces(layers, params, 16, 0.8, rimmed=True))
+    reach = 1 + 0.85 * apart * params.strength
+    x, y = (
+        place * reach + 0.12 * apart * dice
+        for place, dice in ((shards.x, shards.dice[0]), (shards.y, shards.dice[1]))
+    )
+    _show(layers, frame, shards, x, y, 0.9 * apart * shards.dice[2])
     return frame
-
-
-def _rimmed(piece: Piece, layers: Layers) -> Piece:
-    """The piece with a bright rim, as broken glass has."""
-    alpha = np.asarray(piece.cutout.image.getchannel("A"))
-    width = max(1, round(0.035 * layers.radius * layers.unit))
-    inside = alpha > 127
-    for axis in (0, 1):
-        for step in (-width, width):
-            inside = inside & np.roll(alpha > 127, step, axis)
-    rgb = np.where(inside[..., None], np.asarray(piece.cutout.image)[..., :3], 245).astype(np.uint8)
-    return Piece(Cutout(Image.fromarray(np.dstack([rgb, alpha]))), piece.x, piece.y, piece.dice)
 
 
 def dissolve(layers: Layers, t: float, params: Params) -> Image.Image:
@@ -168,33 +207,41 @@ def dissolve(layers: Layers, t: float, params: Params) -> Image.Image:
     frame = layers.plate()
     layers.shadow(frame, Pose(opacity=1 - min(1.0, p)))
     layers.stand(frame, sprite=sprite)
-    pen = ImageDraw.Draw(frame)
     radius = layers.radius * layers.unit * layers.near.zoom
     middle = layers.to_pixel(*layers.centre)
     dust = layers.once("dust", lambda: _dust(layers, params, order))
-    ages = p - layers.once("leaving", lambda: np.array([grain[2] for grain in dust]))
-    for k in np.flatnonzero((ages > 0) & (ages < 0.6)):
-        u, v, _, colour, speed, lift = dust[k]
-        age = float(ages[k])
-        x = middle[0] + radius * (u + wind * speed * 2.6 * age)
-        y = middle[1] + radius * (v - lift * 1.6 * age)
-        half = radius * 0.055 * (1 - age / 0.6)
-        pen.rectangle((x - half, y - half, x + half, y + half), fill=colour)
+    age = p - dust.leaving
+    side = np.where((age > 0) & (age < 0.6), np.rint(radius * 0.11 * (1 - age / 0.6)), 0).astype(int)
+    for block in np.unique(side[side > 0]):
+        k = np.flatnonzero(side == block)
+        x = middle[0] + radius * (dust.u[k] + wind * dust.speed[k] * 2.6 * age[k])
+        y = middle[1] + radius * (dust.v[k] - dust.lift[k] * 1.6 * age[k])
+        strew(frame, x - block / 2 + 0.5, y - block / 2 + 0.5, dust.pixels[k], int(block))
     return frame
 
 
-def _dust(layers: Layers, params: Params, order: np.ndarray) -> list[tuple]:
-    """Grains: local position, when it leaves, colour, speed and lift."""
-    rng = params.rng("dust")
+@dataclass(frozen=True)
+class Dust:
+    """Grains: local position, when each leaves, speed, lift and colour, each [n]."""
+
+    u: np.ndarray
+    v: np.ndarray
+    leaving: np.ndarray
+    speed: np.ndarray
+    lift: np.ndarray
+    pixels: np.ndarray
+
+
+def _dust(layers: Layers, params: Params, order: np.ndarray) -> Dust:
     pixels = np.asarray(layers.sprite)
-    grains = []
-    for u, v, speed, lift in rng.uniform(0, 1, (420, 4)):
-        u, v = 2 * u - 1, 2 * v - 1
-        row, column = (min(len(pixels) - 1, int((k + SPAN) / (2 * SPAN) * len(pixels))) for k in (v, u))
-        if pixels[row, column, 3] > 127:
-            colour = tuple(int(k) for k in pixels[row, column, :3])
-            grains.append((u, v, float(order[row, column]), colour, 0.6 + speed, lift))
-    return grains
+    u, v, speed, lift = params.rng("dust").uniform(0, 1, (420, 4)).T
+    u, v = 2 * u - 1, 2 * v - 1
+    row, column = (
+        ((k + SPAN) / (2 * SPAN) * len(pixels)).astype(int).clip(max=len(pixels) - 1) for k in (v, u)
+    )
+    k = np.flatnonzero(pixels[row, column, 3] > 127)
+    row, column = row[k], column[k]
+    return Dust(u[k], v[k], order[row, column], 0.6 + speed[k], lift[k], packed(pixels[row, column, :3]))
 
 
 def _effect(name: str, apply, description: str, *synonyms: str) -> Effect:

@@ -177,11 +177,11 @@ class Layers:
 
     def plate(self, camera: Camera | None = None) -> Image.Image:
         """The background alone."""
-        if camera is None and self.far != STILL and self.far.zoom >= 1 and not self.far.roll:
-            return self._glimpse(self.far)
         camera = camera or self.far
         if camera == STILL and self.shaded:
             return self.once("plate", lambda: self._view(STILL)).copy()
+        if camera.zoom >= 1 and not camera.roll:
+            return self._glimpse(camera)
         return self._view(camera)
 
     def _glimpse(self, camera: Camera) -> Image.Image:
@@ -297,7 +297,7 @@ class Layers:
         column = np.broadcast_to((from_u + np.float32(SPAN)) * scale, shape)
         row = np.broadcast_to((from_v + np.float32(SPAN)) * scale, shape)
         bent = self.once("sprite", lambda: Lookup(self.sprite)).at(column, row)
-        frame.paste(bent.convert("RGB"), (left, top), bent.getchannel("A"))
+        frame.paste(bent, (left, top), bent)
 
 
 @lru_cache(maxsize=256)

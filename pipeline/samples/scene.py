@@ -108,15 +108,17 @@ class Scene:
         )
 
     def _background(self, window: Window) -> Image.Image:
-        picture = _paint(self.wall, window, generator("wall", self.seed))
+        below = window.rows
         if self.floor is not None:
             horizon = self.ground - 0.4 * self.radius
             below = int(np.searchsorted(window.y[:, 0], horizon))
-            floor = _paint(self.floor, window, generator("floor", self.seed))
-            picture[below:] = floor[below:]
+        picture = np.empty((3, window.rows, window.columns), np.float32)
+        picture[:, :below] = _paint(self.wall, window, generator("wall", self.seed), slice(below))
+        if self.floor is not None:
+            floor = _paint(self.floor, window, generator("floor", self.seed), slice(below, None))
             depth = np.clip((window.y[below:] - horizon) / 0.25, 0, 1)
-            picture[below:] *= (0.72 + 0.28 * depth)[..., None]
-        return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+            np.multiply(floor, 0.72 + 0.28 * depth, out=picture[:, below:])
+        return Image.fromarray(np.stack(list(np.clip(picture, 0, 255).astype(np.uint8)), -1))
 
 
 def make_scene(seed: int) -> Scene:
@@ -156,15 +158,16 @@ def _rgb(hsv: tuple[float, float, float]) -> np.ndarray:
     return np.array(hsv_to_rgb(*hsv)) * 255
 
 
-def _paint(surface: Surface, window: Window, rng: np.random.Generator) -> np.ndarray:
-    """float32 [rows, columns, 3] in 0..255, the two colours jittered a little."""
+def _paint(surface: Surface, window: Window, rng: np.random.Generator, rows: slice) -> np.ndarray:
+    """Some of the window's rows, float32 [3, rows, columns] in 0..255, the two colours jittered a little."""
     low, high = (
         _rgb((hsv[0] + rng.uniform(-0.03, 0.03), hsv[1], hsv[2] * rng.uniform(0.92, 1.0)))
         for hsv in (surface.low, surface.high)
     )
     # Stains on every surface: however regular a pattern is, a moving camera shows.
-    stains = 0.3 * (noise(window, rng, 2.5) - 0.5)
-    value = stains + np.broadcast_to(surface.texture(window, rng), (window.rows, window.columns))
-    shade = 1.0 - 0.1 * np.clip(window.x, -1, 1) * rng.uniform(-1, 1)
+    stains = 0.3 * (noise(window, rng, 2.5)[rows] - 0.5)
+    value = stains + np.broadcast_to(surface.texture(window, rng), (window.rows, window.columns))[rows]
+    shade = (1.0 - 0.1 * np.clip(window.x, -1, 1) * rng.uniform(-1, 1)).astype(np.float32)
     low32, span = low.astype(np.float32), (high - low).astype(np.float32)
-    return (low32 + value.astype(np.float32)[..., None] * span) * shade.astype(np.float32)[..., None]
+    value = value.astype(np.float32)
+    return np.stack([(low32[k] + value * span[k]) * shade for k in range(3)])

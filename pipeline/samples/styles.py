@@ -5,11 +5,12 @@ from collections.abc import Callable
 from colorsys import hsv_to_rgb
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from pipeline.samples.effect import Effect, Params, smooth
 from pipeline.samples.layers import Layers
 from pipeline.samples.lookup import Lookup
+from pipeline.samples.splat import dots
 
 TAU = 2 * math.pi
 NEAREST, BOX = Image.Resampling.NEAREST, Image.Resampling.BOX
@@ -184,9 +185,9 @@ def glitch(layers: Layers, t: float, params: Params) -> Image.Image:
     """Torn bands and separated colours, as of a broken signal, in fits."""
     p = smooth((t - params.onset) / 0.1)
     tick = int(t * 16)
-    rng = params.rng(f"fit {tick}")
     if p == 0:
         return layers.still()
+    rng = params.rng(f"fit {tick}")
     wide = layers.width
     amount = p * params.strength
     pixels = np.asarray(layers.still())
@@ -265,15 +266,12 @@ def snow(layers: Layers, t: float, params: Params) -> Image.Image:
     white = np.clip((y - level) / 0.12 + 0.5, 0, 1) * 0.88 * min(1.0, 4 * p)
     mask = np.repeat((255 * white).astype(np.uint8), layers.width, axis=1)
     frame.paste((238, 244, 252), (0, 0), Image.fromarray(mask))
-    pen = ImageDraw.Draw(frame)
-    flakes = layers.once("flakes", lambda: params.rng("flakes").random((110, 4)))
-    shown = round(len(flakes) * smooth((t - params.onset) / 0.25))
-    for start_x, start_y, size, sway in flakes[:shown]:
-        down = (start_y + t * (1.4 + 1.2 * size)) % 1.1 - 0.05
-        x = (start_x + 0.03 * math.sin(TAU * (2 * t + sway))) * wide * layers.unit
-        half = (0.009 + 0.011 * size) * layers.unit
-        middle = down * tall * layers.unit
-        pen.ellipse((x - half, middle - half, x + half, middle + half), fill=(255, 255, 255))
+    flakes = layers.once("flakes", lambda: params.rng("flakes").random((110, 4)).astype(np.float32).T)
+    shown = round(flakes.shape[1] * smooth((t - params.onset) / 0.25))
+    start_x, start_y, size, sway = flakes[:, :shown]
+    down = (start_y + t * (1.4 + 1.2 * size)) % 1.1 - 0.05
+    x = (start_x + 0.03 * np.sin(np.float32(TAU) * (2 * t + sway))) * wide * layers.unit
+    dots(frame, x, down * tall * layers.unit, (0.011 + 0.011 * size) * layers.unit, (255, 255, 255))
     return frame
 
 

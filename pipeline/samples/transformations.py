@@ -71,11 +71,16 @@ def deflate(layers: Layers, t: float, params: Params) -> Image.Image:
     return frame
 
 
+def drips(params: Params) -> list[tuple[float, float, float]]:
+    """Waves that make drips of different lengths: how many to a unit, phase, height."""
+    rng = params.rng("drips")
+    return [(k, rng.uniform(0, TAU), rng.uniform(0.5, 1.0)) for k in (3.0, 6.0, 11.0)]
+
+
 def melt(layers: Layers, t: float, params: Params) -> Image.Image:
     """Columns sag at their own pace, drip, and spread into a puddle."""
     p = params.progress(t)
-    rng = params.rng("drips")
-    waves = [(k, rng.uniform(0, TAU), rng.uniform(0.5, 1.0)) for k in (3.0, 6.0, 11.0)]
+    waves = layers.once("drips", lambda: drips(params))
     body = 1 - 0.72 * p * params.strength
     frame = layers.plate()
     layers.shadow(frame, Pose(stretch_x=1 + p, stretch_y=body).grounded())
@@ -286,14 +291,23 @@ def ignite(layers: Layers, t: float, params: Params) -> Image.Image:
     start = int(3 * 192 * t * params.strength) % 192
     licks = layers.once("turbulence", turbulence)[start : start + 128]
     heat = np.clip(layers.once("fuel", fuel) * (0.35 + 1.2 * licks) * p - 0.3, 0, 1)
-    ramp = np.stack([255 + 0 * heat, 90 + 330 * heat, 420 * heat - 170], axis=-1)
-    flame = np.dstack([np.clip(ramp, 0, 255), np.clip(heat * 4, 0, 1) * 255]).astype(np.uint8)
+    flame = _FLAMES.take((1023 * heat).astype(np.int16)).view(np.uint8).reshape(*heat.shape, 4)
     scale = size / 64
     x, y = layers.to_pixel(*layers.centre)
     middle = (x, y - size / 2)
     fire = Image.fromarray(flame).resize((size, 2 * size), Image.Resampling.BILINEAR)
     frame.paste(fire.convert("RGB"), (round(middle[0] - 32 * scale), round(middle[1] - 64 * scale)), fire)
     return frame
+
+
+def _flames() -> np.ndarray:
+    """Colours of heat 0..1 in 1024 steps, RGBA in one number each: clear, red, yellow, white."""
+    heat = np.linspace(0, 1, 1024)
+    bands = (255 + 0 * heat, 90 + 330 * heat, 420 * heat - 170, 1020 * heat)
+    return np.stack([np.clip(band, 0, 255) for band in bands], -1).astype(np.uint8).view(np.uint32)[:, 0]
+
+
+_FLAMES = _flames()
 
 
 def _charred(sprite: Image.Image) -> Image.Image:

@@ -20,9 +20,8 @@ from training.progress import Progress
 MANIFEST = "captions.jsonl"
 GENERATOR = "video2lora sample"
 LICENCE = "CC0-1.0"
-EDITION = (
-    1  # part of every file name: raise it when scenes, effects or formats change, and files are made anew
-)
+# Part of every file name: raise it when scenes, effects or formats change, and files are made anew.
+EDITION = 2
 
 
 class BadSampleRequest(PipelineError):

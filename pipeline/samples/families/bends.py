@@ -8,6 +8,7 @@ from PIL import Image
 from pipeline.samples.effect import Params, smooth
 from pipeline.samples.families.family import family
 from pipeline.samples.layers import Layers, Pose, Warp
+from pipeline.samples.transformations import drips
 
 TAU = 2 * math.pi
 OUTSIDE = np.float32(9.0)  # a coordinate where no sprite is
@@ -38,19 +39,19 @@ def _swell(layers: Layers, t: float, params: Params, where: tuple[float, float])
 def _melt(layers: Layers, t: float, params: Params, way: tuple[float, float]) -> Image.Image:
     """Runs off that way in drips of different lengths and piles up against the side where it ends."""
     p = params.progress(t)
-    rng = params.rng("drips")
-    waves = [(k, rng.uniform(0, TAU), rng.uniform(0.5, 1.0)) for k in (3.0, 6.0, 11.0)]
+    waves = layers.once("drips", lambda: drips(params))
     body = 1 - 0.72 * p * params.strength
     x, y = (np.float32(k) for k in way)
 
     def sag(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        down, across = u * x + v * y, u * y + v * x
+        # One of x and y is 0: what varies along one axis only is computed along one axis only.
+        down, across = (u * x, v * x) if x else (v * y, u * y)
         drips = sum(a * np.sin(k * across + s) for k, s, a in waves) / 2.4
         height = (1 - down) / (body * (1 + 0.55 * drips * math.sin(0.88 * math.pi * p)))
         low = np.clip((down + 0.3) / 1.3, 0, 1)
         spread = 1 + 0.9 * p * low * low
         across, down = (across + 0.08 * p * drips) / spread, 1 - height - 0.18 * p * low
-        return across * y + down * x, across * x + down * y
+        return (down * x, across * x) if x else (across * y, down * y)
 
     region = (-1.4, -1.9, 1.4, 1.9) if way[0] else (-2.0, -1.3, 2.0, 1.3)
     return _bent(layers, region, sag, Pose(stretch_x=1 + 0.2 * p, opacity=1 - 0.5 * p))

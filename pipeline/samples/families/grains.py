@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.samples.effect import Params, smooth
 from pipeline.samples.families.family import family
 from pipeline.samples.layers import Layers, Pose
+from pipeline.samples.splat import packed, strew
 from pipeline.samples.subjects import SPAN
 
 TAU = 2 * math.pi
@@ -20,7 +21,7 @@ class Grains:
 
     u: np.ndarray
     v: np.ndarray
-    colours: np.ndarray  # uint8 [n, 3]
+    pixels: np.ndarray  # colours, as `splat.packed`
     dice: np.ndarray  # [n, 3]
 
     @classmethod
@@ -32,28 +33,21 @@ class Grains:
         return cls(
             ((columns + 0.5) * step - SPAN).astype(np.float32),
             ((rows + 0.5) * step - SPAN).astype(np.float32),
-            pixels[rows, columns, :3],
+            packed(pixels[rows, columns, :3]),
             dice,
         )
 
 
-def strew(
-    layers: Layers, frame: Image.Image, u: np.ndarray, v: np.ndarray, colours: np.ndarray
+def _strewn(
+    layers: Layers, frame: Image.Image, u: np.ndarray, v: np.ndarray, pixels: np.ndarray
 ) -> Image.Image:
     """The frame with a pixel of colour at every local place (u, v), a block where the camera is near."""
-    pixels = np.array(frame)
     x0, y0 = layers.to_pixel(*layers.centre)
     size = layers.radius * layers.unit * layers.near.zoom
     cos, sin = math.cos(layers.near.roll) * size, math.sin(layers.near.roll) * size
-    column = np.floor(x0 + cos * u - sin * v).astype(np.int32)
-    row = np.floor(y0 + sin * u + cos * v).astype(np.int32)
     block = math.ceil(layers.scale - 0.05)
-    for down in range(block):
-        for across in range(block):
-            x, y = column + across, row + down
-            inside = (x >= 0) & (x < layers.width) & (y >= 0) & (y < layers.height)
-            pixels[y[inside], x[inside]] = colours[inside]
-    return Image.fromarray(pixels)
+    strew(frame, x0 + cos * u - sin * v, y0 + sin * u + cos * v, pixels, block)
+    return frame
 
 
 def _linear(t: float, params: Params) -> float:
@@ -81,7 +75,7 @@ def _scatter(layers: Layers, t: float, params: Params, way: tuple[float, float])
     v = grains.v + way[1] * reach + way[0] * side
     frame = layers.plate()
     layers.shadow(frame, Pose(opacity=1 - smooth(1.3 * p)))
-    return strew(layers, frame, u, v, grains.colours)
+    return _strewn(layers, frame, u, v, grains.pixels)
 
 
 def _implode(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
@@ -99,7 +93,7 @@ def _implode(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
     u, v = cos * grains.u - sin * grains.v, sin * grains.u + cos * grains.v
     frame = layers.plate()
     layers.shadow(frame, Pose(stretch_x=1 - 0.9 * p, opacity=1 - p))
-    return strew(layers, frame, u[shown], v[shown], grains.colours[shown])
+    return _strewn(layers, frame, u[shown], v[shown], grains.pixels[shown])
 
 
 def _dissolve(layers: Layers, t: float, params: Params, way: str) -> Image.Image:
@@ -123,7 +117,7 @@ def _dissolve(layers: Layers, t: float, params: Params, way: str) -> Image.Image
     u, v = u + fly_u * flown + sway * np.abs(fly_v), v + fly_v * flown + sway * np.abs(fly_u)
     frame = layers.plate()
     layers.shadow(frame, Pose(opacity=max(0.0, 1 - p)))
-    return strew(layers, frame, u[shown], v[shown], grains.colours[shown])
+    return _strewn(layers, frame, u[shown], v[shown], grains.pixels[shown])
 
 
 def _erase(layers: Layers, t: float, params: Params, way: str) -> Image.Image:

@@ -127,8 +127,8 @@ SHOWERS: dict[str, tuple[Particle, int, float, tuple[float, float]]] = {
 }
 # Each: its particle, count, size, scroll, and the veil that everything disappears in (colour, share).
 SKIES: dict[str, tuple[Particle, int, float, tuple[float, float], Colour, float]] = {
-    "snow_to_the_left": (_drop(-2.0, (255, 255, 255), 1.3), 90, 0.06, (-2.4, 1.2), (228, 236, 246), 0.5),
-    "snow_to_the_right": (_drop(2.0, (255, 255, 255), 1.3), 90, 0.06, (2.4, 1.2), (228, 236, 246), 0.5),
+    "snow_to_the_left": (_drop(-2.0, (255, 255, 255), 1.7), 60, 0.1, (-3.2, 1.6), (228, 236, 246), 0.5),
+    "snow_to_the_right": (_drop(2.0, (255, 255, 255), 1.7), 60, 0.1, (3.2, 1.6), (228, 236, 246), 0.5),
     "rain": (_drop(0.0, (200, 215, 240), 2.2), 50, 0.1, (0.0, 5.0), (60, 70, 92), 0.42),
     "rain_to_the_left": (_drop(-1.0, (200, 215, 240), 2.4), 50, 0.11, (-3.4, 3.4), (60, 70, 92), 0.42),
     "rain_to_the_right": (_drop(1.0, (200, 215, 240), 2.4), 50, 0.11, (3.4, 3.4), (60, 70, 92), 0.42),

@@ -42,7 +42,7 @@ def test_there_are_two_hundred_categories_of_many_families_and_sixty_are_two_eff
     assert all(effect.family and effect.value and effect.description for effect in singles)
 
 
-def test_the_first_effects_show_what_the_pocket_backbone_was_trained_on():
+def test_the_first_effects_show_what_they_showed_when_the_file_beside_this_one_was_written():
     known = np.load(Path(__file__).with_name("first_effects.npz"))
     assert set(known) == set(EFFECTS)
     for seed, name in enumerate(EFFECTS):
