@@ -198,11 +198,13 @@ def glitch(layers: Layers, t: float, params: Params) -> Image.Image:
         start = int(top * layers.height)
         rows[start : start + max(1, int(tall * layers.height))] = 0.3 * shift
     split = 0.045 * rng.choice([-1, 1]) * rng.uniform(0.7, 1.3)
-    columns = np.arange(wide)[None, :]
+    # Side by side with itself, so that what leaves at one edge is found at the other.
+    twice = np.concatenate([pixels, pixels], axis=1).reshape(-1, 3)
+    places = np.arange(layers.height)[:, None] * (2 * wide) + np.arange(wide)
     bands = []
     for channel, offset in enumerate((-split, 0.0, split)):
         move = np.round((rows + offset) * amount * wide).astype(int)[:, None]
-        bands.append(np.take_along_axis(pixels[..., channel], (columns + move) % wide, axis=1))
+        bands.append(twice[:, channel].take(places + move % wide))
     return Image.fromarray(np.stack(bands, -1))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -26,7 +27,7 @@ def inflate(layers: Layers, t: float, params: Params) -> Image.Image:
 
     def blow(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         v = v + np.float32(lift)
-        index = (np.arctan2(v, u) * np.float32(steps / TAU)).astype(np.int32) % steps
+        index = _angles(steps)[_cell(v), _cell(u)]
         edge = balloon.take(index)
         inside = np.minimum((u * u + v * v) / (edge * edge), 1.0)
         pull = outline.take(index) / edge * (1 - 0.4 * p + 0.4 * p * inside)
@@ -34,6 +35,21 @@ def inflate(layers: Layers, t: float, params: Params) -> Image.Image:
 
     layers.warp(frame, (-1.6, -2.2, 1.6, 1.25), blow)
     return frame
+
+
+CELLS = 64  # of the table of angles, to a local unit
+
+
+def _cell(place: np.ndarray) -> np.ndarray:
+    """Where the table of angles has a coordinate."""
+    return np.clip((place + 4) * np.float32(CELLS), 0, 8 * CELLS - 1).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def _angles(steps: int) -> np.ndarray:
+    """The angles of the places in [-4, 4]², `steps` to a circle; to compute them takes long."""
+    axis = (np.arange(8 * CELLS) + 0.5) / CELLS - 4
+    return (np.arctan2(axis[:, None], axis[None, :]) * (steps / TAU)).astype(np.int16) % steps
 
 
 def _outline(sprite: Image.Image) -> np.ndarray:
@@ -201,6 +217,9 @@ def slice_apart(layers: Layers, t: float, params: Params) -> Image.Image:
 
 def climb(layers: Layers, frame: Image.Image, share: float, recoloured: Image.Image) -> None:
     """Show the recoloured sprite from the base up to `share` of the height, the old one above."""
+    if share <= 0:
+        layers.stand(frame)
+        return
     size = layers.sprite.height
     level = (1 - share * 1.25) * size
     rows = np.clip((np.arange(size) - level) / (0.12 * size) + 0.5, 0, 1) * 255

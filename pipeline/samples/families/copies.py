@@ -72,7 +72,7 @@ def _smoke(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
         "puff", lambda: soft_ellipse(48).point([min(255, round(1.35 * k)) for k in range(256)])
     )
     puff = dimmed(puff, dense)
-    for x, y, size, grey in layers.once("puffs", lambda: params.rng("puffs").random((9, 4))):
+    for x, y, size, grey in layers.once("puffs", lambda: params.rng("puffs").random((7, 4))):
         wide = (1.1 + 0.6 * size + 0.8 * p) * layers.radius * layers.near.zoom * layers.unit
         place = (
             layers.centre[0] + (2.0 * x - 1) * (0.5 + 0.7 * p) * layers.radius,

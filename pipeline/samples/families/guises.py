@@ -287,7 +287,7 @@ def _things(what: str, t: float, params: Params, layers: Layers) -> tuple[list[T
     if what == "arcs":
         rng = params.rng(f"arcs {int(t * 24)}")
         return [], [
-            _arc(rng.uniform(0, TAU), rng.uniform(0.5, 1.3), rng.uniform(0.55, 1.35, 7)) for _ in range(6)
+            _arc(rng.uniform(0, TAU), rng.uniform(0.5, 1.3), rng.uniform(0.55, 1.35, 7)) for _ in range(5)
         ]
     places = layers.once("twinkles", lambda: params.rng("twinkles").uniform(-1, 1, (26, 3)))
     return [], [_twinkle(1.35 * u, 1.25 * v - 0.1, math.sin(TAU * (2 * t + start))) for u, v, start in places]

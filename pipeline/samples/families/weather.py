@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
+from pipeline.samples.cutout import dimmed
 from pipeline.samples.effect import Params, smooth
 from pipeline.samples.families.family import family
 from pipeline.samples.layers import Layers
@@ -39,12 +40,10 @@ def _sheet(
 
 def _scrolled(
     layers: Layers, frame: Image.Image, sheet: Image.Image, x: float, y: float, share: float
-) -> Image.Image:
-    """The frame behind the sheet moved by (x, y) world units, as dense as `share`."""
+) -> None:
+    """Put the sheet moved by (x, y) world units before the frame, as dense as `share`."""
     moved = ImageChops.offset(sheet, round(x * layers.unit), round(y * layers.unit))
-    covered = frame.copy()
-    covered.paste(moved, (0, 0), moved)
-    return covered if share >= 1 else Image.blend(frame, covered, share)
+    frame.paste(moved, (0, 0), moved if share >= 1 else dimmed(moved.getchannel("A"), share))
 
 
 def _drop(slant: float, colour: Colour, length: float) -> Particle:
@@ -149,7 +148,7 @@ def _shower(layers: Layers, t: float, params: Params, what: str) -> Image.Image:
             name, lambda n=name, k=pace: _sheet(layers, params, particle, count // 2, size * k, n)
         )
         sway = 0.05 * math.sin(TAU * (1.5 * t + pace))
-        frame = _scrolled(layers, frame, sheet, scroll[0] * pace * t + sway, scroll[1] * pace * t, share)
+        _scrolled(layers, frame, sheet, scroll[0] * pace * t + sway, scroll[1] * pace * t, share)
     return frame
 
 
@@ -163,7 +162,7 @@ def _weather(layers: Layers, t: float, params: Params, what: str) -> Image.Image
             name, lambda n=name, k=pace: _sheet(layers, params, particle, count // 2, size * k, n)
         )
         x, y = scroll[0] * pace * t + params.phase, scroll[1] * pace * t
-        frame = _scrolled(layers, frame, sheet, x, y, share * params.strength)
+        _scrolled(layers, frame, sheet, x, y, share * params.strength)
     return frame
 
 
