@@ -4,6 +4,33 @@ loading torch."""
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
+class PolishSettings(BaseModel):
+    """How an adapter is fitted to its reference after it was predicted; see `training.polish`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(
+        0, ge=0, le=10_000, description="each costs `batch_size` forward and backward passes; 0: as predicted"
+    )
+    lr: float = Field(0.03, gt=0, le=1, description="of Adam, at the first step")
+    last_lr: float = Field(0.1, gt=0, le=1, description="the rate at the last step, as a share of the first")
+    batch_size: PositiveInt = Field(4, description="noises and timesteps of a step, for each adapter")
+    timestep_shift: float = Field(
+        4.0, ge=1, le=100, description="of the timesteps, towards noise; 1: uniform"
+    )
+    at_once: PositiveInt | None = Field(
+        None, description="of the samples of a step, in memory together; null: all of them"
+    )
+    held_out: int = Field(
+        0,
+        ge=0,
+        le=1_000,
+        description="noises and timesteps that none learns from, by which the best step is kept; 0: the last",
+    )
+    look_every: PositiveInt = Field(5, description="steps between two looks at the held-out ones")
+    patience: PositiveInt = Field(20, description="steps without a better look after which it ends")
+
+
 class GenerateSettings(BaseModel):
     """How videos are sampled."""
 

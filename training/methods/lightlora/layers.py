@@ -134,6 +134,12 @@ class LightLoRA:
             up.reshape(batch, layers, self.up_size, self.rank),
         )
 
+    def silent(self, theta: Tensor) -> Tensor:
+        """Adapters [B, L, r·(a+b)] that change nothing and yet have a gradient: the same with B_pred = 0."""
+        silent = theta.detach().clone()
+        silent[..., self.rank * self.down_size :] = 0
+        return silent
+
     def bind(self, theta: Tensor | None) -> None:
         """Give every layer its factors of theta [B, L, r·(a+b)]; None leaves the frozen backbone."""
         if theta is None:
