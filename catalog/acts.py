@@ -8,7 +8,6 @@ its process may have crashed, or may be slow, and to write the same values twice
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from lancedb.expr import col
 
-from catalog.changes import Change, Kind, Recorded, recorded
-from catalog.errors import ChangedMeanwhile, UnknownEvent
+from catalog.changes import Change, Kind, Recorded, named, recorded
+from catalog.errors import ChangedMeanwhile
+from catalog.events import UNDO, Event, changed_by_others, changes_of, history, number_of
 from catalog.rows import storable
 from catalog.schema import KEYS, SCHEMAS
 from catalog.vocabulary import EventState
@@ -31,38 +31,17 @@ if TYPE_CHECKING:
 
     from catalog.store import Catalog
 
-UNDO = "undo"
 # Seconds that a begun act is left to its own process before another one completes it.
 _PATIENCE = 3.0
-_SUMMARY = ["event_id", "act", "actor", "at", "state", "payload", "changed"]
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What an act did: `event` is what `undo` takes, None where nothing changed; `changed` rows by table."""
+    """What an act did: `event` is what `undo` takes, None where nothing changed or it was only tried;
+    `changed` rows by table."""
 
     event: str | None
     changed: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Event:
-    """An act as history tells it.
-
-    Attributes:
-        payload: what the act was asked for, in its own words.
-        changed: rows by table.
-        undone_by: the event that took it back, where that one stands.
-    """
-
-    event_id: str
-    act: str
-    actor: str
-    at: datetime
-    state: EventState
-    payload: dict[str, Any]
-    changed: dict[str, int]
-    undone_by: str | None
 
 
 def apply(
@@ -72,6 +51,8 @@ def apply(
     *,
     actor: str,
     payload: Mapping[str, Any] | None = None,
+    as_of: str | None = None,
+    dry_run: bool = False,
 ) -> Applied:
     """Carry out an act whole; a crash leaves it whole (the next act completes it) or leaves nothing of it.
 
@@ -82,6 +63,9 @@ def apply(
         changes: by table, no row in two of them; rows that are as wished already are left out.
         actor: who does it.
         payload: what was asked for; kept with the event.
+        as_of: the last event that its author had seen (`events.last_event`); what somebody else's act has
+            changed of these rows since is refused.
+        dry_run: find out what would change, and write nothing.
 
     Raises:
         UnknownTable, UnknownColumn, InvalidRows: a change that does not fit.
@@ -92,11 +76,13 @@ def apply(
         number = settle(catalog) + 1
         found = [recorded(catalog, change) for change in changes if change.rows]
         kept = [change for change in found if change.values.num_rows]
-        if not kept:
-            return Applied(None, {})
         changed: dict[str, int] = {}
         for change in kept:
             changed[change.table] = changed.get(change.table, 0) + change.values.num_rows
+        if as_of is not None:
+            _require_unchanged(catalog, kept, as_of, actor)
+        if dry_run or not kept:
+            return Applied(None, changed)
         row = {
             "event_id": str(number),
             "act": act,
@@ -113,7 +99,7 @@ def apply(
             return Applied(str(number), changed)
 
 
-def undo(catalog: Catalog, event: str, *, actor: str) -> Applied:
+def undo(catalog: Catalog, event: str, *, actor: str, dry_run: bool = False) -> Applied:
     """Take an act back whole; the undoing is an act too, and can be undone.
 
     Raises:
@@ -123,7 +109,7 @@ def undo(catalog: Catalog, event: str, *, actor: str) -> Applied:
     settle(catalog)
     changes = [change.inverse() for change in reversed(changes_of(catalog, event))]
     try:
-        return apply(catalog, UNDO, changes, actor=actor, payload={"event": event})
+        return apply(catalog, UNDO, changes, actor=actor, payload={"event": event}, dry_run=dry_run)
     except ChangedMeanwhile as error:
         later = _changed_since(catalog, event, error.table, error.keys)
         by = f" by event {later.event_id} ({later.act}, {later.actor}); undo that first" if later else ""
@@ -135,48 +121,14 @@ def undo(catalog: Catalog, event: str, *, actor: str) -> Applied:
         ) from error
 
 
-def history(catalog: Catalog, limit: int | None = None) -> list[Event]:
-    """Acts, the newest first."""
-    rows = catalog.scan("events", _SUMMARY).to_pylist()
-    undone = _undone_by(rows)
-    rows.sort(key=lambda row: (row["at"], _number(row["event_id"])), reverse=True)
-    return [
-        Event(
-            row["event_id"],
-            row["act"],
-            row["actor"] or "",
-            row["at"],
-            EventState(row["state"] or EventState.DONE),
-            json.loads(row["payload"] or "{}"),
-            json.loads(row["changed"] or "{}"),
-            undone.get(row["event_id"]),
-        )
-        for row in rows[:limit]
-    ]
-
-
-def changes_of(catalog: Catalog, event: str) -> list[Recorded]:
-    """What an event changed, with the values before and after.
-
-    Raises:
-        UnknownEvent: there is no such event.
-    """
-    rows = catalog.get("events", [event], ["changes"]).to_pylist()
-    if not rows or rows[0]["changes"] is None:
-        newest = history(catalog, limit=1)
-        known = f"the newest is {newest[0].event_id} ({newest[0].act})" if newest else "nothing was done yet"
-        raise UnknownEvent(f"There is no event {event[:80]!r}; {known}.")
-    return [Recorded.from_bytes(data) for data in rows[0]["changes"]]
-
-
 def settle(catalog: Catalog) -> int:
     """Complete an act that a crash interrupted; returns the number of the last event, 0 before the first."""
     patient_until = time.monotonic() + _PATIENCE
     while True:
         rows = catalog.scan("events", ["event_id", "state"]).to_pylist()
-        last = max(rows, key=lambda row: _number(row["event_id"]), default=None)
+        last = max(rows, key=lambda row: number_of(row["event_id"]), default=None)
         if last is None or last["state"] != EventState.BEGUN:
-            return _number(last["event_id"]) if last else 0
+            return number_of(last["event_id"]) if last else 0
         if time.monotonic() >= patient_until:
             _carry_out(catalog, last["event_id"])
         else:
@@ -228,28 +180,25 @@ def _write(catalog: Catalog, event: str, change: Recorded, at: datetime) -> None
     catalog.tables.commit(change.table, commit)
 
 
-def _undone_by(rows: Sequence[dict]) -> dict[str, str]:
-    """The standing event that took each event back: an undoing stands unless it is undone itself."""
-    undoings = {
-        r["event_id"]: json.loads(r["payload"] or "{}").get("event") for r in rows if r["act"] == UNDO
-    }
-
-    def stands(event: str) -> bool:
-        return not any(undone == event and stands(by) for by, undone in undoings.items())
-
-    return {undone: by for by, undone in undoings.items() if undone and stands(by)}
+def _require_unchanged(catalog: Catalog, changes: Sequence[Recorded], as_of: str, actor: str) -> None:
+    found = changed_by_others(catalog, changes, as_of, actor)
+    if found:
+        event, table, keys = found
+        rows = "1 row was" if len(keys) == 1 else f"{len(keys)} rows were"
+        raise ChangedMeanwhile(
+            f"{rows} changed meanwhile by event {event.event_id} ({event.act}, {event.actor}), and nothing "
+            f"was overwritten: {named(keys)} of {table!r}. Look at them again, then decide anew.",
+            table,
+            keys,
+        )
 
 
 def _changed_since(catalog: Catalog, event: str, table: str, keys: Sequence[tuple]) -> Event | None:
     wanted = set(keys)
     for later in history(catalog):
-        if _number(later.event_id) <= _number(event):
+        if number_of(later.event_id) <= number_of(event):
             return None
         for change in changes_of(catalog, later.event_id) if table in later.changed else ():
             if change.table == table and wanted.intersection(change.keys):
                 return later
     return None
-
-
-def _number(event_id: str) -> int:
-    return int(event_id) if event_id.isascii() and event_id.isdigit() else 0

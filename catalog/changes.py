@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import ChangedMeanwhile, InvalidRows
 from catalog.rows import storable
@@ -75,6 +76,12 @@ class Recorded:
     def after(self) -> pa.Table:
         """The rows as they are written; of removed ones the keys."""
         return self._side(_AFTER)
+
+    def differences(self, key: str) -> dict[str, tuple[Any, Any]]:
+        """What changed in the row whose first key column is `key`: columns as (before, after)."""
+        rows = self.values.filter(pc.equal(self.values[KEYS[self.table][0]], key)).to_pylist()
+        names = dict.fromkeys(n.partition(".")[2] for n in self.values.column_names if "." in n)
+        return {name: (row.get(_BEFORE + name), row.get(_AFTER + name)) for row in rows[:1] for name in names}
 
     def inverse(self) -> Change:
         """The change that puts everything back, and is refused where something changed since."""
@@ -147,9 +154,9 @@ def _keys(rows: pa.Table, table: str) -> list[tuple]:
 def _require_presence(change: Change, wanted: dict, there: dict) -> None:
     if change.kind is Kind.ADD:
         if present := [key for key in wanted if key in there]:
-            raise InvalidRows(f"Table {change.table!r} has these rows already: {_named(present)}.")
+            raise InvalidRows(f"Table {change.table!r} has these rows already: {named(present)}.")
     elif absent := [key for key in wanted if key not in there]:
-        raise InvalidRows(f"Table {change.table!r} has no such rows: {_named(absent)}.")
+        raise InvalidRows(f"Table {change.table!r} has no such rows: {named(absent)}.")
 
 
 def _require_seen(change: Change, there: dict) -> None:
@@ -160,13 +167,14 @@ def _require_seen(change: Change, there: dict) -> None:
     if stale:
         rows = "1 row was" if len(stale) == 1 else f"{len(stale)} rows were"
         raise ChangedMeanwhile(
-            f"{rows} changed by somebody else meanwhile, and nothing was overwritten: {_named(stale)} "
+            f"{rows} changed by somebody else meanwhile, and nothing was overwritten: {named(stale)} "
             f"of {change.table!r}. Look at them again, then repeat the command.",
             change.table,
             stale,
         )
 
 
-def _named(keys: Sequence[tuple]) -> str:
+def named(keys: Sequence[tuple]) -> str:
+    """Rows by their keys, as a sentence names them: the first few."""
     more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     return ", ".join(repr("/".join(key)[:80]) for key in keys[:_NAMED]) + more

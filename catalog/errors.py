@@ -81,6 +81,22 @@ class UnknownCategory(CatalogError):
     """No category has that id, name or alias."""
 
 
+class UnknownClip(CatalogError):
+    """No clip has that id, or several begin with it."""
+
+
+class NothingSelected(CatalogError):
+    """An act about clips, and none is named or matches; or others than those that were counted."""
+
+
+class BadName(CatalogError):
+    """A name that no category or snapshot can have, or that another one has."""
+
+
+class BadAct(CatalogError):
+    """An act that contradicts itself: a merge in a circle, a split of nothing."""
+
+
 class BadFilter(CatalogError):
     """A filter that cannot be read.
 

@@ -143,6 +143,14 @@ class CategoryNames:
         except KeyError as error:
             raise UnknownCategory(f"No category is called {name[:80]!r}{error.args[0]}.") from None
 
+    def kept(self, category_id: str | None) -> str | None:
+        """The category that an id counts as: merges followed, other spellings of a label brought together."""
+        return None if category_id is None else self._kept.get(category_id, category_id)
+
+    def members(self, category_id: str) -> list[str]:
+        """The ids that count as one category: itself, those merged into it, other spellings of a label."""
+        return list(dict.fromkeys((category_id, *self._families.get(category_id, ()))))
+
     def ids_of(self, names: Iterable[str], setting: str) -> tuple[str, ...]:
         """All ids of the categories that a setting names, those merged into them included, in order.
 

@@ -23,6 +23,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "clips": ("clip_id",),
     "media": ("clip_id",),
     "categories": ("category_id",),
+    "pairs": ("clip_id", "other_id"),
     "features": ("clip_id", "encoder_id"),
     "adapters": ("clip_id", "model_id"),
     "models": ("model_id",),
@@ -107,6 +108,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         category_source=TEXT,  # CategorySource
         category_confidence=NUMBER,
         split=TEXT,  # Split
+        split_source=TEXT,  # SplitSource
+        reviewed_by=TEXT,  # who looked at it and decided, and when
+        reviewed_at=TIME,
         source=TEXT,
         generator=TEXT,
         licence=TEXT,
@@ -127,10 +131,18 @@ SCHEMAS: dict[str, pa.Schema] = {
         description=TEXT,
         prototype=VECTOR,
         state=TEXT,  # CategoryState
+        held_out=FLAG,  # a person's word that all its clips are out of domain
         merged_into=TEXT,
         thresholds=TEXT,  # json
         size=WHOLE,
         updated_at=TIME,
+    ),
+    "pairs": _table(
+        "pairs",  # what is known of two clips for ever; clip_id < other_id
+        verdict=TEXT,  # PairVerdict
+        kept=TEXT,  # of two that show the same: the one that a person chose
+        said_by=TEXT,
+        said_at=TIME,
     ),
     "features": _table(
         "features",

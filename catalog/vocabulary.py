@@ -49,6 +49,20 @@ class Split(StrEnum):
     OOD = "ood"  # of a category that is held out as a whole
 
 
+class SplitSource(StrEnum):
+    """Who gave a clip its split (`clips.split_source`); null where its content decides."""
+
+    HUMAN = "human"  # a person, whom nothing overrules
+
+
+class PairVerdict(StrEnum):
+    """What is known of two clips (`pairs.verdict`)."""
+
+    SAME = "same"  # a person says so, and which is kept
+    DIFFERENT = "different"  # a person says so, whatever their pictures are
+    REVERSED = "reversed"  # one shows the other backwards: two effects
+
+
 class RunStatus(StrEnum):
     """How a command stands (`runs.status`)."""
 

@@ -10,7 +10,20 @@ import typer
 
 from catalog.errors import CatalogError
 from jobs import troubles
-from jobs.commands import curate, generate, review, run, samples, search, settings, sources, train
+from jobs.commands import (
+    category,
+    clip,
+    curate,
+    generate,
+    history,
+    review,
+    run,
+    samples,
+    search,
+    settings,
+    sources,
+    train,
+)
 from jobs.console import err
 from jobs.errors import JobError
 from jobs.interrupts import leave_once
@@ -31,8 +44,10 @@ app = typer.Typer(
     epilog="Exit status: 0, it did what was asked; 2, it cannot be done as asked, and one sentence says why; "
     "130, it was interrupted, and the same command goes on; 1, a fault of ours, with a traceback.",
 )
-for group in (samples, run, curate, sources, review, train, generate, search, settings):
-    app.add_typer(group.app)
+for module in (samples, run, curate, sources, review, train, generate, search, settings, history):
+    app.add_typer(module.app)
+for module in (clip, category):
+    app.add_typer(module.group)
 
 
 def _print_version(wanted: bool) -> None:

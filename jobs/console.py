@@ -3,8 +3,9 @@
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 # A name that the terminal's encoding cannot show is shown escaped, and never ends a command.
@@ -87,6 +89,17 @@ def cell(value: object) -> Text:
     text = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
     text = text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
     return Text("".join(sign if sign.isprintable() else " " if sign.isspace() else "�" for sign in text))
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], last: str) -> None:
+    """A table of what strangers wrote, and a line under it."""
+    table = Table(box=None, header_style="bold")
+    for name in heads:
+        table.add_column(name, overflow="fold", no_wrap=name == "clip_id")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    out.print(table)
+    out.print(last, markup=False)
 
 
 def _short(value: object) -> str:

@@ -68,6 +68,7 @@ Generator = Annotated[str | None, typer.Option(help="The model that made the vid
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse a manifest with entries that name no file that is there.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Training workers, one GPU each where there are GPUs.")
 ]

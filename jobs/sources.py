@@ -50,7 +50,7 @@ def write_page(root: Path, rows: list[dict]) -> Path:
 
 def set_aside_job(workspace: Workspace) -> None:
     """Reject the clips whose files are gone; one act, which can be taken back."""
-    from pipeline.curation.set_aside import set_aside_gone
+    from catalog.curation.set_aside import set_aside_gone
 
     workspace.existing_catalog()
     with Job("sources", workspace, ray=False) as job:

@@ -11,7 +11,7 @@ from catalog.acts import apply
 from catalog.changes import Change, Kind
 from catalog.names import CategoryNames, normalise_label
 from catalog.store import Catalog
-from catalog.vocabulary import CategorySource, CategoryState, Outcome, Split, Status
+from catalog.vocabulary import CategorySource, CategoryState, Outcome, Split, SplitSource, Status
 from pipeline.curation.membership import (
     Clip,
     ClusterSettings,
@@ -70,6 +70,7 @@ def cluster(
     labels = _labels(catalog)
     names = CategoryNames(list(known.values()), filter(None, map(normalise_label, set(labels.values()))))
     held_out = set(names.ids_of(settings.held_out_categories, "cluster.held_out_categories"))
+    held_out |= {key for key, row in known.items() if row["held_out"]}
     clips = _read(catalog, names, labels)
 
     def step(done: int, what: str) -> None:
@@ -83,7 +84,7 @@ def cluster(
     if settings.propose:
         by_cluster(clips, known, settings)
     step(3, "splits")
-    splits = split_of(clips, held_out, settings.val_fraction)
+    splits = split_of(clips, held_out, settings.val_fraction) | _said_by_person(catalog, clips, held_out)
     new, fresh = _categories(clips, known)
     changes = [
         Change("categories", new, Kind.ADD),
@@ -110,6 +111,13 @@ def cluster(
         _spellings(labels, names),
         done.event,
     )
+
+
+def _said_by_person(catalog: Catalog, clips: Sequence[Clip], held_out: set[str]) -> dict[str, Split]:
+    """The splits that a person gave to clips, by id; of a category that is held out none counts."""
+    rows = catalog.scan("clips", ["clip_id", "split"], col("split_source") == SplitSource.HUMAN).to_pylist()
+    said = {row["clip_id"]: Split(row["split"]) for row in rows}
+    return {c.clip_id: said[c.clip_id] for c in clips if c.clip_id in said and c.category_id not in held_out}
 
 
 def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> list[Clip]:

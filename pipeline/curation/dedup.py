@@ -5,11 +5,12 @@ from time import monotonic
 
 from lancedb.expr import col
 
-from catalog.acts import apply, history
+from catalog.acts import apply
+from catalog.events import history
+from catalog.fate import VERDICT, with_sources
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Status
 from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
-from pipeline.curation.fate import VERDICT, with_sources
 from training.progress import Progress
 
 ACT = "dedup"

@@ -11,10 +11,6 @@ from catalog.vocabulary import Status
 from pipeline.errors import PipelineError
 from pipeline.video.quality import SCORES
 
-# Reasons that are no score's, so that no policy brings a clip back: no source stands for it any more, because
-# it is another file or another part of it now; or its file is gone, and a person set it aside.
-SUPERSEDED, SOURCE_GONE = "superseded", "source_gone"
-
 
 class BadPolicy(PipelineError):
     """A policy file that does not say what it means."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from catalog.acts import apply
+from catalog.fate import BY_PERSON, SOURCE_GONE, SUPERSEDED, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Status
-from pipeline.curation.fate import VERDICT, with_sources
-from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, QualityPolicy, by_category_id, judge
+from pipeline.curation.policy import QualityPolicy, by_category_id, judge
 from pipeline.video.quality import SCORES
 from training.progress import Progress
 
@@ -38,20 +38,25 @@ def rejudge(
 ) -> JudgeReport:
     """Give every clip the status that the policy means for its scores and its category, both ways.
 
+    What a person has looked at and accepted or rejected stays as it is.
+
     A near-duplicate that passes stays one; one that fails is rejected, and is found again by `deduplicate`
     when a later policy lets it pass.
     """
     began = monotonic()
-    columns = ["clip_id", "category_id", *SCORES, *VERDICT]
+    columns = ["clip_id", "category_id", "reviewed_by", *SCORES, *VERDICT]
     rows = catalog.scan("clips", columns).sort_by("clip_id").to_pylist()
     named, unknown = by_category_id(policy, CategoryNames.load(catalog))
     counts: dict[str, int] = dict.fromkeys(Status, 0)
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
-        if row["reason_code"] in (SUPERSEDED, SOURCE_GONE):
+        if row["reason_code"] in (SUPERSEDED, SOURCE_GONE, BY_PERSON):
             counts[Status.REJECTED] += 1
             reasons[row["reason_code"]] = reasons.get(row["reason_code"], 0) + 1
+            continue
+        if row["reviewed_by"] and row["status"] == Status.ACCEPTED:
+            counts[Status.ACCEPTED] += 1
             continue
         verdict = judge(row, row["category_id"], named)
         decided = {name: row[name] for name in ("clip_id", *VERDICT)}

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 from lancedb.expr import col
 
+from catalog.fate import fate_of_clips
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Outcome
-from pipeline.curation.fate import fate_of_clips
 from pipeline.intake.settle import PER_QUERY
 from pipeline.intake.stat import not_read
 from pipeline.sources import objects

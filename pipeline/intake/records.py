@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from catalog.fate import LABEL_CONFLICT, SAME_CONTENT, Fate, fate_of_clips
 from catalog.vocabulary import CategorySource, Outcome
-from pipeline.curation.fate import LABEL_CONFLICT, SAME_CONTENT, Fate, fate_of_clips
 from pipeline.curation.policy import QualityPolicy, judge
 from pipeline.intake.stat import Stat
 from pipeline.sources.source import Source

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from lancedb.expr import col
 
+from catalog.curation.set_aside import set_aside_gone
+from catalog.fate import SOURCE_GONE, SUPERSEDED, Fate, fate_of_clips
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
-from pipeline.curation.fate import Fate, fate_of_clips
-from pipeline.curation.policy import SOURCE_GONE, SUPERSEDED, by_category_id
-from pipeline.curation.set_aside import set_aside_gone
+from pipeline.curation.policy import by_category_id
 from pipeline.errors import Interrupted
 from pipeline.intake import records
 from pipeline.intake.gone import find_gone, part_with

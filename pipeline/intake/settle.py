@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from lancedb.expr import col
 
+from catalog.fate import COPIES, SUPERSEDED, Fate
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Outcome, Status
-from pipeline.curation.fate import COPIES, Fate
-from pipeline.curation.policy import SUPERSEDED
 from pipeline.intake import records
 
 PER_QUERY = 500

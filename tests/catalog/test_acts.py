@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from catalog import acts
-from catalog.acts import apply, changes_of, history, settle, undo
+from catalog.acts import apply, settle, undo
 from catalog.changes import Change, Kind
 from catalog.errors import (
     ChangedMeanwhile,
@@ -20,6 +20,7 @@ from catalog.errors import (
     UnknownTable,
     WriteConflict,
 )
+from catalog.events import changes_of, history
 from catalog.store import Catalog
 from catalog.tables import Tables
 from catalog.vectors import ensure_vectors

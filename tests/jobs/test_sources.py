@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from catalog.curation.set_aside import gone_clips
 from catalog.store import Catalog
 from jobs.cli import main
-from pipeline.curation.set_aside import gone_clips
 from tests.pipeline.made import SPEC, make_catalog
 
 

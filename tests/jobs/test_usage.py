@@ -9,13 +9,24 @@ import typer
 from jobs.cli import app, main
 from jobs.usage import refuse_empty_words
 
-COMMANDS = typer.main.get_command(app).commands
+
+def commands(group, *before: str) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Every command with the words that call it, those of groups too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 def mistakes() -> Iterator[tuple[list[str], str]]:
     """Words that are a mistake, and what the sentence about them has to name."""
     yield [], "Name a command"
     yield ["ingset"], "ingest"
+    yield ["clip", "aprove"], "approve"
     yield ["--nonsense"], "--nonsense"
     for name, command in COMMANDS.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
@@ -23,31 +34,32 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
         needed = [word for p in options if p.required for word in (p.opts[0], "x")]
         right = [*("x" for p in arguments if p.required), *needed]
         if right:
-            yield [name], next(p for p in command.params if p.required).opts[0]
-        yield [name, *right, "--nonsense"], "--nonsense"
-        yield [name, *right, "--workdri", "x"], "--workdri"
-        yield [name, *needed, *("x" for _ in arguments), "superfluous"], "superfluous"
+            yield [*name], next(p for p in command.params if p.required).opts[0]
+        yield [*name, *right, "--nonsense"], "--nonsense"
+        yield [*name, *right, "--workdri", "x"], "--workdri"
+        if not any(each.nargs == -1 for each in arguments):
+            yield [*name, *needed, *("x" for _ in arguments), "superfluous"], "superfluous"
         for option in options:
             typed = max(option.opts, key=len)
             if option.is_flag:
-                yield [name, *right, f"{typed}=x"], typed
+                yield [*name, *right, f"{typed}=x"], typed
                 continue
-            yield [name, *right, typed], typed
+            yield [*name, *right, typed], typed
             if option.name != "prompt":
-                yield [name, *right, typed, ""], typed
+                yield [*name, *right, typed, ""], typed
             if (kind := option.type_descriptor).annotation is int:
-                yield [name, *right, typed, "abc"], f"{typed} 'abc' is not a whole number"
-                yield [name, *right, typed, "1.5"], f"{typed} '1.5' is not a whole number"
-                yield [name, *right, typed, "-1"], f"{typed} '-1' is too small"
+                yield [*name, *right, typed, "abc"], f"{typed} 'abc' is not a whole number"
+                yield [*name, *right, typed, "1.5"], f"{typed} '1.5' is not a whole number"
+                yield [*name, *right, typed, "-1"], f"{typed} '-1' is too small"
                 if kind.parameter_info.max is not None:
-                    yield [name, *right, typed, str(2**80)], f"{typed} '{2**80}' is too large"
+                    yield [*name, *right, typed, str(2**80)], f"{typed} '{2**80}' is too large"
 
 
 CASES = list(mistakes())
 
 
 def test_the_list_of_mistakes_covers_every_command_and_more_than_those_once_tried():
-    assert {words[0] for words, _ in CASES if words} > set(COMMANDS)
+    assert {tuple(words[: len(name)]) for name in COMMANDS for words, _ in CASES} > set(COMMANDS)
     assert len(CASES) > 84
 
 

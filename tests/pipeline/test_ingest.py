@@ -8,12 +8,12 @@ import pytest
 from lancedb.expr import col
 
 from catalog.clip_spec import ClipSpec
+from catalog.curation.set_aside import gone_clips, set_aside_gone
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.policy import Bounds, QualityPolicy
 from pipeline.curation.rejudge import rejudge
-from pipeline.curation.set_aside import gone_clips, set_aside_gone
 from pipeline.errors import PipelineError
 from pipeline.ingest import ingest
 from pipeline.intake.settings import IngestSettings

@@ -2,10 +2,9 @@
 
 from catalog.acts import apply
 from catalog.changes import Change
+from catalog.fate import SOURCE_GONE, VERDICT
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome, Status
-from pipeline.curation.fate import VERDICT
-from pipeline.curation.policy import SOURCE_GONE
 
 ACT = "set_aside"
 

@@ -12,6 +12,9 @@ VERDICT = ("status", "reason", "reason_code", "duplicate_of", "duplicate_group")
 # The reasons of an input whose bytes another one has; of the second the data sets say different things.
 SAME_CONTENT, LABEL_CONFLICT = "same_content", "label_conflict"
 COPIES = frozenset({SAME_CONTENT, LABEL_CONFLICT})
+# Reasons that are no score's, so that no policy brings a clip back: no source stands for it any more, because
+# it is another file or another part of it now; its file is gone, and a person set it aside; a person's word.
+SUPERSEDED, SOURCE_GONE, BY_PERSON = "superseded", "source_gone", "by_person"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ def fate_of_clips(clips: Sequence[dict]) -> Fate:
     for status, outcome in ((Status.ACCEPTED, Outcome.ACCEPTED), (Status.DUPLICATE, Outcome.DUPLICATE)):
         first = next((clip for clip in clips if clip["status"] == status), None)
         if first is not None:
-            told = (None, None) if status == Status.ACCEPTED else (first["reason_code"], first["reason"])
-            return Fate(outcome, *told, ids)
+            if status == Status.ACCEPTED:
+                return Fate(outcome, clip_ids=ids)
+            return Fate(outcome, first["reason_code"], first["reason"], ids)
     return Fate(Outcome.REJECTED, clips[0]["reason_code"], clips[0]["reason"], ids)
 
 

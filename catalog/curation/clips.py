@@ -1,0 +1,165 @@
+"""Acts about clips: whether they are used, where they belong, on what terms, and what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from lancedb.expr import col
+
+from catalog.acts import Applied
+from catalog.changes import Change
+from catalog.curation.author import Author
+from catalog.curation.pairs import told_apart
+from catalog.curation.selection import Selection
+from catalog.errors import BadAct
+from catalog.fate import BY_PERSON, VERDICT, with_sources
+from catalog.names import CategoryNames
+from catalog.store import Catalog
+from catalog.vocabulary import CategorySource, Split, SplitSource, Status
+
+REVIEWED = ("reviewed_by", "reviewed_at")
+PLACE = ("category_id", "category_source", "category_confidence")
+SPLIT = ("split", "split_source")
+TERMS = ("licence", "licence_evidence")
+# What a machine said, and a person has not confirmed.
+_GUESSED = (CategorySource.ASSIGNED, CategorySource.PROPOSED)
+
+
+def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
+    """Use these clips, and take the category that a machine gave them as theirs; later `judge`s leave them.
+
+    One that was marked as the copy of another is remembered as different from it.
+    """
+    columns = (*VERDICT, *PLACE, *REVIEWED)
+    rows = clips.rows(catalog, columns)
+    accepted = {**dict.fromkeys(VERDICT), "status": Status.ACCEPTED}
+    wished, seen, apart = [], [], []
+    for row in rows:
+        guessed = row["category_source"] in _GUESSED
+        if row["status"] == Status.ACCEPTED and row["reviewed_by"] and not guessed:
+            continue
+        if row["duplicate_of"]:
+            apart.append((row["clip_id"], row["duplicate_of"]))
+        place = {name: row[name] for name in PLACE}
+        if guessed:
+            place |= {"category_source": CategorySource.HUMAN, "category_confidence": 1.0}
+        verdict = accepted | {"duplicate_group": row["duplicate_group"]}
+        wished.append({"clip_id": row["clip_id"], **verdict, **place, **signed(author)})
+        seen.append(row)
+    changes = [*with_sources(catalog, wished, seen), *told_apart(catalog, apart, author)]
+    return author.apply(catalog, "approve", changes, clips.told())
+
+
+def reject(catalog: Catalog, clips: Selection, author: Author, reason: str | None = None) -> Applied:
+    """Keep these clips out of everything; they keep their media, and later `judge`s leave them."""
+    rows = clips.rows(catalog, (*VERDICT, *REVIEWED))
+    verdict = {**dict.fromkeys(VERDICT), "status": Status.REJECTED, "reason_code": BY_PERSON}
+    verdict["reason"] = reason or "A person rejected it."
+    wished = [
+        {"clip_id": row["clip_id"], **verdict, **signed(author)}
+        for row in rows
+        if any(row[name] != value for name, value in verdict.items())
+    ]
+    seen = _of(rows, wished)
+    return author.apply(
+        catalog, "reject", with_sources(catalog, wished, seen), clips.told() | {"reason": reason}
+    )
+
+
+def move(catalog: Catalog, clips: Selection, category: str, author: Author) -> Applied:
+    """Put clips into a category, by any of its names; nothing takes them out again but another act.
+
+    In a category that is held out they are out of domain from then on, and outside of it they train.
+
+    Raises:
+        UnknownCategory: none is called that.
+    """
+    target = CategoryNames.load(catalog).id_of(category)
+    rows = clips.rows(catalog, (*PLACE, *SPLIT, *REVIEWED))
+    place = {"category_id": target, "category_source": CategorySource.HUMAN, "category_confidence": 1.0}
+    rows = [row for row in rows if any(row[name] != value for name, value in place.items())]
+    changes = [placed(rows, place, target in out_of_domain(catalog), signed(author))]
+    return author.apply(catalog, "move", changes, clips.told() | {"category": target})
+
+
+def set_licence(
+    catalog: Catalog, clips: Selection, licence: str | None, author: Author, evidence: str | None = None
+) -> Applied:
+    """State the terms of clips and where they are stated; None says that they are not known."""
+    wished = {"licence": licence or None, "licence_evidence": evidence or None}
+    return _set(catalog, "licence", clips, wished, author)
+
+
+def set_split(catalog: Catalog, clips: Selection, split: str, author: Author) -> Applied:
+    """Say which clips train and which validate; `cluster` leaves them there.
+
+    Raises:
+        BadAct: a category is out of domain as a whole or not at all; or `split` is none.
+    """
+    if split not in list(Split):
+        raise BadAct(f"{split[:40]!r} is no split; a clip is for 'train' or for 'val'.")
+    if split == Split.OOD:
+        raise BadAct(
+            "A category is out of domain as a whole: a model that trains on some of its clips has seen it. "
+            "Use `video2lora category hold-out NAME`."
+        )
+    rows = clips.rows(catalog, ("category_id",))
+    if held := sorted({row["category_id"] for row in rows} & out_of_domain(catalog)):
+        raise BadAct(
+            f"{len(held)} of the categories of these clips are out of domain ({', '.join(held[:3])}), and "
+            f"stay so as a whole. `video2lora category take-in {held[0]}` ends that."
+        )
+    return _set(catalog, "split", clips, {"split": split, "split_source": SplitSource.HUMAN}, author)
+
+
+def out_of_domain(catalog: Catalog) -> set[str]:
+    """Ids of the categories that are held out as a whole."""
+    said = catalog.scan("categories", ["category_id"], col("held_out") == True)["category_id"]  # noqa: E712
+    found = catalog.scan("clips", ["category_id"], col("split") == Split.OOD)["category_id"]
+    return {each for each in (*said.to_pylist(), *found.to_pylist()) if each}
+
+
+def placed(
+    rows: Sequence[dict[str, Any]],
+    place: dict[str, Any],
+    held_out: bool,
+    also: dict[str, Any] | None = None,
+) -> Change:
+    """The change that puts clips into a category, and with it into or out of training.
+
+    Args:
+        rows: the clips as they are, with `SPLIT` and what `place` and `also` change.
+        place: columns of `PLACE` to set.
+        held_out: whether the category is out of domain.
+        also: further columns to set.
+    """
+    wished = [
+        {"clip_id": row["clip_id"], **place, **_split_in(held_out, row), **(also or {})} for row in rows
+    ]
+    return Change("clips", wished, seen=rows)
+
+
+def signed(author: Author) -> dict[str, Any]:
+    """The columns that say who looked at a clip."""
+    return {"reviewed_by": author.name, "reviewed_at": datetime.now(UTC)}
+
+
+def _set(catalog: Catalog, act: str, clips: Selection, wished: dict[str, Any], author: Author) -> Applied:
+    rows = clips.rows(catalog, tuple(wished))
+    changes = [Change("clips", [{"clip_id": row["clip_id"], **wished} for row in rows], seen=rows)]
+    return author.apply(catalog, act, changes, clips.told() | wished)
+
+
+def _split_in(held_out: bool, row: dict[str, Any]) -> dict[str, Any]:
+    if held_out:
+        return {"split": Split.OOD, "split_source": None}
+    kept = {name: row[name] for name in SPLIT}
+    return {"split": Split.TRAIN, "split_source": None} if row["split"] == Split.OOD else kept
+
+
+def _of(rows: Sequence[dict[str, Any]], wished: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that some are wished for."""
+    ids = {row["clip_id"] for row in wished}
+    return [row for row in rows if row["clip_id"] in ids]

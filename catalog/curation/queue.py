@@ -1,0 +1,72 @@
+"""The review queue: the clips that look least like their category come first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from lancedb.expr import col
+
+from catalog.curation.standing import standing
+from catalog.names import CategoryNames
+from catalog.predicates import is_null
+from catalog.store import Catalog
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A clip that waits for a person.
+
+    Attributes:
+        likeness: cosine to the mean of the others of its category, -1 to 1; None where it is alone in it or
+            has none.
+        predictions: the nearest categories with their cosine, the nearest first.
+    """
+
+    clip_id: str
+    category_id: str | None
+    likeness: float | None
+    predictions: tuple[tuple[str, float], ...]
+
+
+def review_queue(
+    catalog: Catalog,
+    category: str | None = None,
+    limit: int = 50,
+    column: str = "embedding",
+    reviewed: bool = False,
+    many: int = 5,
+) -> list[Queued]:
+    """Accepted clips for review: without a category first, then those least like theirs.
+
+    Args:
+        category: only its clips, by any of its names.
+        column: the vectors that are compared.
+        reviewed: also clips that a person has looked at.
+        many: predictions for each.
+
+    Raises:
+        UnknownCategory: none is called that.
+        CatalogError: nothing is embedded yet.
+    """
+    names = CategoryNames.load(catalog)
+    where = None if reviewed else is_null("reviewed_by")
+    if category is not None:
+        inside = col("category_id").isin(names.members(names.id_of(category)))
+        where = inside if where is None else where & inside
+    found = standing(catalog, column, many, where)
+    # A clip alone in its category cannot be unlike the others: it comes last.
+    rank = np.where(np.isnan(found.own), np.where(found.groups < 0, -2.0, 2.0), found.own)
+    order = sorted(range(len(found.clip_ids)), key=lambda n: (rank[n], found.clip_ids[n]))[: max(0, limit)]
+    return [
+        Queued(
+            found.clip_ids[n],
+            None if found.groups[n] < 0 else found.categories[found.groups[n]],
+            None if np.isnan(found.own[n]) else float(found.own[n]),
+            tuple(
+                (found.categories[group], float(cosine))
+                for group, cosine in zip(found.nearest[n], found.cosines[n], strict=True)
+            ),
+        )
+        for n in order
+    ]

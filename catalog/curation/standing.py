@@ -1,0 +1,131 @@
+"""How clips stand in their categories by their vectors: near to the others of it, or nearer to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from lancedb.expr import Expr, col
+
+from catalog.errors import CatalogError
+from catalog.names import CategoryNames
+from catalog.predicates import not_null
+from catalog.store import Catalog
+from catalog.vocabulary import Status
+
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+# Clips whose cosines to all categories are held at a time.
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Accepted clips with vectors, and how near they are to categories.
+
+    Attributes:
+        clip_ids: [n]; `groups` [n]: number of the category in `categories`, -1 for none.
+        categories: ids, those that were merged counted as the one that is kept, [c].
+        own: cosine to the mean of the other clips of its category, [n]; NaN where it is alone or has none.
+        nearest: numbers of the categories that are nearest, the own one measured without the clip, [n, k].
+        cosines: to these, [n, k].
+    """
+
+    clip_ids: list[str]
+    groups: Numbers
+    categories: list[str]
+    own: Floats
+    nearest: Numbers
+    cosines: Floats
+
+
+def standing(
+    catalog: Catalog, column: str = "embedding", many: int = 5, where: Expr | None = None
+) -> Standing:
+    """How the accepted clips stand, with the `many` nearest categories of each.
+
+    Args:
+        column: vectors of the clips.
+        where: only these clips are told of; their categories are made of all.
+
+    Raises:
+        CatalogError: nothing is embedded yet.
+    """
+    schema = catalog.schema("clips")
+    if column not in schema.names or not pa.types.is_fixed_size_list(schema.field(column).type):
+        raise CatalogError(f"The clips have no vectors {column!r} yet; make them with `video2lora embed`.")
+    names = CategoryNames.load(catalog)
+    used = not_null(column) & (col("status") == Status.ACCEPTED)
+    rows = catalog.scan("clips", ["clip_id", "category_id", column], used)
+    ids = rows["clip_id"].to_pylist()
+    kept = [names.kept(each) for each in rows["category_id"].to_pylist()]
+    categories = sorted({each for each in kept if each is not None})
+    number = {each: n for n, each in enumerate(categories)}
+    groups = np.array([-1 if each is None else number[each] for each in kept], dtype=np.int64)
+    flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = unit(np.asarray(flat, dtype=np.float32).reshape(len(ids), -1))
+    asked = np.ones(len(ids), dtype=bool)
+    if where is not None:
+        wanted = set(catalog.scan("clips", ["clip_id"], where & used)["clip_id"].to_pylist())
+        asked = np.array([each in wanted for each in ids], dtype=bool)
+    own, nearest, cosines = near(vectors, groups, len(categories), many, asked)
+    chosen = [each for each, yes in zip(ids, asked, strict=True) if yes]
+    return Standing(chosen, groups[asked], categories, own, nearest, cosines)
+
+
+def near(
+    vectors: Floats, groups: Numbers, count: int, many: int, asked: npt.NDArray[np.bool_]
+) -> tuple[Floats, Numbers, Floats]:
+    """`own`, `nearest` and `cosines` of `Standing` for the rows that are asked for.
+
+    Args:
+        vectors: of length one, [n, d].
+        groups: [n], -1 for none.
+        count: of groups.
+        asked: [n].
+    """
+    sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
+    inside = groups >= 0
+    np.add.at(sums, groups[inside], vectors[inside])
+    sizes = np.bincount(groups[inside], minlength=count)
+    means = unit(sums)
+    many = min(many, count)
+    own, nearest, cosines = [], [], []
+    rows = np.flatnonzero(asked)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        to_all = vectors[block] @ means.T
+        theirs = groups[block]
+        mine = np.full(len(block), np.nan, dtype=np.float32)
+        company = np.flatnonzero((theirs >= 0) & (sizes[theirs] > 1))
+        others = unit(sums[theirs[company]] - vectors[block[company]])
+        mine[company] = (others * vectors[block[company]]).sum(axis=1)
+        to_all[company, theirs[company]] = mine[company]
+        alone = np.flatnonzero((theirs >= 0) & (sizes[theirs] == 1))
+        to_all[alone, theirs[alone]] = -1.0
+        order = np.argsort(-to_all, axis=1, kind="stable")[:, :many]
+        own.append(mine)
+        nearest.append(order)
+        cosines.append(np.take_along_axis(to_all, order, axis=1))
+    if not rows.size:
+        return np.zeros(0, np.float32), np.zeros((0, many), np.int64), np.zeros((0, many), np.float32)
+    return np.concatenate(own), np.concatenate(nearest), np.concatenate(cosines)
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows of length one; a row of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def apart(words: Sequence[int], bits: int) -> int:
+    """How many different pictures there are among perceptual hashes: one within `bits` of another is none."""
+    left = np.unique(np.asarray(words, dtype=np.uint64))
+    count = 0
+    while left.size:
+        left = left[np.bitwise_count(left ^ left[0]) > bits]
+        count += 1
+    return count
