@@ -21,7 +21,7 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.samples.draw import draw_clip
+from pipeline.samples.draw import HELD_OUT, draw_clip
 from pipeline.samples.effects import EFFECTS
 from pipeline.samples.scene import make_scene
 from training.backbones.cogvideox.small import BackboneSizes, quiet_transformers, small_pipeline
@@ -49,9 +49,6 @@ POCKET_SIZES = BackboneSizes(
     time_width=128,
     text_width=32,
 )
-# From this number of `draw_clip` on nothing trains the backbone: what is measured there is new to it. A
-# multiple of the effects, so that clip HELD_OUT + n shows the effect of clip n.
-HELD_OUT = 20_000 * len(EFFECTS)
 FIRST = tuple(EFFECTS)  # what the shipped backbone knows
 
 

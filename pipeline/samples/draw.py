@@ -8,6 +8,10 @@ from pipeline.samples.effects import EFFECTS
 from pipeline.samples.render import clip_times, render_frames
 from pipeline.samples.scene import make_scene
 
+# From this number of `draw_clip` on nothing trains the backbone: what is measured there is new to it. A
+# multiple of the effects, so that clip HELD_OUT + n shows the effect of clip n.
+HELD_OUT = 20_000 * len(EFFECTS)
+
 
 def draw_clip(
     number: int,

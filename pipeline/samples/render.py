@@ -8,6 +8,9 @@ from pipeline.samples.categories import find_category
 from pipeline.samples.effect import draw_params
 from pipeline.samples.scene import make_scene
 
+# Part of the names of files with rendered clips, which are made anew when it is raised: raise it when scenes,
+# effects or the formats of files change.
+EDITION = 2
 MAX_ASPECT = 2.4  # beyond it a rolling or circling camera would look past the background's edge
 
 

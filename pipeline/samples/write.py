@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.samples.categories import CATEGORIES, find_category
 from pipeline.samples.encode import encode_clip
 from pipeline.samples.formats import ClipFormat, choose_format
+from pipeline.samples.render import EDITION
 from pipeline.samples.scene import make_scene
 from pipeline.samples.seeding import generator
 from training.progress import Progress
@@ -20,8 +21,6 @@ from training.progress import Progress
 MANIFEST = "captions.jsonl"
 GENERATOR = "video2lora sample"
 LICENCE = "CC0-1.0"
-# Part of every file name: raise it when scenes, effects or formats change, and files are made anew.
-EDITION = 2
 
 
 class BadSampleRequest(PipelineError):

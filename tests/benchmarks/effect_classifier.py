@@ -1,5 +1,6 @@
 """A small 3-D convnet that names a clip's effect: trained on real renders, asked about generated ones."""
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -8,14 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.pocket.backbone import HELD_OUT, POCKET_GEOMETRY
 from pipeline.samples.effects import EFFECTS
-from pipeline.samples.render import clip_times, render_frames
+from tests.benchmarks.effect_clips import HEIGHT, TEST_FROM, TRAIN_FROM, WIDTH, chosen_frames, render
 from training.randomness import stream
 
-FRAMES, HEIGHT, WIDTH = 17, 32, 48
-# Numbers that neither the backbone nor the hypernetwork trains on, and others to measure on.
-TRAIN_FROM, TEST_FROM = 10 * HELD_OUT, 20 * HELD_OUT
 NAMES = tuple(EFFECTS)
 
 
@@ -48,11 +45,6 @@ class EffectNet(nn.Module):
         return self.head(F.adaptive_avg_pool3d(features, (2, 2, 3)).flatten(1))
 
 
-def chosen_frames(count: int) -> np.ndarray:
-    """Which of a clip's frames the classifier sees, [17]: every third of 49."""
-    return np.linspace(0, count - 1, FRAMES).round().astype(int)
-
-
 def to_classifier(frames: np.ndarray | Tensor) -> Tensor:
     """uint8 frames [49, H, W, 3] → [3, 17, 32, 48] in [-1, 1]: every third frame, area-averaged."""
     return _averaged(torch.as_tensor(np.asarray(frames)[chosen_frames(len(frames))]))
@@ -62,14 +54,7 @@ def renders(first: int, count: int, names: Sequence[str] = NAMES) -> tuple[Tenso
     """Clips `first` … of the endless series that walks through `names`, and the indices of their effects."""
     indices = [number % len(names) for number in range(first, first + count)]
     clips = [render(names[index], first + place) for place, index in enumerate(indices)]
-    return torch.stack(clips), torch.tensor(indices)
-
-
-def render(effect: str, seed: int) -> Tensor:
-    """One clip as the classifier sees it, uint8 [3, 17, 32, 48]; only those frames are rendered."""
-    times = clip_times(POCKET_GEOMETRY.num_frames)[chosen_frames(POCKET_GEOMETRY.num_frames)]
-    frames = np.stack(list(render_frames(effect, seed, times, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)))
-    return ((_averaged(torch.from_numpy(frames)) + 1) * 127.5).round().to(torch.uint8)
+    return torch.from_numpy(np.stack(clips)), torch.tensor(indices)
 
 
 def train_classifier(
@@ -80,6 +65,8 @@ def train_classifier(
     names: Sequence[str] = NAMES,
     model: nn.Module | None = None,
     clips: tuple[Tensor, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    seconds: float = float("inf"),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> nn.Module:
     """Fit on `per_effect` renders of each of the `names`, with some noise.
@@ -87,32 +74,43 @@ def train_classifier(
     Args:
         model: a net to train instead of a new one.
         clips: take these, and the indices of their effects, instead of rendering.
+        seconds: train no longer; the learning rate falls to nothing by then.
     """
     frames_of, labels = clips or renders(TRAIN_FROM, per_effect * len(names), names)
+    frames_of, labels = frames_of.to(device), labels.to(device)
     torch.manual_seed(seed)
-    model = (model or EffectNet(len(names))).train()
+    model = (model or EffectNet(len(names))).to(device).train()
     steps = epochs * len(labels) // batch
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    for step in range(steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
+    step, began = 0, time.monotonic()
+    while step < steps:
         draw = stream(step, f"classifier {seed}")
-        chosen = torch.from_numpy(draw.integers(len(labels), size=batch))
+        chosen = torch.from_numpy(draw.integers(len(labels), size=batch)).to(device)
         frames = signed(frames_of[chosen])
         frames = frames + 0.08 * float(draw.random()) * torch.randn_like(frames)
-        # In fp32: where a CPU has no bfloat16 of its own, convolutions in it take ten times as long.
-        loss = F.cross_entropy(model(frames), labels[chosen], label_smoothing=0.05)
+        # On a GPU only: where a CPU has no bfloat16 of its own, convolutions in it take ten times as long.
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=frames.is_cuda):
+            loss = F.cross_entropy(model(frames), labels[chosen], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
-        progress(step + 1, steps)
+        step += 1
+        # Where time runs out before the steps do, steps are left out of the schedule.
+        due = int(steps * (time.monotonic() - began) / seconds)
+        step = min(steps, max(step, due))
+        while schedule.last_epoch < step:
+            schedule.step()
+        progress(step, steps)
     return model.eval()
 
 
 @torch.no_grad()
 def predictions(model: nn.Module, clips: Tensor) -> Tensor:
-    """Index of the most likely effect of each clip [n, 3, 17, 32, 48]: int64 [n]."""
-    return torch.cat([model(signed(chunk)).argmax(dim=1) for chunk in clips.split(64)])
+    """Index of the most likely effect of each clip [n, 3, 17, 32, 48]: int64 [n], where the clips are."""
+    device = next(model.parameters()).device
+    found = [model(signed(chunk.to(device))).argmax(dim=1) for chunk in clips.split(64)]
+    return torch.cat(found).to(clips.device)
 
 
 def held_out_accuracy(model: nn.Module, per_effect: int = 8) -> float:
