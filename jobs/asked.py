@@ -1,10 +1,24 @@
-"""What `generate` is asked for, checked before anything loads: inputs exist, the output destroys nothing."""
+"""What `generate` and `adapter` are asked for, looked at before anything loads."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from catalog.store import Catalog
 from jobs.errors import JobError
 from training.files import lora_beside
+
+
+class Kind(NamedTuple):
+    """A kind of file that is written."""
+
+    suffix: str
+    name: str
+    example: str
+
+
+VIDEO = Kind(".mp4", "an mp4", "clip")
+# Never a pickle, which may run whatever it likes where it is opened.
+ADAPTER = Kind(".safetensors", "a safetensors file", "adapter")
 
 
 class BadRequest(JobError):
@@ -25,21 +39,34 @@ def check_request(
         check_output(output, [Path(reference), Path(first_frame)], force)
 
 
-def check_output(output: Path, inputs: list[Path], force: bool) -> None:
-    """Refuse an output that is no mp4 file, one of the inputs, there already, or nowhere to be written.
+def check_adapter_request(catalog: Catalog, references: list[str], output: Path, force: bool) -> None:
+    """The same of references whose adapter is asked for.
+
+    Raises:
+        BadRequest: see above.
+    """
+    for name in references:
+        _require_example(catalog, "The reference", name)
+    check_output(output, [Path(name) for name in references], force, ADAPTER)
+
+
+def check_output(output: Path, inputs: list[Path], force: bool, kind: Kind = VIDEO) -> None:
+    """Refuse an output that is not of its kind, one of the inputs, there already, or nowhere to be written.
 
     Args:
+        kind: of the file, by its suffix.
         force: a file that is there may be replaced; an input never.
 
     Raises:
         BadRequest: see above.
     """
     if output.is_dir():
-        raise BadRequest(f"--output {output} is a folder; name a file in it, as in -o {output / 'clip.mp4'}.")
-    if output.suffix.lower() != ".mp4":
+        example = output / f"{kind.example}{kind.suffix}"
+        raise BadRequest(f"--output {output} is a folder; name a file in it, as in -o {example}.")
+    if output.suffix.lower() != kind.suffix:
         raise BadRequest(
-            f"--output {output} does not end in .mp4, and an mp4 is what is written; "
-            f"-o {output.with_suffix('.mp4')}."
+            f"--output {output} does not end in {kind.suffix}, and {kind.name} is what is written; "
+            f"-o {output.with_suffix(kind.suffix)}."
         )
     for path in (output, lora_beside(output)):
         if any(_same(path, each) for each in inputs):

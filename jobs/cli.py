@@ -11,6 +11,7 @@ import typer
 from catalog.errors import CatalogError
 from jobs import troubles
 from jobs.commands import (
+    adapter,
     category,
     clip,
     curate,
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 for module in (samples, run, curate, sources, review, train, generate, search, serve, settings, history):
     app.add_typer(module.app)
-for module in (clip, category):
+for module in (clip, category, adapter):
     app.add_typer(module.group)
 
 

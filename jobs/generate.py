@@ -1,4 +1,4 @@
-"""`video2lora generate`: a reference video becomes a LoRA, the LoRA performs its effect on a first frame."""
+"""`video2lora generate` and `adapter`: a reference video becomes a LoRA, which performs its effect."""
 
 import hashlib
 import json
@@ -9,9 +9,11 @@ from jobs.asked import check_output
 from jobs.job import Job, say
 from jobs.report.caveats import caveats
 from jobs.workspace import Workspace
-from pipeline.adapters import Reference
+from pipeline.adapters import Reference, save_adapter
 from pipeline.example import read_first_frame
 from pipeline.studio import Studio, find_model
+from training.files import lora_beside
+from training.methods.lightlora.export import save_lora
 from training.settings import GenerateSettings
 
 
@@ -43,6 +45,27 @@ def generate_job(
         job.report["generated"] = [{"video": str(video), "lora": lora and str(lora), "prompt": prompt}]
         say(f"{video}, and its LoRA in {lora}" if lora else str(video))
         for sentence in [*made.notes, *caveats(profile.backbone, release)]:
+            say(sentence)
+
+
+def adapter_job(workspace: Workspace, references: list[str], output: Path, model: str | None) -> None:
+    """`video2lora adapter predict`; the request was looked at by `check_adapter_request`."""
+    catalog, profile = workspace.catalog, workspace.profile
+    release = find_model(catalog, workspace.folder("models"), model)
+    shown = [Reference.read(catalog, name) for name in references]
+    with Job("adapter", workspace, ray=False) as job:
+        with job.step("load the model"):
+            studio = Studio(job.catalog, release, profile.backbone, profile.generate)
+        with job.step("adapter") as progress:
+            made = studio.adapter(shown, progress)
+        size = save_adapter(output, made)
+        lora = lora_beside(output) if made.lora is not None else None
+        if lora is not None:
+            save_lora(lora, made.lora, made.facts)
+        job.report["adapter"] = {"file": str(output), "lora": lora and str(lora), **made.facts}
+        beside = f", and as a LoRA that diffusers loads {lora}" if lora else ""
+        say(f"{output}, {size / 1e3:.1f} kB{beside}")
+        for sentence in [*shown[0].notes(), *caveats(profile.backbone, release)]:
             say(sentence)
 
 

@@ -74,6 +74,17 @@ Workers = Annotated[
 ]
 
 
+Polish = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=10_000,
+        help="Then fit the adapter to the reference itself, in so many steps (40 are usual); each costs "
+        "generate.polish.batch_size forward and backward passes of the model [default: 0].",
+    ),
+]
+
+
 def open_workspace(
     workdir: Path,
     profile: str | None,

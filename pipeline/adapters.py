@@ -1,11 +1,14 @@
 """What a model makes of one reference: predicted, kept in the catalogue, ready to run under or to export."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from catalog.store import Catalog
@@ -13,6 +16,7 @@ from pipeline.errors import BadSource
 from pipeline.example import read_clip_of
 from training.backbones.base import Backbone
 from training.batch import References, pad_reference
+from training.files import written
 from training.methods.base import Condition, Method, device_of
 from training.release import Release
 
@@ -28,7 +32,7 @@ class Reference:
     Attributes:
         name: as it was asked for: a clip_id, or a file.
         frames: uint8 [n, H, W, 3].
-        category: of a clip of the catalogue, else "".
+        category, caption: of a clip of the catalogue, else "".
         stored: whether it is a clip of the catalogue.
     """
 
@@ -36,13 +40,15 @@ class Reference:
     frames: np.ndarray
     category: str = ""
     stored: bool = False
+    caption: str = ""
 
     @classmethod
     def read(cls, catalog: Catalog, name: str) -> Self:
         """A clip of the catalogue, or a stranger's video file; raises BadSource where it is neither."""
-        known = catalog.get("clips", [name], ["clip_id", "category_id"]).to_pylist()
-        category = (known[0]["category_id"] if known else None) or ""
-        return cls(name, read_clip_of(catalog, name), category, bool(known))
+        known = catalog.get("clips", [name], ["clip_id", "category_id", "caption"]).to_pylist()
+        row = known[0] if known else {}
+        frames = read_clip_of(catalog, name)
+        return cls(name, frames, row.get("category_id") or "", bool(known), row.get("caption") or "")
 
     def notes(self) -> list[str]:
         """What speaks against it as a reference, in sentences."""
@@ -74,6 +80,23 @@ class Adapter:
     def told(self, **facts: object) -> Self:
         """The same with further facts."""
         return replace(self, facts=self.facts | facts)
+
+
+def save_adapter(path: Path, adapter: Adapter) -> int:
+    """Write what `Method.under` takes, in bf16, as a safetensors file with its facts; returns its bytes.
+
+    One tensor, "adapter", and in the header JSON under "video2lora", as in a LoRA file.
+
+    Raises:
+        BadSource: what the model makes of references is no adapter.
+    """
+    if not isinstance(adapter.condition, Tensor):
+        raise BadSource(f"Model {adapter.facts['model_id']} makes no adapter that could be written.")
+    tensors = {"adapter": adapter.condition[0].detach().to("cpu", torch.bfloat16).contiguous()}
+    facts = {"format": "pt", "video2lora": json.dumps(adapter.facts, sort_keys=True)}
+    with written(path) as partial:
+        save_file(tensors, partial, metadata=facts)
+    return path.stat().st_size
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """A trained model, loaded once, for any number of clips: reference, first frame and prompt in, video out."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,8 +12,9 @@ import torch
 from catalog.models import model_folder
 from catalog.store import Catalog
 from pipeline.adapters import Adapter, Reference, predict_adapter
-from pipeline.errors import PipelineError
+from pipeline.errors import BadSource, PipelineError
 from pipeline.example import read_first_frame
+from pipeline.polish import polish_adapter
 from pipeline.video.transcode import encode_video
 from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
@@ -20,7 +23,7 @@ from training.generate import generate
 from training.methods.lightlora.export import save_lora
 from training.progress import Progress
 from training.release import Release, load_release, read_release, shipped_model
-from training.settings import GenerateSettings
+from training.settings import GenerateSettings, PolishSettings
 
 
 class NoModel(PipelineError):
@@ -33,7 +36,7 @@ class GeneratedClip:
 
     Attributes:
         frames: uint8 [n, H, W, 3].
-        reference: the effect that was asked for.
+        reference: the effect that was asked for, the first of several.
         first_frame: uint8 [H, W, 3].
         adapter: what the reference became.
         notes: sentences that a person should know who looks at it.
@@ -47,9 +50,13 @@ class GeneratedClip:
     notes: tuple[str, ...] = ()
 
     def save(self, path: Path | str) -> tuple[Path, Path | None]:
-        """Write the mp4 and, where the method has one, its LoRA beside it; returns both paths."""
+        """Write the mp4 and, where the method has one, its LoRA beside it; returns both paths.
+
+        What the clip comes from (`Adapter.facts`) is JSON in both: the video's comment, the LoRA's header.
+        """
         path = Path(path)
-        write_atomically(path, encode_video(self.frames, self.fps))
+        lineage = json.dumps(self.adapter.facts, sort_keys=True)
+        write_atomically(path, encode_video(self.frames, self.fps, comment=lineage))
         if self.adapter.lora is None:
             return path, None
         save_lora(lora_beside(path), self.adapter.lora, self.adapter.facts)
@@ -96,26 +103,33 @@ class Studio:
 
     def make(
         self,
-        reference: str | Reference,
+        reference: str | Reference | Sequence[str | Reference],
         first_frame: str | np.ndarray,
         prompt: str,
         progress: Progress | None = None,
+        polish: int | None = None,
     ) -> GeneratedClip:
         """The effect of `reference` on `first_frame`.
 
         Args:
-            reference: a video file, a clip_id, or what `Reference.read` made of one.
+            reference: a video file, a clip_id, or what `Reference.read` made of one; of several that show one
+                effect, see `adapter`.
             first_frame: an image, a video file or a clip_id (of these two the first frame), or pixels uint8
                 [H, W, 3].
             prompt: what the scene shows.
-            progress: called after each denoising step.
+            progress: called after each step of polish and of denoising.
+            polish: steps of polish; None takes those of the settings.
 
         Raises:
             BadSource: a name that is neither, or a file that cannot be read.
+            CannotPolish: see `training.polish.polish`.
         """
-        shown = Reference.read(self.catalog, reference) if isinstance(reference, str) else reference
+        references = self.read(reference)
+        shown = references[0]
         picture = read_first_frame(self.catalog, first_frame) if isinstance(first_frame, str) else first_frame
-        adapter = predict_adapter(self.backbone, self.method, self.release, self.catalog, shown)
+        polishing = self.settings.polish.steps if polish is None else polish
+        every = polishing + self.settings.steps
+        adapter = self.adapter(references, _share(progress, 0, every), polishing)
         frames = generate(
             self.backbone,
             self.method,
@@ -125,12 +139,47 @@ class Studio:
             self.settings.steps,
             self.settings.guidance,
             self.settings.seed,
-            progress,
+            _share(progress, polishing, every),
             adapter_guidance=self.settings.adapter_guidance,
         ).numpy()
         notes = (*shown.notes(), *self._notes(prompt, adapter))
         adapter = adapter.told(adapter_guidance=self.settings.adapter_guidance, prompt=prompt)
         return GeneratedClip(frames, self.catalog.spec.fps, shown, picture, adapter, notes)
+
+    def read(self, reference: str | Reference | Sequence[str | Reference]) -> list[Reference]:
+        """References by name; raises BadSource where one is neither a video file nor a clip_id."""
+        given = [reference] if isinstance(reference, str | Reference) else reference
+        if not given:
+            raise BadSource("No reference is named: name a video file or a clip_id.")
+        return [Reference.read(self.catalog, each) if isinstance(each, str) else each for each in given]
+
+    def adapter(
+        self,
+        reference: str | Reference | Sequence[str | Reference],
+        progress: Progress | None = None,
+        polish: int | None = None,
+    ) -> Adapter:
+        """What the model makes of a reference: predicted, then polished in as many steps as `polish` or
+        the settings say.
+
+        Of several references that show one effect the first is predicted from, and all are polished on.
+
+        Raises:
+            BadSource, CannotPolish: see `make`; several references and no polish.
+        """
+        references = self.read(reference)
+        polishing = self.settings.polish
+        if polish is not None:
+            polishing = PolishSettings.model_validate(polishing.model_dump() | {"steps": polish})
+        if len(references) > 1 and not polishing.steps:
+            raise BadSource(
+                f"An adapter is predicted from one reference, and {len(references)} are named: name one, or"
+                " polish on all of them (generate.polish.steps=40)."
+            )
+        adapter = predict_adapter(self.backbone, self.method, self.release, self.catalog, references[0])
+        return polish_adapter(
+            self.backbone, self.method, adapter, references, polishing, self.settings.seed, progress
+        )
 
     def _notes(self, prompt: str, adapter: Adapter) -> list[str]:
         said = []
@@ -145,6 +194,13 @@ class Studio:
                 " it, at weight 1 in another tool, shows less of the effect."
             )
         return said
+
+
+def _share(progress: Progress | None, before: int, of: int) -> Progress | None:
+    """The progress of a work that is one of several, `before` steps of which `of` went before."""
+    if progress is None:
+        return None
+    return lambda done, _, facts: progress(before + done, of, facts)
 
 
 def find_model(catalog: Catalog, models: Path, model_id: str | None = None) -> Release:

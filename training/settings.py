@@ -1,6 +1,8 @@
 """What a person may set about sampling; apart from what it sets, so that a command line can check it without
 loading torch."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
@@ -20,6 +22,12 @@ class PolishSettings(BaseModel):
     )
     at_once: PositiveInt | None = Field(
         None, description="of the samples of a step, in memory together; null: all of them"
+    )
+    activation_checkpointing: Literal["none", "full"] = Field(
+        "none", description="full: forget what the blocks computed and compute it again, for less memory"
+    )
+    augment: int = Field(
+        0, ge=0, le=64, description="further copies of the reference, cropped and relit, to learn from"
     )
     held_out: int = Field(
         0,
@@ -45,3 +53,4 @@ class GenerateSettings(BaseModel):
         1.0, ge=0, description="away from what the backbone does without the adapter; 1: the adapter as it is"
     )
     seed: int = Field(0, ge=0, lt=2**63)
+    polish: PolishSettings = Field(default_factory=PolishSettings)

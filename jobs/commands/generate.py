@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.console import opening
-from jobs.options import LARGEST_SEED, CatalogUri, Overrides, ProfileOption, Workdir, open_workspace
+from jobs.options import LARGEST_SEED, CatalogUri, Overrides, Polish, ProfileOption, Workdir, open_workspace
 
 app = typer.Typer()
 
@@ -36,6 +36,7 @@ def generate(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same video.")] = None,
+    polish: Polish = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output where it is there.")] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
@@ -43,7 +44,7 @@ def generate(
 ) -> None:
     """Predict a LoRA from a reference video and make the frozen model perform its effect on a first frame."""
     opening(f"Generate from {reference}")
-    settings = {"generate.steps": steps, "generate.seed": seed}
+    settings = {"generate.steps": steps, "generate.seed": seed, "generate.polish.steps": polish}
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
     from jobs.asked import check_request
 

@@ -13,6 +13,7 @@ from pipeline.samples.effects import EFFECTS
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.batch import References as BatchReferences
 from training.batch import TrainingBatch
+from training.methods.own_loss import OwnClips
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.precision import Precision
 from training.randomness import stream
@@ -88,6 +89,11 @@ class Pairs:
         """Latents [B, F, C, h, w] of these clips as references; zeros where the kind is "blank"."""
         latents = self.encoded.mean[clips].float()
         return torch.zeros_like(latents) if kind == "blank" else latents
+
+    def own_clips(self, clips: list[int]) -> OwnClips:
+        """These clips as targets of their own, for polish: their first frames, their captions."""
+        chosen = self.encoded.mean[clips].float(), self.encoded.first[clips].float(), self.text[clips]
+        return OwnClips.whole(*chosen)
 
     def batch(
         self,

@@ -24,20 +24,25 @@ _REPEATABLE = "mbtree=0"
 POSTER_QUALITY = 85
 
 
-def encode_video(frames: np.ndarray | Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF) -> bytes:
+def encode_video(
+    frames: np.ndarray | Iterable[np.ndarray], fps: int | Fraction, crf: int = CRF, comment: str = ""
+) -> bytes:
     """One MP4 of RGB frames uint8 [n, height, width, 3], or an iterable of such; see `encode_planes`."""
     frames, scaler = list(frames), VideoReformatter()
     _check_size(*frames[0].shape[:2])
-    return encode_planes([planes.from_rgb(picture, scaler) for picture in frames], fps, crf)
+    return encode_planes([planes.from_rgb(picture, scaler) for picture in frames], fps, crf, comment)
 
 
-def encode_planes(pictures: Sequence[np.ndarray], fps: int | Fraction, crf: int = CRF) -> bytes:
+def encode_planes(
+    pictures: Sequence[np.ndarray], fps: int | Fraction, crf: int = CRF, comment: str = ""
+) -> bytes:
     """One MP4 of `planes`.
 
     Args:
         pictures: uint8 [n, height * 3 / 2, width]; even sizes.
         fps: frames per second, every frame shown for 1/fps.
         crf: constant rate factor of x264, lower is better and larger.
+        comment: kept in the file's metadata under that name.
 
     Returns:
         The file's bytes; the same frames always give the same bytes.
@@ -46,10 +51,12 @@ def encode_planes(pictures: Sequence[np.ndarray], fps: int | Fraction, crf: int 
     # The header is written last into room kept free at the front: players start at once, no second pass.
     options = {
         "movflags": "+negative_cts_offsets",
-        "moov_size": str(4096 + 48 * len(pictures)),
+        "moov_size": str(4096 + 48 * len(pictures) + len(comment.encode())),
         "fflags": "bitexact",
     }
     with av.open(buffer, "w", format="mp4", container_options=options) as container:
+        if comment:
+            container.metadata["comment"] = comment
         rows, width = pictures[0].shape
         stream = _add_stream(container, rows * 2 // 3, width, fps, crf)
         for number, picture in enumerate(pictures):
