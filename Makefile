@@ -8,7 +8,7 @@ help:
 	@echo "make demo       set up, render sample effects, run raw videos -> catalogue -> model -> clips; open demo/report.html"
 	@echo "make test       set up, lint, run every test"
 	@echo "make test-fast  the same without the slow end-to-end tests"
-	@echo "make pocket     train the pocket backbone and its hypernetwork from nothing (about two hours on a CPU; goes on when killed)"
+	@echo "make pocket     train the pocket backbone, its hypernetwork and a small CLIP from nothing (hours on a CPU; goes on when killed)"
 	@echo "make clean      remove the demo and the environment"
 
 setup: $(STAMP)

@@ -36,7 +36,7 @@ BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
 JSON_COLUMNS = frozenset(
-    {"thresholds", "snapshot", "config", "metrics", "gate", "payload", "changed", "references"}
+    {"thresholds", "proposal", "snapshot", "config", "metrics", "gate", "payload", "changed", "references"}
 )
 
 
@@ -133,7 +133,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         state=TEXT,  # CategoryState
         held_out=FLAG,  # a person's word that all its clips are out of domain
         merged_into=TEXT,
-        thresholds=TEXT,  # json
+        thresholds=TEXT,  # json: cosine from which a clip is assigned, its precision and recall, labels
+        proposal=TEXT,  # json of a proposed one: suggested name, medoid, samples, nearest category
         size=WHOLE,
         updated_at=TIME,
     ),

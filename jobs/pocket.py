@@ -1,6 +1,7 @@
-"""`video2lora pocket`: train a small backbone from nothing, and a hypernetwork for it."""
+"""`video2lora pocket`: train a small backbone from nothing, a hypernetwork for it, and a small CLIP."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from jobs.console import out, step
 from jobs.troubles import usable_folder
 from pipeline.pocket.backbone import PocketSettings, train_pocket
+from pipeline.pocket.clip import ON_A_CPU, ClipLessons, train_clip
 from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
 from training.backbones.weights import POCKET
 
@@ -19,7 +21,7 @@ def pocket_backbone(
     backbone: Mapping[str, int | None],
     hypernetwork: Mapping[str, int | None],
 ) -> None:
-    """Train both, by their settings' defaults where a value is None, and say what came out."""
+    """Train all three, by their settings' defaults where a value is None, and say what came out."""
     usable_folder(folder, "The folder")
     usable_folder(work, "--work")
     settings = PocketSettings(**_given(backbone), seed=seed)
@@ -29,16 +31,21 @@ def pocket_backbone(
     seconds = dict(facts["seconds"])
     shipped = ship_hypernetwork(folder, work, lessons, step, device)
     seconds["hypernetwork"] = shipped["seconds"]
+    clip = replace(ClipLessons() if device == "cuda" else ON_A_CPU, seed=seed)
+    taught = train_clip(folder / "clip", work, clip, step, device)
+    seconds["CLIP"] = taught["seconds"]
     took = ", ".join(f"{name} {each / 60:.1f} min" for name, each in seconds.items())
+    size = (facts["bytes"] + shipped["bytes"] + taught["bytes"]) / 1e6
     out.print(
-        f"{folder}: {(facts['bytes'] + shipped['bytes']) / 1e6:.1f} MB, {facts['psnr_db']} dB through the VAE"
-        f" on clips that it never saw; {took} on {device}.",
+        f"{folder}: {size:.1f} MB, {facts['psnr_db']} dB through the VAE on clips that it never saw; {took}"
+        f" on {device}.",
         markup=False,
     )
     if folder.resolve() != POCKET:
         out.print(
             f"Use it: video2lora run demo/videos -w mine --set backbone.model={folder} --set"
-            f" train.start_from={folder / 'hypernetwork'}",
+            f" train.start_from={folder / 'hypernetwork'}"
+            f" --set embed.pretrained={folder / 'clip'}",
             markup=False,
         )
 

@@ -1,7 +1,9 @@
 """Clips to categories and splits: by label, by prototype, or by a cluster that proposes a category."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from time import monotonic
 
 import numpy as np
@@ -18,8 +20,11 @@ from pipeline.curation.membership import (
     by_cluster,
     by_label_or_person,
     by_prototype,
+    nearness,
     prototypes,
+    thresholds,
 )
+from pipeline.curation.proposals import samples_of, suggest_name
 from pipeline.curation.splits import split_of
 from pipeline.intake.settle import conflicts_of
 from training.progress import Progress
@@ -27,7 +32,7 @@ from training.progress import Progress
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]
 
 ACT = "cluster"
-FACTS = ("clip_id", "source_uri", "sha256", "duplicate_group")
+FACTS = ("clip_id", "source_uri", "sha256", "duplicate_group", "caption")
 DECIDED = ("category_id", "category_source", "category_confidence", "split")
 
 
@@ -80,12 +85,17 @@ def cluster(
     step(1, "labels")
     by_label_or_person(clips, known)
     step(2, "assign")
-    by_prototype(clips, prototypes(clips), settings)
+    limits = thresholds(clips, settings)
+    founded = prototypes(clips)
+    by_prototype(clips, founded, limits)
+    proposals: dict[str, dict] = {}
     if settings.propose:
-        by_cluster(clips, known, settings)
+        groups = by_cluster(clips, known, settings, nearness(limits, settings))
+        proposals = {name: _proposal(members, clips, founded) for name, members in groups.items()}
     step(3, "splits")
     splits = split_of(clips, held_out, settings.val_fraction) | _said_by_person(catalog, clips, held_out)
-    new, fresh = _categories(clips, known)
+    told = {name: limit.as_row() for name, limit in limits.items()}
+    new, fresh = _categories(clips, known, told, proposals)
     changes = [
         Change("categories", new, Kind.ADD),
         Change("categories", fresh),
@@ -141,6 +151,7 @@ def _read(catalog: Catalog, names: CategoryNames, labels: dict[str, str]) -> lis
                 None if vector is None else np.asarray(vector, dtype=np.float64),
                 {name: row[name] for name in DECIDED},
                 at_odds=torn,
+                text=row["caption"] or PurePath(row["source_uri"] or "").stem,
             )
         )
     return clips
@@ -166,8 +177,26 @@ def _spellings(labels: dict[str, str], names: CategoryNames) -> dict[str, tuple[
     return {category: tuple(sorted(said[category])) for category in sorted(said) if len(said[category]) > 1}
 
 
-def _categories(clips: Sequence[Clip], known: dict[str, dict]) -> tuple[list[dict], list[dict]]:
-    """Rows of new categories, and those of known ones with prototype and size as they are now."""
+def _proposal(members: Sequence[Clip], clips: Sequence[Clip], founded: Mapping[str, np.ndarray]) -> dict:
+    """What a person needs to judge a proposed category: see `categories.proposal`."""
+    vectors = np.stack([clip.vector for clip in members])
+    samples = samples_of([clip.clip_id for clip in members], vectors)
+    middle = vectors.mean(0) / max(np.linalg.norm(vectors.mean(0)), 1e-12)
+    cosines = {name: round(float(prototype @ middle), 3) for name, prototype in founded.items()}
+    nearest = max(sorted(cosines), key=lambda name: cosines[name], default=None)
+    return {
+        "name": suggest_name([clip.text for clip in members], (clip.text for clip in clips)),
+        "medoid": samples[0],
+        "samples": samples,
+        "nearest": nearest,
+        "similarity": None if nearest is None else cosines[nearest],
+    }
+
+
+def _categories(
+    clips: Sequence[Clip], known: dict[str, dict], limits: Mapping[str, dict], proposals: Mapping[str, dict]
+) -> tuple[list[dict], list[dict]]:
+    """Rows of new categories, and those of known ones with what this run found out about them."""
     vectors = prototypes(clips)
     sizes: dict[str, int] = dict.fromkeys(known, 0)
     founders: dict[str, CategorySource | None] = {}
@@ -180,6 +209,7 @@ def _categories(clips: Sequence[Clip], known: dict[str, dict]) -> tuple[list[dic
         vector = vectors.get(category)
         prototype = None if vector is None else vector.astype(np.float32).tolist()
         row = {"category_id": category, "prototype": prototype, "size": size}
+        row |= {"thresholds": _json(limits.get(category)), "proposal": _json(proposals.get(category))}
         if category in known:
             fresh.append(row)
         else:
@@ -200,3 +230,7 @@ def _decided(clips: Sequence[Clip], splits: dict[str, Split]) -> list[dict]:
         }
         for clip in clips
     ]
+
+
+def _json(value: dict | None) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Clips to vectors: every accepted clip gets one CLIP embedding, once per embedder."""
+"""Clips to vectors: every accepted clip gets one descriptor of its CLIP frames, once per embedder."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,11 +82,13 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
         VectorMismatch: the catalogue holds vectors of another embedder.
     """
     from pipeline.embedding.clip_weights import find_clip
+    from pipeline.embedding.descriptor import descriptor_size
 
     started = monotonic()
     files = find_clip(settings.model, settings.pretrained)
     embedder_id = files.embedder_id(settings.frames)
-    ensure_vectors(catalog, "clips", "embedding", int(files.config["embed_dim"]), embedder_id)
+    dim = descriptor_size(int(files.config["embed_dim"]))
+    ensure_vectors(catalog, "clips", "embedding", dim, embedder_id)
     accepted = catalog.scan(
         "clips", ["clip_id", "embedder_id"], where=col("status") == Status.ACCEPTED
     ).to_pylist()

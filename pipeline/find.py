@@ -1,25 +1,73 @@
-"""Clips by words, by example, by filter, or by all of them."""
+"""Clips by words, by examples, by filter, or by all of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from catalog.names import CategoryNames
-from catalog.search import clip_filter, search_text, search_vector
+from catalog.search import clip_filter, search_text, search_vector, search_words
 from catalog.store import Catalog
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.example import read_example
+
+if TYPE_CHECKING:
+    from pipeline.embedding.embedder import Embedder
+
+Aspect = Literal["all", "effect", "subject"]
+# How much what is not wanted counts against what is (Rocchio's formula).
+_AGAINST = 0.5
+_CHANGE = ("change", "course", "onset")
 
 
 def find_clips(
     catalog: Catalog,
     words: str | None = None,
-    like: str | None = None,
+    like: str | Sequence[str] | None = None,
     where: str | None = None,
     limit: int = 10,
     settings: EmbedSettings | None = None,
+    unlike: Sequence[str] = (),
+    aspect: Aspect = "all",
 ) -> list[dict[str, Any]]:
-    """Rows of `clips` with a `score`, best first, without their vectors; see `find_hits`."""
-    rows = find_hits(catalog, words, like, where, limit, settings)
+    """Rows of `clips` with a `score` and `why`, best first, without their vectors.
+
+    Words are looked for in captions and categories and, where the clips have vectors of a model that knows
+    words, in what the clips show. With words and examples, the words choose the clips and the examples order
+    them.
+
+    Args:
+        words: what to look for.
+        like: examples: clip_ids or video files.
+        where: a filter over the clips' columns.
+        limit: how many at most.
+        settings: of the embedder that sees words, and examples from files.
+        unlike: examples of what is not wanted.
+        aspect: what of the examples counts: all of it, the same "effect" on other subjects, or the same
+            "subject" under other effects.
+
+    Raises:
+        CatalogError: a filter that cannot be read, or vectors of another embedder.
+        BadSource: an example that is neither a clip nor a video.
+    """
+    condition = clip_filter(catalog, where) if where else None
+    model = _Model(settings or EmbedSettings())
+    examples = [like] if isinstance(like, str) else list(like or ())
+    if examples or unlike:
+        pool = catalog.count("clips") if words else limit
+        vector = _asked(catalog, model, examples, unlike, aspect)
+        rows = search_vector(catalog, vector, condition, pool)
+        if words:
+            named = {row["clip_id"]: row["why"] for row in search_text(catalog, words, condition, pool)}
+            rows = [row for row in rows if row["clip_id"] in named][:limit]
+            rows = [row | {"why": f"{named[row['clip_id']]}; {row['why']}"} for row in rows]
+    elif words is not None:
+        rows = _by_words(catalog, model, words, condition, limit)
+    else:
+        names = CategoryNames.load(catalog)
+        found = catalog.scan("clips", ["clip_id", "category_id"], condition).to_pylist()
+        rows = sorted(found, key=lambda row: row["clip_id"])[:limit]
+        rows = [{"clip_id": row["clip_id"], "category": names.name_of(row["category_id"])} for row in rows]
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
@@ -27,52 +75,57 @@ def find_clips(
     return [{k: v for k, v in facts[r["clip_id"]].items() if k not in hidden} | r for r in rows]
 
 
-def find_hits(
-    catalog: Catalog,
-    words: str | None = None,
-    like: str | Sequence[float] | None = None,
-    where: str | None = None,
-    limit: int = 10,
-    settings: EmbedSettings | None = None,
-) -> list[dict[str, Any]]:
-    """`clip_id`, `category` (its name) and, where something was compared, `score` of clips, best first.
+class _Model:
+    """The embedder, loaded when it is first needed: torch takes seconds."""
 
-    With words and an example, the words choose the clips and the example orders them.
+    def __init__(self, settings: EmbedSettings) -> None:
+        self.settings = settings
+        self._loaded: Embedder | None = None
 
-    Args:
-        words: to look for in captions and categories.
-        like: an example: a clip_id, a video file, or a vector of the catalogue's embedder.
-        where: a filter over the clips' columns.
-        limit: how many at most.
-        settings: of the embedder that sees an example from a file.
+    @property
+    def embedder(self) -> "Embedder":
+        if self._loaded is None:
+            from pipeline.embedding.embedder import Embedder
 
-    Raises:
-        CatalogError: a filter that cannot be read, or vectors of another embedder.
-        BadSource: an example that is neither a clip nor a video.
-    """
-    condition = clip_filter(catalog, where) if where else None
-    if like is not None:
-        vector = _example(catalog, like, settings or EmbedSettings()) if isinstance(like, str) else like
-        pool = catalog.count("clips") if words else limit
-        rows = search_vector(catalog, vector, condition, pool)
-        if words:
-            named = {row["clip_id"] for row in search_text(catalog, words, condition, pool)}
-            rows = [row for row in rows if row["clip_id"] in named][:limit]
-        return rows
-    if words is not None:
+            self._loaded = Embedder(self.settings)
+        return self._loaded
+
+    def knows_words_of(self, catalog: Catalog) -> bool:
+        """Whether what it makes of words can be compared with the catalogue's vectors, and means anything."""
+        if self.settings.pretrained.startswith("random:"):
+            return False
+        field = "embedding" in catalog.schema("clips").names and catalog.schema("clips").field("embedding")
+        return bool(field) and field.type.list_size == self.embedder.dim
+
+
+def _by_words(catalog: Catalog, model: _Model, words: str, condition, limit: int) -> list[dict]:
+    if not words.strip() or not model.knows_words_of(catalog):
         return search_text(catalog, words, condition, limit)
-    names = CategoryNames.load(catalog)
-    found = catalog.scan("clips", ["clip_id", "category_id"], condition).to_pylist()
-    rows = sorted(found, key=lambda row: row["clip_id"])[:limit]
-    return [{"clip_id": row["clip_id"], "category": names.name_of(row["category_id"])} for row in rows]
+    return search_words(catalog, words, model.embedder.embed_text([words])[0].tolist(), condition, limit)
 
 
-def _example(catalog: Catalog, like: str, settings: EmbedSettings) -> list[float]:
+def _asked(
+    catalog: Catalog, model: _Model, like: Sequence[str], unlike: Sequence[str], aspect: Aspect
+) -> list[float]:
+    """The vector of a question by examples."""
+    wanted, unwanted = (
+        [np.asarray(_example(catalog, name, model), dtype=np.float64) for name in names]
+        for names in (like, unlike)
+    )
+    vector = np.mean(wanted, axis=0) if wanted else np.zeros_like(unwanted[0])
+    if unwanted:
+        vector = vector - (_AGAINST if wanted else 1.0) * np.mean(unwanted, axis=0)
+    if aspect != "all":
+        from pipeline.embedding.descriptor import only  # torch takes seconds to import
+
+        effect, subject = only(vector, _CHANGE), only(vector, ("appearance",))
+        vector = effect - _AGAINST * subject if aspect == "effect" else subject - _AGAINST * effect
+    return vector.tolist()
+
+
+def _example(catalog: Catalog, like: str, model: _Model) -> Sequence[float]:
     """The vector of an example: a clip's own, or that of a video file."""
     known = catalog.get("clips", [like]).to_pylist()
     if known and known[0].get("embedding") is not None:
         return known[0]["embedding"]
-    from pipeline.embedding.embedder import Embedder  # only now: it loads torch
-
-    frames = read_example(like, catalog.spec)
-    return Embedder(settings).embed_frames(frames).tolist()
+    return model.embedder.embed_frames(read_example(like, catalog.spec)).tolist()

@@ -1,4 +1,4 @@
-"""What a search gives: clips with a score, the best first."""
+"""What a search gives: clips with a score and the reason why, the best first."""
 
 from catalog.names import CategoryNames
 
@@ -16,6 +16,7 @@ def best(rows: list[dict], categories: CategoryNames, limit: int) -> list[dict]:
             "caption": row["caption"],
             "source_uri": row["source_uri"],
             "score": row["score"],
+            "why": row["why"],
         }
         for row in rows
     ]

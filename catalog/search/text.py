@@ -35,7 +35,8 @@ def search_text(
         index_rows: number of clips from which on a full-text index is made and used.
 
     Returns:
-        `clip_id`, `category` (its name), `category_id`, `caption`, `source_uri` and `score` (higher: better).
+        `clip_id`, `category` (its name), `category_id`, `caption`, `source_uri`, `score` (higher: better) and
+        `why` it was found.
     """
     wanted = words(query)
     if not wanted or limit < 1:
@@ -49,7 +50,10 @@ def search_text(
         scores = bm25(wanted, [words(row["caption"]) for row in rows])
         rows = [row | {"score": score} for row, score in zip(rows, scores, strict=True)]
     for row in rows:
-        row["score"] += _CATEGORY_WEIGHT * shares.get(row["category_id"], 0.0)
+        share = shares.get(row["category_id"], 0.0)
+        named = f"its category is {categories.name_of(row['category_id'])}"
+        row["why"] = "; ".join([named] * bool(share) + ["its caption says so"] * (row["score"] > 0))
+        row["score"] += _CATEGORY_WEIGHT * share
     return best([row for row in rows if row["score"] > 0], categories, limit)
 
 

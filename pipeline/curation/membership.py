@@ -1,19 +1,22 @@
 """Which category a clip belongs to: decided from labels, people, prototypes and clusters."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.vocabulary import CategorySource, CategoryState
+from pipeline.curation.proposals import find_groups
+from pipeline.curation.thresholds import Threshold, calibrate, unit_means
 
 
 class ClusterSettings(BaseModel):
     """How clips without a label find a category, and who is held out.
 
     Attributes:
-        similarity: cosine to the nearest prototype from which an unlabelled clip may be assigned to it.
-        margin: by how much that prototype must be nearer than the second.
+        similarity: cosine to the nearest prototype from which an unlabelled clip is assigned to it, where the
+            labels are too few to calibrate it: no category has two clips, or there is one category.
         min_cluster_size: clips that are needed to propose a new category.
         propose: whether to look for new categories at all.
         val_fraction: share of the clips held out for validation.
@@ -23,7 +26,6 @@ class ClusterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     similarity: float = Field(0.75, ge=-1, le=1)
-    margin: float = Field(0.05, ge=0, le=2)
     min_cluster_size: int = Field(5, ge=2)
     propose: bool = True
     val_fraction: float = Field(0.1, ge=0, lt=1)
@@ -35,6 +37,7 @@ class Clip:
     """One accepted clip while its category is being decided.
 
     `at_odds` are the categories that its sources name, where they name several: a person has to say which.
+    `text` is what a name may be suggested from.
     """
 
     clip_id: str
@@ -43,6 +46,7 @@ class Clip:
     vector: np.ndarray | None
     before: dict
     at_odds: tuple[str, ...] = ()
+    text: str = ""
     category_id: str | None = None
     source: CategorySource | None = None
     confidence: float | None = None
@@ -74,16 +78,32 @@ def by_label_or_person(clips: list[Clip], known: dict[str, dict]) -> None:
 
 def prototypes(clips: list[Clip]) -> dict[str, np.ndarray]:
     """Unit vectors by category: the mean of the founding members' vectors."""
-    members: dict[str, list[np.ndarray]] = {}
-    for clip in clips:
-        if clip.category_id and clip.source != CategorySource.ASSIGNED and clip.vector is not None:
-            members.setdefault(clip.category_id, []).append(clip.vector)
-    means = {category: np.mean(vectors, axis=0) for category, vectors in sorted(members.items())}
-    return {category: mean / max(np.linalg.norm(mean), 1e-12) for category, mean in means.items()}
+    founders = _founders(clips)
+    names = sorted({clip.category_id for clip in founders})
+    if not founders:
+        return {}
+    means, _ = unit_means(*_arrays(founders, names), len(names))
+    return dict(zip(names, means, strict=True))
 
 
-def by_prototype(clips: list[Clip], prototypes: dict[str, np.ndarray], settings: ClusterSettings) -> None:
-    """Assign a clip to the nearest prototype when that is near enough and clearly nearer than the second."""
+def thresholds(clips: list[Clip], settings: ClusterSettings) -> dict[str, Threshold]:
+    """How near to each prototype is near enough; see `calibrate`."""
+    founders = _founders(clips)
+    names = sorted({clip.category_id for clip in founders})
+    if not founders:
+        return {}
+    return calibrate(*_arrays(founders, names), names, settings.similarity)
+
+
+def nearness(thresholds: dict[str, Threshold], settings: ClusterSettings) -> float:
+    """How near is near enough for a category that has no labels yet: what half of the others ask for."""
+    return float(np.median([limit.similarity for limit in thresholds.values()] or [settings.similarity]))
+
+
+def by_prototype(
+    clips: list[Clip], prototypes: dict[str, np.ndarray], thresholds: dict[str, Threshold]
+) -> None:
+    """Assign a clip to the nearest prototype where that is near enough."""
     open_clips = [clip for clip in clips if clip.category_id is None and not clip.at_odds]
     for clip in open_clips:
         if clip.vector is None:
@@ -92,52 +112,65 @@ def by_prototype(clips: list[Clip], prototypes: dict[str, np.ndarray], settings:
     if not open_clips or not prototypes:
         return
     names = list(prototypes)
-    cosines = np.stack([clip.vector for clip in open_clips]) @ np.stack(list(prototypes.values())).T
-    order = np.argsort(-cosines, axis=1, kind="stable")
-    for clip, cosine, nearest in zip(open_clips, cosines, order, strict=True):
-        best = cosine[nearest[0]]
-        second = cosine[nearest[1]] if len(names) > 1 else -1.0
-        if best < settings.similarity:
-            clip.reason = f"No category is near enough: {names[nearest[0]]} at {best:.2f}."
-        elif best - second < settings.margin:
-            clip.reason = f"{names[nearest[0]]} and {names[nearest[1]]} are equally near, at {best:.2f}."
+    known = np.stack(list(prototypes.values()))
+    for clip in open_clips:
+        cosines = known @ clip.vector
+        nearest = int(cosines.argmax())
+        name, best = names[nearest], cosines[nearest]
+        wanted = thresholds[name].similarity
+        if best >= wanted:
+            clip.decide(name, CategorySource.ASSIGNED, best)
         else:
-            clip.decide(names[nearest[0]], CategorySource.ASSIGNED, best)
+            clip.reason = f"No category is near enough: {name} at {best:.2f}, which asks for {wanted:.2f}."
 
 
-def by_cluster(clips: list[Clip], known: dict[str, dict], settings: ClusterSettings) -> None:
-    """Propose categories among the clips that are left (HDBSCAN); one proposed before keeps its name."""
+def by_cluster(
+    clips: list[Clip], known: dict[str, dict], settings: ClusterSettings, near: float
+) -> dict[str, list[Clip]]:
+    """Propose categories among the clips that are left; one proposed before keeps its name.
+
+    Returns:
+        the members of every proposal.
+    """
     left = [c for c in clips if c.category_id is None and c.vector is not None and not c.at_odds]
-    if len(left) < settings.min_cluster_size:
-        return
-    # scikit-learn takes a second to import, and few catalogues come this far.
-    from sklearn.cluster import HDBSCAN
-
-    found = HDBSCAN(min_cluster_size=settings.min_cluster_size, copy=True).fit(
-        np.stack([c.vector for c in left])
-    )
-    groups = [np.flatnonzero(found.labels_ == number) for number in range(found.labels_.max() + 1)]
-    # Largest first, so that of two that share an old name the larger keeps it.
-    groups.sort(key=lambda group: (-len(group), left[group[0]].clip_id))
+    groups = find_groups(np.stack([c.vector for c in left]), settings.min_cluster_size, near) if left else []
     used = {int(key[8:]) for key in known if key.startswith("cluster-") and key[8:].isdigit()}
     number = max(used, default=0)
-    taken: set[str] = set()
+    proposals: dict[str, list[Clip]] = {}
+    # Largest first, so that of two that share an old name the larger keeps it.
     for group in groups:
-        before = [left[i].before for i in group]
-        old = sorted(
-            {b["category_id"] for b in before if b["category_source"] == CategorySource.PROPOSED}
-            - taken
-            - {None}
-        )
-        votes = {name: sum(b["category_id"] == name for b in before) for name in old}
-        name = max(old, key=lambda name: votes[name], default=None)
+        members = [left[place] for place in group.members]
+        before = [
+            clip.before["category_id"]
+            for clip in members
+            if clip.before["category_source"] == CategorySource.PROPOSED
+        ]
+        votes = Counter(name for name in before if name is not None and name not in proposals)
+        name = max(sorted(votes), key=lambda name: votes[name], default=None)
         if name is None or known.get(name, {}).get("state") != CategoryState.PROPOSED:
             number += 1
             name = f"cluster-{number:03d}"
-        taken.add(name)
-        for i in group:
-            left[i].decide(name, CategorySource.PROPOSED, found.probabilities_[i])
-            left[i].reason = None
-    for clip, label in zip(left, found.labels_, strict=True):
-        if label < 0:
+        proposals[name] = members
+        for clip, confidence in zip(members, group.confidence, strict=True):
+            clip.decide(name, CategorySource.PROPOSED, confidence)
+            clip.reason = None
+    for clip in left if len(left) >= settings.min_cluster_size else ():
+        if clip.category_id is None:
             clip.reason = (clip.reason or "There is no category yet.") + " It is in no cluster either."
+    return proposals
+
+
+def _founders(clips: list[Clip]) -> list[Clip]:
+    """Those that say what a category is: put there by a label or a person, or by an adopted proposal."""
+    return [
+        clip
+        for clip in clips
+        if clip.category_id and clip.source != CategorySource.ASSIGNED and clip.vector is not None
+    ]
+
+
+def _arrays(founders: list[Clip], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    places = {name: place for place, name in enumerate(names)}
+    vectors = np.stack([clip.vector for clip in founders])
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors, np.array([places[clip.category_id] for clip in founders])

@@ -1,4 +1,4 @@
-"""Where an open_clip model comes from: made on the spot, a file or folder, or the hub."""
+"""Where an open_clip model comes from: shipped or made on the spot, a file or folder, or the hub."""
 
 import hashlib
 import json
@@ -12,6 +12,8 @@ import open_clip
 from open_clip.factory import get_model_config, get_pretrained_cfg
 from safetensors.torch import save_file
 
+from pipeline.embedding.descriptor import RECIPE
+from pipeline.embedding.pocket import MARK, SHIPPED, pocket_clip
 from pipeline.errors import PipelineError
 from training.backbones.hub import cache_folder, hub_refuses
 from training.randomness import initial_values
@@ -50,21 +52,25 @@ class ClipFiles:
         config: the architecture, as open_clip describes it.
         weights: the weights file.
         options: further arguments of open_clip.create_model_and_transforms.
+        label: what its vectors are called after, where that is not `name`.
     """
 
     name: str
     config: dict
     weights: Path
     options: dict = field(default_factory=dict)
+    label: str = ""
 
     def embedder_id(self, frames: int) -> str:
         """A fingerprint of everything a vector depends on; 16 hex digits after the model's name."""
-        digest = hashlib.sha256(json.dumps([self.config, self.options, frames], sort_keys=True).encode())
+        # Where the text tower's configuration lies differs by machine; the weights below include the tower.
+        text = {key: value for key, value in self.config["text_cfg"].items() if key != "hf_model_name"}
+        facts = [self.config | {"text_cfg": text}, self.options, frames, RECIPE]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         with self.weights.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
-        label = "local" if self.name.startswith("local-dir:") else self.name
-        return f"{label}-{digest.hexdigest()[:16]}"
+        return f"{self.label or self.name}-{digest.hexdigest()[:16]}"
 
 
 def find_clip(model: str, pretrained: str) -> ClipFiles:
@@ -74,6 +80,9 @@ def find_clip(model: str, pretrained: str) -> ClipFiles:
         UnknownEmbedder: open_clip has no such model or tag, or the folder holds none.
         EmbedderUnreachable: the weights are not here and the hub does not answer (found out in seconds).
     """
+    shipped = SHIPPED if pretrained == "pocket" else Path(pretrained)
+    if pretrained == "pocket" or (shipped / MARK).is_file():
+        return _from_folder(pocket_clip(shipped), "pocket")
     if pretrained.startswith("random:"):
         return _from_folder(_random_weights(model, pretrained.removeprefix("random:")))
     if Path(pretrained).is_dir():
@@ -102,12 +111,12 @@ def _builtin(model: str) -> dict:
     if config is None:
         raise UnknownEmbedder(
             f"open_clip has no model {model!r}. Set `embed.model` to a name from open_clip.list_models(), "
-            "such as ViT-L-14, or to tiny with `embed.pretrained` random:0."
+            "such as ViT-L-14, or to pocket for the one that this project ships."
         )
     return config
 
 
-def _from_folder(folder: Path) -> ClipFiles:
+def _from_folder(folder: Path, label: str = "local") -> ClipFiles:
     described = folder / "open_clip_config.json"
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if not described.is_file() or weights is None:
@@ -117,7 +126,7 @@ def _from_folder(folder: Path) -> ClipFiles:
         )
     stored = json.loads(described.read_text())
     config = stored["model_cfg"] | {"preprocess": stored.get("preprocess_cfg", {})}
-    return ClipFiles(f"local-dir:{folder}", config, weights)
+    return ClipFiles(f"local-dir:{folder}", config, weights, label=label)
 
 
 def _random_weights(name: str, seed: str) -> Path:

@@ -1,4 +1,4 @@
-"""An open_clip model as the pipeline uses it: vectors of clips and of words in one space."""
+"""An open_clip model as the pipeline uses it: descriptors of clips, and questions in words about them."""
 
 import logging
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from torch import Tensor
 
 from pipeline.embedding.clip_weights import find_clip
+from pipeline.embedding.descriptor import ask_in_words, describe, descriptor_size
 from pipeline.embedding.settings import EmbedSettings
 
 
@@ -17,7 +19,7 @@ class Embedder:
 
     Attributes:
         embedder_id: fingerprint of weights, configuration and frames per clip.
-        dim: length of a vector.
+        dim: length of a clip's vector; its frames' are shorter, see `descriptor`.
     """
 
     def __init__(self, settings: EmbedSettings, device: str | None = None) -> None:
@@ -33,7 +35,7 @@ class Embedder:
         )
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = open_clip.get_tokenizer(files.name)
-        self.dim = int(files.config["embed_dim"])
+        self.dim = descriptor_size(int(files.config["embed_dim"]))
 
     def choose(self, frames: np.ndarray) -> np.ndarray:
         """The frames of a clip [n, H, W, 3] that its vector is made of, spread evenly over it."""
@@ -45,20 +47,19 @@ class Embedder:
 
     @torch.inference_mode()
     def embed_clips(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """Vectors float32 [n, dim], each of length 1, of clips uint8 [frames, H, W, 3]."""
+        """Descriptors float32 [n, dim], each of length 1, of clips uint8 [frames, H, W, 3]."""
+        return torch.cat([describe(vectors[None]) for vectors in self.frame_vectors(clips)]).numpy()
+
+    @torch.inference_mode()
+    def frame_vectors(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
+        """Vectors of the chosen frames of every clip, each fp32 [frames, D] on the CPU."""
         chosen = [self.choose(clip) for clip in clips]
         pixels = torch.stack([self.preprocess(Image.fromarray(frame)) for clip in chosen for frame in clip])
-        vectors = self.model.encode_image(pixels.to(self.device), normalize=True).float().cpu().numpy()
-        bounds = np.cumsum([len(clip) for clip in chosen])[:-1]
-        return _unit(np.stack([part.mean(axis=0) for part in np.split(vectors, bounds)]))
+        vectors = self.model.encode_image(pixels.to(self.device), normalize=True).float().cpu()
+        return vectors.split([len(clip) for clip in chosen])
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors float32 [n, dim], each of length 1, in the space of the clips' vectors."""
+        """Questions float32 [n, dim], each of length 1: their cosine with a descriptor says what it shows."""
         tokens = self.tokenizer(list(texts)).to(self.device)
-        return _unit(self.model.encode_text(tokens, normalize=True).float().cpu().numpy())
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+        return ask_in_words(self.model.encode_text(tokens).float().cpu()).numpy()

@@ -7,10 +7,11 @@ class EmbedSettings(BaseModel):
     """Which model embeds clips, and how the work is spread.
 
     Attributes:
-        model: a name that open_clip knows, or "tiny".
+        model: a name that open_clip knows, or "tiny"; what a folder or "pocket" holds is a model itself.
         pretrained: one of open_clip's tags (downloaded once), a weights file, a folder that holds weights and
-            open_clip_config.json, or "random:<seed>" for random weights.
-        frames: frames per clip, spread evenly; a clip's vector is the mean of theirs.
+            open_clip_config.json, "pocket" for the one that ships with the project, or "random:<seed>" for
+            random weights, which tell little apart.
+        frames: frames per clip, spread evenly; `descriptor.py` makes one vector of theirs.
         batch_size: clips that one actor takes at a time.
         actors, cpus_per_actor, gpus_per_actor: size of the pool and what each of it occupies.
     """

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from lancedb.expr import col
 
 from catalog.errors import BadFilter, CatalogError, VectorMismatch
 from catalog.maintenance import compact
-from catalog.search import clip_filter, search_text, search_vector
+from catalog.search import clip_filter, search_text, search_vector, search_words
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from catalog.words import words
@@ -72,7 +73,9 @@ def test_a_result_says_what_was_found_and_the_effect_comes_before_the_mere_word(
         "category_id": "melt",
         "caption": "A red ball on grass",
         "source_uri": "a.mp4",
+        "why": "its category is Melt",
     }
+    assert found[2]["why"] == "its caption says so"
     assert found[1]["category"] == "Melt"
     assert ids(found)[-1] == "2"
     assert ids(search_text(filled, "melt a red ball", limit=1, index_rows=index_rows)) == ["1"]
@@ -202,3 +205,50 @@ def test_a_category_that_only_clips_name_yet_is_found_by_words_and_by_filter(cat
 def test_vowel_signs_tell_words_apart_and_a_pictograph_is_a_word():
     assert words("पानी") != words("पीना")
     assert words("a 🔥") == [*words("a"), "🔥"]
+
+
+@pytest.fixture
+def shown(catalog) -> Catalog:
+    """Three clips: one whose caption says a word, one that shows it, one that does both; and others."""
+    ensure_vectors(catalog, "clips", "embedding", 4)
+    towards, away = [1.0, 0.1, 0.0, 0.0], [0.0, 1.0, 0.2, 0.0]
+    captions = {"says": ("it melts", away), "shows": (None, towards), "both": ("it melts", towards)}
+    captions |= {f"other-{n}": ("a ball", away) for n in range(9)}
+    catalog.upsert(
+        "clips",
+        [{"clip_id": key, "caption": text, "embedding": vector} for key, (text, vector) in captions.items()],
+    )
+    return catalog
+
+
+def test_words_and_what_clips_show_are_fused_and_each_hit_says_why(shown):
+    found = search_words(shown, "melt", [1.0, 0.0, 0.0, 0.0], limit=3)
+    assert ids(found)[0] == "both" and set(ids(found)) == {"both", "says", "shows"}
+    why = {row["clip_id"]: row["why"] for row in found}
+    assert why["shows"] == "it looks like “melt” (1.00)"
+    assert why["both"].startswith("its caption says so; it looks like “melt”")
+    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    assert ids(search_words(shown, "melt", [1.0, 0.0, 0.0, 0.0], col("clip_id") == "says")) == ["says"]
+    assert search_words(shown, "melt", [1.0, 0.0, 0.0, 0.0], limit=0) == []
+
+
+def test_a_vector_index_is_made_when_it_pays_and_finds_what_comparing_all_finds(catalog):
+    ensure_vectors(catalog, "clips", "embedding", 32)
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(40, 32))
+
+    def add(first: int, count: int) -> np.ndarray:
+        vectors = centres[np.arange(count) % 40] + rng.normal(0, 0.4, (count, 32))
+        rows = [{"clip_id": f"{first + n:05d}", "embedding": v.tolist()} for n, v in enumerate(vectors)]
+        catalog.upsert("clips", rows)
+        return vectors
+
+    vectors = add(0, 3_000)
+    for query in vectors[:5]:
+        exact = ids(search_vector(catalog, query.tolist(), limit=10))
+        found = ids(search_vector(catalog, query.tolist(), limit=10, index_rows=1_000))
+        assert len(set(exact) & set(found)) >= 9
+    assert catalog.tables.handle("clips").index_stats("embedding_idx").num_indexed_rows == 3_000
+    late = add(3_000, 600)
+    assert ids(search_vector(catalog, late[7].tolist(), limit=1, index_rows=1_000)) == ["03007"]
+    assert catalog.tables.handle("clips").index_stats("embedding_idx").num_unindexed_rows == 0

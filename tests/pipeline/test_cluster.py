@@ -84,12 +84,12 @@ def test_an_unlabelled_clip_goes_to_a_near_prototype_and_not_to_a_doubtful_one(t
     clips |= {f"boom-{i}": ("explode", direction(1, i)) for i in range(3)}
     clips |= {"near": (None, direction(0, 9)), "between": (None, between), "far": (None, direction(5))}
     catalog = catalog_of(tmp_path, clips)
-    report = cluster(catalog, ClusterSettings(similarity=0.6, margin=0.2))
+    report = cluster(catalog, ClusterSettings())
     found = rows(catalog)
     assert (found["near"]["category_id"], found["near"]["category_source"]) == ("melt", "assigned")
     assert 0.6 < found["near"]["category_confidence"] <= 1
     assert found["between"]["category_id"] is None
-    assert "equally near" in report.unassigned["between"]
+    assert "near enough" in report.unassigned["between"]
     assert "near enough" in report.unassigned["far"]
     # Assigned clips count as members but do not move the prototype.
     assert categories(catalog)["melt"]["size"] == 4
