@@ -60,6 +60,10 @@ class UnknownEvent(CatalogError):
     """There is no act of that number."""
 
 
+class NoConflict(CatalogError):
+    """A clip that waits for nobody to say which category it belongs to."""
+
+
 class ChangedMeanwhile(CatalogError):
     """Rows that an act would change are not what its author saw; nothing is overwritten.
 

@@ -70,3 +70,14 @@ def with_sources(catalog: Catalog, verdicts: Sequence[dict], seen: Sequence[dict
             followers.append({"source_uri": row["source_uri"], **told})
     seen = [before[key] for key in wished if key in before]
     return [Change("clips", verdicts, seen=seen), Change("sources", followers)]
+
+
+def copy_of(original: str, labels: tuple[str | None, str | None] | None = None) -> tuple[str, str]:
+    """Code and reason of a copy; `labels` are the original's and its own, where they are at odds."""
+    if labels is None:
+        return SAME_CONTENT, f"It has the same content as {original}."
+    theirs, own = labels
+    return LABEL_CONFLICT, (
+        f"It has the same content as {original}, which is labelled {theirs!r}, and is labelled {own!r}; a "
+        "person has to say which it is."
+    )

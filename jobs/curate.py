@@ -33,6 +33,7 @@ def ingest_step(job: Job, place: Place) -> None:
             raise KeyboardInterrupt from stopped
     job.report["counts"] |= report.counts
     job.report |= {"refused": report.refused, "conflicts": report.conflicts}
+    job.report["relabelled"] = report.relabelled
     for line in told.of_ingest(report):
         say(f"  {line}")
 

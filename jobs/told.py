@@ -42,11 +42,21 @@ def of_ingest(report: "IngestReport") -> Iterator[str]:
         yield f"  {len(places)} {outcome}, {code}:"
         yield from _named(places)
     if report.conflicts:
-        yield f"{len(report.conflicts)} contents have several labels, and no category until one is changed:"
+        yield f"{len(report.conflicts)} contents have several labels, and no category until a person decides:"
         labels = [f"{uri} ({label})" for each in report.conflicts for uri, label in each["labels"].items()]
         yield from _named(labels)
+        clip = report.conflicts[0]["clips"][0]
+        yield f"`video2lora clip decide {clip} --to CATEGORY` says which it is"
+    if report.relabelled:
+        yield f"{len(report.relabelled)} inputs have another label than before:"
+        yield from _named([_relabelled(each) for each in report.relabelled])
     if report.refused:
         yield "`video2lora sources --rejected` lists all of them with their reasons"
+
+
+def _relabelled(each: dict) -> str:
+    stays = f"; a person put it into {each['stays_in']}, where it stays" if each["stays_in"] else ""
+    return f"{each['source_uri']}: {each['before']!r}, now {each['now']!r}{stays}"
 
 
 def _named(places: Sequence[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from lancedb.expr import col
 
 from catalog.acts import apply
 from catalog.changes import Change, Kind
+from catalog.curation.conflicts import conflicts_of
 from catalog.names import CategoryNames, normalise_label
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, CategoryState, Outcome, Split, SplitSource, Status
@@ -26,7 +27,6 @@ from pipeline.curation.membership import (
 )
 from pipeline.curation.proposals import samples_of, suggest_name
 from pipeline.curation.splits import split_of
-from pipeline.intake.settle import conflicts_of
 from training.progress import Progress
 
 __all__ = ["ClusterReport", "ClusterSettings", "cluster"]

@@ -59,6 +59,20 @@ def move(
     act.do("Move clips", lambda catalog, by: move(catalog, selected(clips, where, expect), to, by))
 
 
+@app.command(epilog="Example: `video2lora clip decide 3f2a90c1 --to melt -w work`")
+@acting
+def decide(
+    act: Acting,
+    to: Annotated[str, typer.Option(help="The category, by any of its names.")],
+    clips: Clips = None,
+    where: Where = None,
+) -> None:
+    """Say which category a content belongs to that its sources label differently."""
+    from catalog.curation.conflicts import decide
+
+    act.do("Decide conflicts", lambda catalog, by: decide(catalog, selected(clips, where), to, by))
+
+
 @app.command(
     epilog="Example: `video2lora clip licence CC-BY-4.0 --where \"source = 'open-vfx'\" "
     "--evidence https://example.org/terms -w work`"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from catalog.fate import LABEL_CONFLICT, SAME_CONTENT, Fate, fate_of_clips
+from catalog.fate import Fate, copy_of, fate_of_clips
 from catalog.vocabulary import CategorySource, Outcome
 from pipeline.curation.policy import QualityPolicy, judge
 from pipeline.intake.stat import Stat
@@ -103,14 +103,3 @@ def copied(fate: Fate, original: str) -> Fate:
     if not fate.clip_ids:
         return fate
     return Fate(Outcome.DUPLICATE, *copy_of(original), fate.clip_ids)
-
-
-def copy_of(original: str, labels: tuple[str | None, str | None] | None = None) -> tuple[str, str]:
-    """Code and reason of a copy; `labels` are the original's and its own, where they are at odds."""
-    if labels is None:
-        return SAME_CONTENT, f"It has the same content as {original}."
-    theirs, own = labels
-    return LABEL_CONFLICT, (
-        f"It has the same content as {original}, which is labelled {theirs!r}, and is labelled {own!r}; a "
-        "person has to say which it is."
-    )

@@ -55,6 +55,29 @@ def refresh(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> int:
     return len(changed)
 
 
+def relabelled(catalog: Catalog, changes: Sequence[tuple[dict, dict]]) -> list[dict]:
+    """What `refresh` is about to do where a label is another one than before, for a person to look at.
+
+    Returns:
+        `source_uri`, the label `before` and `now`, and `stays_in`: the category of the clip where a person
+        gave it, for that stays; None where the clip follows its label.
+    """
+    changed = [(row, said["label"]) for row, said in changes if row["label"] and "label" in said]
+    wanted = [key for row, _ in changed for key in row["clip_ids"] or ()]
+    columns = ["clip_id", "category_id", "category_source"]
+    clips = catalog.get("clips", wanted, columns).to_pylist() if wanted else []
+    given = {c["clip_id"]: c["category_id"] for c in clips if c["category_source"] == CategorySource.HUMAN}
+    return [
+        {
+            "source_uri": row["source_uri"],
+            "before": row["label"],
+            "now": label,
+            "stays_in": next((given[key] for key in row["clip_ids"] or () if key in given), None),
+        }
+        for row, label in changed
+    ]
+
+
 def _alike(changes: Sequence[tuple[dict, dict]]) -> list[tuple[dict, dict]]:
     """The changes with all columns that any of them has: rows of one update have the same columns."""
     names = sorted({name for _, said in changes for name in said})

@@ -19,6 +19,7 @@ class IngestReport:
         peak_rss_mb: the most memory one of them had.
         refused: every input that is not accepted: `source_uri`, `outcome`, `reason_code`, `reason`.
         conflicts: `clips` of each, and its `labels` by source.
+        relabelled: inputs whose label is another one than before; see `refresh.relabelled`.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -30,3 +31,4 @@ class IngestReport:
     peak_rss_mb: float = 0.0
     refused: list[dict] = field(default_factory=list)
     conflicts: list[dict] = field(default_factory=list)
+    relabelled: list[dict] = field(default_factory=list)

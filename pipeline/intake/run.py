@@ -21,7 +21,7 @@ from pipeline.errors import Interrupted
 from pipeline.intake import records
 from pipeline.intake.gone import find_gone, part_with
 from pipeline.intake.inputs import Input
-from pipeline.intake.refresh import SAID, differences, refresh
+from pipeline.intake.refresh import SAID, differences, refresh, relabelled
 from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
@@ -137,6 +137,7 @@ class IngestRun:
                     told.append((row, said))
             else:
                 left.append(item)
+        self.report.relabelled = relabelled(self.catalog, told)
         refresh(self.catalog, told)
         self.facts["refreshed"] += len(told)
         return left

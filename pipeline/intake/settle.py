@@ -1,12 +1,11 @@
 """Which source stands for a clip, settled when a run has written its rows: copies, other parts, labels."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from lancedb.expr import col
 
-from catalog.fate import COPIES, SUPERSEDED, Fate
+from catalog.curation.conflicts import Conflict, by_content, conflicts_of, decided_clips, told_of_copies
+from catalog.fate import SUPERSEDED, Fate
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Outcome, Status
@@ -80,38 +79,6 @@ def retire(catalog: Catalog, uris: Sequence[str]) -> int:
     return len(gone)
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """The same content under labels of several categories: `labels` by address, as data sets spell them."""
-
-    clip_ids: tuple[str, ...]
-    categories: tuple[str, ...]
-    labels: dict[str, str]
-
-
-def conflicts_of(rows: Iterable[dict], names: CategoryNames) -> list[Conflict]:
-    """Contents whose sources say different things of them; what is gone says nothing any more.
-
-    Args:
-        rows: `source_uri`, `label`, `outcome` and `clip_ids` of sources.
-    """
-    found = []
-    for clip_ids, members in _by_clip(rows).items():
-        categories = sorted({names.file_under(row["label"]) for row in members} - {None})
-        if len(categories) > 1:
-            labels = {row["source_uri"]: row["label"] for row in members if row["label"]}
-            found.append(Conflict(clip_ids, tuple(categories), labels))
-    return found
-
-
-def _by_clip(rows: Iterable[dict]) -> dict[tuple, list[dict]]:
-    members: dict[tuple, list[dict]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row["source_uri"]):
-        if row["clip_ids"] and row["outcome"] != Outcome.GONE:
-            members[tuple(row["clip_ids"])].append(row)
-    return members
-
-
 def label_conflicts(catalog: Catalog, names: CategoryNames) -> list[Conflict]:
     """The conflicts of a catalogue; their clips wait for a person, and the rows of their copies say so.
 
@@ -119,12 +86,12 @@ def label_conflicts(catalog: Catalog, names: CategoryNames) -> list[Conflict]:
     """
     columns = ["source_uri", "label", "outcome", "reason_code", "reason", "clip_ids"]
     rows = catalog.scan("sources", columns).to_pylist()
-    conflicts = conflicts_of(rows, names)
+    conflicts = conflicts_of(rows, names, decided_clips(catalog))
     torn = {conflict.clip_ids for conflict in conflicts}
     changed = []
-    for clip_ids, members in _by_clip(rows).items():
+    for clip_ids, members in by_content(rows).items():
         if len(members) > 1:
-            changed += _told(members, clip_ids in torn)
+            changed += told_of_copies(members, clip_ids in torn)
     if changed:
         catalog.update("sources", changed)
     waiting = [key for conflict in conflicts for key in conflict.clip_ids]
@@ -134,18 +101,3 @@ def label_conflicts(catalog: Catalog, names: CategoryNames) -> list[Conflict]:
         none = {"category_id": None, "category_source": None, "category_confidence": None}
         catalog.update("clips", [{"clip_id": key, **none} for key in labelled])
     return conflicts
-
-
-def _told(members: list[dict], torn: bool) -> list[dict]:
-    """The rows of copies whose reason is not what it ought to be."""
-    first = next((row for row in members if row["reason_code"] not in COPIES), members[0])
-    changed = []
-    for row in members:
-        if row is first or row["reason_code"] not in COPIES:
-            continue
-        code, reason = records.copy_of(
-            first["source_uri"], (first["label"], row["label"]) if torn and row["label"] else None
-        )
-        if (row["reason_code"], row["reason"]) != (code, reason):
-            changed.append({"source_uri": row["source_uri"], "reason_code": code, "reason": reason})
-    return changed

@@ -32,7 +32,14 @@ def test_every_reason_and_every_conflict_is_told_with_the_files_it_holds_for():
         for name, outcome, code in (("a", "rejected", "damaged"), ("b", "gone", "deleted"))
     ]
     conflicts = [{"clips": ["x"], "labels": {"c.mp4": "melt", "d.mp4": "crush"}}]
-    lines = list(told.of_ingest(IngestReport(counts=counts, refused=refused, conflicts=conflicts)))
+    relabelled = [
+        {"source_uri": "e.mp4", "before": "melt", "now": "glow", "stays_in": None},
+        {"source_uri": "f.mp4", "before": "melt", "now": "glow", "stays_in": "crush"},
+    ]
+    report = IngestReport(counts=counts, refused=refused, conflicts=conflicts, relabelled=relabelled)
+    lines = list(told.of_ingest(report))
+    assert "    e.mp4: 'melt', now 'glow'" in lines
+    assert "    f.mp4: 'melt', now 'glow'; a person put it into crush, where it stays" in lines
     assert lines[0] == "5 inputs: 1 accepted, 1 duplicate, 1 rejected, 1 quarantined, 1 gone"
     assert "    a.mp4: So it is." in lines
     assert "  1 gone, deleted:" in lines

@@ -7,8 +7,12 @@ import av
 import pytest
 from lancedb.expr import col
 
+from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
+from catalog.curation import Author, Selection
+from catalog.curation.conflicts import decide
 from catalog.curation.set_aside import gone_clips, set_aside_gone
+from catalog.events import history
 from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from pipeline.cluster import ClusterSettings, cluster
@@ -296,6 +300,16 @@ def test_one_content_under_two_labels_is_a_conflict_until_they_agree(catalog, tm
     before = catalog.versions()
     assert ingest(discover(tmp_path / "v"), catalog).counts["conflicts"] == 1
     assert catalog.versions() == before
+    decided = decide(catalog, Selection.of(conflict["clips"]), "crush", Author("ada"))
+    closed = ingest(discover(tmp_path / "v"), catalog)
+    assert (closed.counts["conflicts"], closed.reasons) == (0, {"same_content": 2})
+    cluster(catalog, ClusterSettings())
+    (clip,) = catalog.scan("clips", ["category_id", "category_source"]).to_pylist()
+    assert clip == {"category_id": "crush", "category_source": "human"}
+    clustered = history(catalog, limit=1)[0].event_id
+    undo(catalog, clustered, actor="ada")
+    undo(catalog, decided.event, actor="ada")
+    assert ingest(discover(tmp_path / "v"), catalog).counts["conflicts"] == 1
     (tmp_path / "v" / "crush").rename(tmp_path / "v" / "melted")
     (tmp_path / "v" / "melted" / "y.mp4").rename(tmp_path / "v" / "melt" / "y.mp4")
     found = survey(tmp_path / "v")

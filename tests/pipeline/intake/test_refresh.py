@@ -38,6 +38,7 @@ def test_a_changed_manifest_changes_the_rows_of_an_unchanged_file(catalog, folde
     describe(folder, label="Crush it", caption="a red cup", licence="cc0", generator="kling")
     report = ingest(discover(folder), catalog)
     assert (report.counts["refreshed"], report.counts["unchanged"], report.counts["decoded"]) == (2, 2, 0)
+    assert [(each["now"], each["stays_in"]) for each in report.relabelled] == [("Crush it", None)] * 2
     for clip in catalog.scan("clips").to_pylist():
         assert (clip["caption"], clip["licence"], clip["generator"]) == ("a red cup", "cc0", "kling")
         assert (clip["category_id"], clip["category_source"]) == ("crush", "label")
@@ -52,9 +53,13 @@ def test_a_category_that_a_person_gave_survives_a_changed_label(catalog, folder)
     catalog.update(
         "clips", [{"clip_id": key, "category_id": "glow", "category_source": "human"} for key in ids]
     )
+    before = set(catalog.scan("sources")["label"].to_pylist())
     describe(folder, label="crush", caption="a cup")
-    ingest(discover(folder), catalog)
+    report = ingest(discover(folder), catalog)
     assert set(catalog.scan("clips")["category_id"].to_pylist()) == {"glow"}
+    assert {(each["before"], each["now"], each["stays_in"]) for each in report.relabelled} == {
+        (label, "crush", "glow") for label in before
+    }
 
 
 def test_a_manifest_that_says_less_takes_nothing_away(catalog, folder):
