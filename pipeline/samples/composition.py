@@ -130,7 +130,7 @@ def _kind(effect: Effect) -> str:
 
 
 def _nearer(camera: Camera, reach: float) -> Camera:
-    return replace(camera, x=reach * camera.x, y=reach * camera.y)
+    return camera if reach == 1 else Camera(reach * camera.x, reach * camera.y, camera.zoom, camera.roll)
 
 
 def _after(view: Layers, act: Effect, layers: Layers, params: Params) -> Layers:

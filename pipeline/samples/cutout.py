@@ -1,6 +1,7 @@
 """A picture with transparent surroundings that is pasted into frames, moved, scaled, turned and faded."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -81,7 +82,8 @@ class Cutout:
             self._ready[level] = picture.convert("RGBa")
         shown = self._ready[level].transform((right - left, bottom - top), AFFINE, data, BILINEAR)
         if opacity < 1:
-            shown = shown.point(_dimming(opacity) * 4)
+            faded = _dimming(opacity).take(np.asarray(shown))
+            shown = Image.frombuffer("RGBa", shown.size, faded, "raw", "RGBa", 0, 1)
         return shown, (left, top)
 
     def _half(self, level: int) -> Image.Image:
@@ -90,14 +92,30 @@ class Cutout:
         return self._halves[level]
 
 
-def _dimming(share: float) -> list[int]:
-    """What each of the 256 values becomes."""
-    return np.rint(_VALUES * share).astype(np.uint8).tolist()
+def _dimming(share: float) -> np.ndarray:
+    """What each of the 256 values becomes, uint8 [256]."""
+    return np.rint(_VALUES * share).astype(np.uint8)
 
 
 def dimmed(mask: Image.Image, share: float) -> Image.Image:
     """A mask as dense as `share` of it."""
-    return mask.point(_dimming(share))
+    return mask.point(_dimming(share).tolist())
+
+
+def darkened(picture: Image.Image, left: float) -> Image.Image:
+    """A picture of which only a share of the light is left."""
+    # Pillow's own `point` rounds an entry for every value of every band in Python.
+    return Image.fromarray(_dimming(left).take(np.asarray(picture)))
+
+
+def faint_ellipse(size: int, share: float) -> Image.Image:
+    """`dimmed(soft_ellipse(size), share)`, for every frame."""
+    return Image.fromarray(_dimming(share).take(_ellipse_values(size)))
+
+
+@lru_cache(maxsize=8)
+def _ellipse_values(size: int) -> np.ndarray:
+    return np.asarray(soft_ellipse(size)).astype(np.intp)
 
 
 def soft_ellipse(size: int) -> Image.Image:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.samples.cutout import dimmed, soft_ellipse
+from pipeline.samples.cutout import faint_ellipse
 from pipeline.samples.effect import Effect, Params, smooth
 from pipeline.samples.layers import Layers, Pose
 from pipeline.samples.splat import cover, packed, strew
@@ -119,8 +119,7 @@ def _disc(
     size = max(4, round(2 * radius * layers.radius * layers.near.zoom * layers.unit))
     if opacity <= 0:
         return
-    mask = layers.once("disc", lambda: soft_ellipse(96))
-    mask = dimmed(mask, min(1.0, opacity)).resize((size, size))
+    mask = faint_ellipse(96, min(1.0, opacity)).resize((size, size))
     x, y = layers.to_pixel(*layers.centre)
     frame.paste(colour, (round(x - size / 2), round(y - size / 2)), mask)
 

@@ -26,8 +26,11 @@ class Lookup:
         self._packed = np.ascontiguousarray(np.asarray(Image.merge("RGBA", bands))).view(np.uint32).ravel()
 
     def at(self, column: np.ndarray, row: np.ndarray) -> Image.Image:
-        """The RGBA picture whose pixel [i, j] is this one at pixel position (row[i, j], column[i, j])."""
-        x = np.clip(column * np.float32(self.fine), 0, self.width - 1).astype(np.int32)
-        y = np.clip(row * np.float32(self.fine), 0, self.height - 1).astype(np.int32)
+        """The RGBA picture whose pixel [i, j] is this one at pixel position (row[i, j], column[i, j]).
+
+        Either may be one row [1, w] or one column [h, 1] where it is the same along the other axis.
+        """
+        x = np.minimum(np.maximum(column * np.float32(self.fine), 0), self.width - 1).astype(np.int32)
+        y = np.minimum(np.maximum(row * np.float32(self.fine), 0), self.height - 1).astype(np.int32)
         found = self._packed.take(y * self.width + x)
         return Image.fromarray(found.view(np.uint8).reshape(*found.shape, 4))

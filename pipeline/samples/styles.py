@@ -7,6 +7,7 @@ from colorsys import hsv_to_rgb
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from pipeline.samples.cutout import darkened, dimmed
 from pipeline.samples.effect import Effect, Params, smooth
 from pipeline.samples.layers import Layers
 from pipeline.samples.lookup import Lookup
@@ -135,8 +136,8 @@ def glow(layers: Layers, t: float, params: Params) -> Image.Image:
         return wide, red
 
     wide, body = layers.of_picture("aura", aura)
-    frame = layers.still().point(lambda k: round(k * (1 - 0.62 * p)))
-    frame.paste(colour, (0, 0), wide.point(lambda k: round(k * min(1.0, 0.95 * p * params.strength))))
+    frame = darkened(layers.still(), 1 - 0.62 * p)
+    frame.paste(colour, (0, 0), dimmed(wide, min(1.0, 0.95 * p * params.strength)))
     bright = layers.of_picture(
         "bright", lambda: layers.still().point(lambda k: min(255, round(1.25 * k + 45)))
     )
@@ -178,7 +179,7 @@ def monochrome(layers: Layers, t: float, params: Params) -> Image.Image:
 def blackout(layers: Layers, t: float, params: Params) -> Image.Image:
     """The light goes down until almost everything is black."""
     left = 1 - 0.96 * params.progress(1.05 * t)
-    return layers.still().point(lambda value: round(value * left))
+    return darkened(layers.still(), left)
 
 
 def glitch(layers: Layers, t: float, params: Params) -> Image.Image:

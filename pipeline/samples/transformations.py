@@ -55,15 +55,22 @@ def _angles(steps: int) -> np.ndarray:
 def _outline(sprite: Image.Image) -> np.ndarray:
     """How far the silhouette reaches at every angle from its middle, local units, float32 [720]."""
     alpha = np.asarray(sprite.getchannel("A").resize((192, 192)), np.float32)
-    angle = np.arange(720) / 720 * TAU
-    reach = np.linspace(0, SPAN, 160, endpoint=False)[:, None]
-    column = ((reach * np.cos(angle) / SPAN + 1) * 96).astype(int).clip(0, 191)
-    row = ((reach * np.sin(angle) / SPAN + 1) * 96).astype(int).clip(0, 191)
-    farthest = np.where(alpha[row, column] > 127, reach, 0.1).max(0)
+    reach, place = _spokes()
+    farthest = np.where(alpha.take(place) > 127, reach, 0.1).max(0)
     # Smoothed around the circle: a step in the outline would tear the picture.
     kernel = np.hanning(33) / np.hanning(33).sum()
     wrapped = np.concatenate([farthest[-16:], farthest, farthest[:16]])
     return np.convolve(wrapped, kernel, mode="valid").astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _spokes() -> tuple[np.ndarray, np.ndarray]:
+    """160 distances from the middle [160, 1]; where they lie in 192 × 192 pixels at 720 angles [160, 720]."""
+    angle = np.arange(720) / 720 * TAU
+    reach = np.linspace(0, SPAN, 160, endpoint=False)[:, None]
+    column = ((reach * np.cos(angle) / SPAN + 1) * 96).astype(int).clip(0, 191)
+    row = ((reach * np.sin(angle) / SPAN + 1) * 96).astype(int).clip(0, 191)
+    return reach, row * 192 + column
 
 
 def deflate(layers: Layers, t: float, params: Params) -> Image.Image:

@@ -6,6 +6,7 @@ from colorsys import hsv_to_rgb
 import numpy as np
 from PIL import Image, ImageChops
 
+from pipeline.samples.cutout import darkened
 from pipeline.samples.effect import Params, smooth
 from pipeline.samples.families.family import family
 from pipeline.samples.layers import Layers
@@ -81,7 +82,7 @@ def _rays(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
     fan = layers.once("fan", angles)
     stripes = np.clip(np.sin(fan * 16 + 5 * t) * 2, 0, 1)
     mask = Image.fromarray((175 * p * stripes).astype(np.uint8))
-    frame = layers.still().point(lambda k: round(k * (1 - 0.35 * p)))
+    frame = darkened(layers.still(), 1 - 0.35 * p)
     frame.paste((255, 236, 160), (0, 0), mask)
     return frame
 

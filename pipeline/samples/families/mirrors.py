@@ -19,8 +19,7 @@ def _bent(layers: Layers, x: np.ndarray, y: np.ndarray) -> Image.Image:
     scene = layers.of_picture("fine scene", lambda: Lookup(layers.still(), 1 if layers.picture else 4))
     column = x * np.float32(layers.unit) + np.float32(layers.width / 2)
     row = y * np.float32(layers.unit) + np.float32(layers.height / 2)
-    shape = (layers.height, layers.width)
-    return scene.at(np.broadcast_to(column, shape), np.broadcast_to(row, shape)).convert("RGB")
+    return scene.at(column, row).convert("RGB")
 
 
 def _distort(layers: Layers, t: float, params: Params, way: str) -> Image.Image:

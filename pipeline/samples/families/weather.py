@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from pipeline.samples.cutout import dimmed
+from pipeline.samples.cutout import darkened, dimmed
 from pipeline.samples.effect import Params, smooth
 from pipeline.samples.families.family import family
 from pipeline.samples.layers import Layers
@@ -39,11 +39,19 @@ def _sheet(
 
 
 def _scrolled(
-    layers: Layers, frame: Image.Image, sheet: Image.Image, x: float, y: float, share: float
+    layers: Layers, frame: Image.Image, sheet: Image.Image, x: float, y: float, share: float, name: str
 ) -> None:
-    """Put the sheet moved by (x, y) world units before the frame, as dense as `share`."""
+    """Put the sheet of that name moved by (x, y) world units before the frame, as dense as `share`."""
+    if share < 1:
+        sheet = layers.once(f"{name} {share}", lambda: _thinned(sheet, share))
     moved = ImageChops.offset(sheet, round(x * layers.unit), round(y * layers.unit))
-    frame.paste(moved, (0, 0), moved if share >= 1 else dimmed(moved.getchannel("A"), share))
+    frame.paste(moved, (0, 0), moved)
+
+
+def _thinned(sheet: Image.Image, share: float) -> Image.Image:
+    sheet = sheet.copy()
+    sheet.putalpha(dimmed(sheet.getchannel("A"), share))
+    return sheet
 
 
 def _drop(slant: float, colour: Colour, length: float) -> Particle:
@@ -141,14 +149,14 @@ def _shower(layers: Layers, t: float, params: Params, what: str) -> Image.Image:
     share = smooth((t - params.onset) / 0.3)
     frame = layers.still()
     if what == "fireflies":
-        frame = frame.point(lambda k: round(k * (1 - 0.5 * share)))
+        frame = darkened(frame, 1 - 0.5 * share)
         share *= 0.55 + 0.45 * math.sin(TAU * 4 * t)
     for name, pace in (("near", 1.0), ("far", 0.62)):
         sheet = layers.once(
             name, lambda n=name, k=pace: _sheet(layers, params, particle, count // 2, size * k, n)
         )
         sway = 0.05 * math.sin(TAU * (1.5 * t + pace))
-        _scrolled(layers, frame, sheet, scroll[0] * pace * t + sway, scroll[1] * pace * t, share)
+        _scrolled(layers, frame, sheet, scroll[0] * pace * t + sway, scroll[1] * pace * t, share, name)
     return frame
 
 
@@ -162,7 +170,7 @@ def _weather(layers: Layers, t: float, params: Params, what: str) -> Image.Image
             name, lambda n=name, k=pace: _sheet(layers, params, particle, count // 2, size * k, n)
         )
         x, y = scroll[0] * pace * t + params.phase, scroll[1] * pace * t
-        _scrolled(layers, frame, sheet, x, y, share * params.strength)
+        _scrolled(layers, frame, sheet, x, y, share * params.strength, name)
     return frame
 
 
