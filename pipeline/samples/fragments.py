@@ -116,9 +116,9 @@ def _disc(
     layers: Layers, frame: Image.Image, radius: float, colour: tuple[int, int, int], opacity: float
 ) -> None:
     """A soft disc of light or smoke over the subject, `radius` in local units."""
-    size = max(4, round(2 * radius * layers.radius * layers.near.zoom * layers.unit))
-    if opacity <= 0:
+    if opacity < 0.5 / 255:
         return
+    size = max(4, round(2 * radius * layers.radius * layers.near.zoom * layers.unit))
     mask = faint_ellipse(96, min(1.0, opacity)).resize((size, size))
     x, y = layers.to_pixel(*layers.centre)
     frame.paste(colour, (round(x - size / 2), round(y - size / 2)), mask)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from colorsys import hsv_to_rgb
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter
 
 from pipeline.samples.cutout import darkened, dimmed
 from pipeline.samples.effect import Effect, Params, smooth
@@ -112,7 +112,7 @@ def _plain(layers: Layers, colour: tuple[int, int, int]) -> Image.Image:
 
 def invert(layers: Layers, t: float, params: Params) -> Image.Image:
     """A photographic negative."""
-    return _blend(layers, smooth(1.6 * params.progress(t) - 0.3), ImageOps.invert)
+    return _blend(layers, smooth(1.6 * params.progress(t) - 0.3), ImageChops.invert)
 
 
 def blur(layers: Layers, t: float, params: Params) -> Image.Image:

@@ -322,7 +322,7 @@ def ignite(layers: Layers, t: float, params: Params) -> Image.Image:
     x, y = layers.to_pixel(*layers.centre)
     middle = (x, y - size / 2)
     fire = Image.fromarray(flame).resize((size, 2 * size), Image.Resampling.BILINEAR)
-    frame.paste(fire.convert("RGB"), (round(middle[0] - 32 * scale), round(middle[1] - 64 * scale)), fire)
+    frame.paste(fire, (round(middle[0] - 32 * scale), round(middle[1] - 64 * scale)), fire)
     return frame
 
 

@@ -68,6 +68,8 @@ def _smoke(layers: Layers, t: float, params: Params, _: None) -> Image.Image:
         layers.shadow(frame)
         layers.stand(frame)
     dense = smooth(p / 0.35) * (1 - smooth((p - 0.6) / 0.4))
+    if dense == 0:
+        return frame
     puff = layers.once(
         "puff", lambda: soft_ellipse(48).point([min(255, round(1.35 * k)) for k in range(256)])
     )

@@ -148,6 +148,8 @@ def _shower(layers: Layers, t: float, params: Params, what: str) -> Image.Image:
     particle, count, size, scroll = SHOWERS[what]
     share = smooth((t - params.onset) / 0.3)
     frame = layers.still()
+    if share == 0:
+        return frame
     if what == "fireflies":
         frame = darkened(frame, 1 - 0.5 * share)
         share *= 0.55 + 0.45 * math.sin(TAU * 4 * t)
@@ -165,6 +167,8 @@ def _weather(layers: Layers, t: float, params: Params, what: str) -> Image.Image
     share = smooth((t - params.onset) / 0.3)
     plain = layers.once("veil", lambda: Image.new("RGB", (layers.width, layers.height), veil))
     frame = Image.blend(layers.still(), plain, thickness * params.progress(1.3 * t))
+    if share == 0:
+        return frame
     for name, pace in (("near", 1.0), ("far", 0.7)):
         sheet = layers.once(
             name, lambda n=name, k=pace: _sheet(layers, params, particle, count // 2, size * k, n)
