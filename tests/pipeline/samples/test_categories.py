@@ -126,8 +126,15 @@ def test_a_small_clip_and_a_large_one_show_the_same_category(name):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
 
 
-def test_a_fresh_process_renders_the_same_pixels_of_new_categories():
-    names = ("dissolve_from_above", "weather_rain", "levitate_then_explode", "light_disco")
+def test_a_fresh_process_renders_the_same_pixels():
+    names = (
+        "dissolve",
+        "ripple",
+        "dissolve_from_above",
+        "weather_rain",
+        "levitate_then_explode",
+        "light_disco",
+    )
     program = (
         "import hashlib; from pipeline.samples.render import render_clip as r;"
         f"clips = [r(name, 5, 7, 48, 72)[0].tobytes() for name in {names}];"

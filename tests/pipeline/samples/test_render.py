@@ -1,10 +1,5 @@
 """The procedural renderer: determinism, geometry, captions, and that each effect does what its group says."""
 
-import hashlib
-import re
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -44,19 +39,6 @@ def test_there_are_effects_in_every_group_and_any_first_few_mix_the_groups():
 def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(effect):
     assert np.array_equal(_clip(effect), _clip(effect))
     assert not np.array_equal(_clip(effect), _clip(effect, seed=4))
-
-
-def test_a_fresh_process_renders_the_same_pixels():
-    program = (
-        "import hashlib; from pipeline.samples.render import render_clip as r;"
-        "clips = [r(effect, 5, 7, 48, 72)[0].tobytes() for effect in ('dissolve', 'ripple')];"
-        "print(hashlib.sha256(b''.join(clips)).hexdigest())"
-    )
-    elsewhere = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    here = b"".join(render_clip(e, 5, 7, 48, 72)[0].tobytes() for e in ("dissolve", "ripple"))
-    assert elsewhere == hashlib.sha256(here).hexdigest()
 
 
 @pytest.mark.parametrize("effect", list(EFFECTS))
@@ -142,15 +124,6 @@ def test_any_aspect_ratio_is_filled_to_its_edges(effect, size):
 def test_a_roll_shows_no_empty_corners():
     for seed in range(4):
         assert (render_clip("roll", seed, 5, 60, 140)[0].max(-1) > 5).mean() > 0.999
-
-
-def test_no_caption_gives_an_effect_away():
-    forbidden = {word for effect in EFFECTS.values() for word in (*effect.name.split("_"), *effect.synonyms)}
-    forbidden -= {"in", "out"}  # parts of a name that are words of their own
-    forbidden |= {word + ending for word in forbidden for ending in ("s", "ed", "d", "ing", "ly")}
-    for seed in range(1500):
-        words = re.findall(r"[a-z]+", make_scene(seed).caption.lower())
-        assert not forbidden.intersection(words), (seed, forbidden.intersection(words))
 
 
 def test_a_caption_names_the_subject_and_scenes_are_varied():
