@@ -21,6 +21,7 @@ from jobs.commands import (
     run,
     samples,
     search,
+    serve,
     settings,
     sources,
     train,
@@ -45,7 +46,7 @@ app = typer.Typer(
     epilog="Exit status: 0, it did what was asked; 2, it cannot be done as asked, and one sentence says why; "
     "130, it was interrupted, and the same command goes on; 1, a fault of ours, with a traceback.",
 )
-for module in (samples, run, curate, sources, review, train, generate, search, settings, history):
+for module in (samples, run, curate, sources, review, train, generate, search, serve, settings, history):
     app.add_typer(module.app)
 for module in (clip, category, adapter):
     app.add_typer(module.group)

@@ -1,0 +1,91 @@
+"""The one way to a page of the web: a template, values, and text that never becomes markup."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from jobs.web.access import Role
+
+LONGEST = 200
+_NAV = (
+    ("/", "Clips"),
+)  # fmt: skip
+
+
+def short(text: object, longest: int = LONGEST) -> str:
+    """What a stranger wrote, on one line, printable and not too long.
+
+    Marks that turn the direction of a whole line are left out: `<bdi>` gives a name its own direction.
+    """
+    said = "" if text is None else str(text)
+    cut = said[: longest - 1] + "…" if len(said) > longest else said
+    return "".join(_shown(sign) for sign in cut)
+
+
+def _shown(sign: str) -> str:
+    if sign.isspace():
+        return " "
+    kind = unicodedata.category(sign)
+    # A joiner is a part of an emoji; every other sign of format is not to be seen, and may mislead.
+    if sign == "\u200d" or not kind.startswith("C"):
+        return sign
+    return "" if kind == "Cf" else "�"
+
+
+def when(moment: datetime | None) -> str:
+    """A time as people read it, in UTC."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def figure(number: float | None, digits: int = 3) -> str:
+    """A number, or a dash where there is none."""
+    return "–" if number is None else f"{number:.{digits}f}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: `1 clip`, `2,000 clips`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def link(path: str, **asked: object) -> str:
+    """An address with its query."""
+    return f"{path}?{urlencode(asked, errors='replace')}" if asked else path
+
+
+_PAGES = Environment(
+    loader=PackageLoader("jobs.web", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.filters |= {"short": short, "when": when, "figure": figure}
+_PAGES.globals |= {"count": count, "link": link}
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page; what is common to all comes from the request."""
+    role = getattr(request.state, "role", None)
+    common = {
+        "nav": _NAV,
+        "here": request.url.path,
+        "curator": role is Role.CURATOR,
+        "entered": role is not None,
+        "author": getattr(request.state, "author", ""),
+        "asks": request.app.state.site.access.asks,
+    }
+    text = _PAGES.get_template(template).render(common | values)
+    # Half of a pair of surrogates, as a file's name may hold one, is no UTF-8.
+    return HTMLResponse(text.encode("utf-8", "replace"), status, {"cache-control": "no-store"})
+
+
+def told(request: Request, status: int, sentence: str) -> HTMLResponse:
+    """A page that says in one sentence why there is no other."""
+    return page(request, "told.html.j2", status, sentence=sentence, number=status)

@@ -1,0 +1,51 @@
+"""Coming in with a token, and leaving: only where the server can be reached from other machines."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from starlette.responses import RedirectResponse
+
+from jobs.web.pages import page
+from jobs.web.site import Here
+
+router = APIRouter()
+
+
+@router.get("/enter")
+def ask(request: Request, next: str = "/") -> Response:
+    """The page that asks for name and token."""
+    return page(request, "enter.html.j2", next=_own(next), wrong=None)
+
+
+@router.post("/enter")
+def enter(
+    request: Request,
+    site: Here,
+    token: Annotated[str, Form()] = "",
+    author: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Remember role and name in a signed cookie."""
+    role, name = site.access.role_of(token.strip()), " ".join(author.split())
+    wrong = None
+    if role is None:
+        wrong = "That is not one of the tokens; the server printed them when it started."
+    elif not name or len(name) > 80 or not name.isprintable():
+        wrong = "Say your name, in at most 80 characters: what you do is signed with it."
+    if wrong or role is None:
+        return page(request, "enter.html.j2", 403 if role is None else 422, next=_own(next), wrong=wrong)
+    request.session.update(role=str(role), author=name)
+    return RedirectResponse(_own(next), 303)
+
+
+@router.post("/leave")
+def leave(request: Request) -> Response:
+    """Forget who it was."""
+    request.session.clear()
+    return RedirectResponse("/enter", 303)
+
+
+def _own(address: str) -> str:
+    """The address where it is one of this site, else the first page."""
+    own = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if own else "/"

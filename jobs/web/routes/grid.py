@@ -1,0 +1,108 @@
+"""The grid: clips that match, counted by facets, selected; and examples that clips are to be like."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Request, Response, UploadFile
+from fastapi.params import File
+from starlette.responses import RedirectResponse
+
+from catalog.errors import CatalogError
+from jobs.errors import JobError
+from jobs.web.pages import link, page
+from jobs.web.shelf import Found
+from jobs.web.site import Here, Site
+from jobs.web.view import FACETS, PAGE, SORTS, View
+from pipeline.errors import PipelineError
+from pipeline.video.strip import strip_size
+
+router = APIRouter()
+
+UPLOADED = "example:"
+FACETS_SHOWN = 12
+LARGEST_EXAMPLE = 256 * 2**20  # bytes
+
+
+@router.get("/")
+def grid(request: Request, site: Here) -> Response:
+    """Clips that match, a page of them."""
+    try:
+        view = View.of(request.query_params)
+    except JobError as error:
+        return _grid(request, site, View(), None, str(error))
+    try:
+        found = site.shelf.find(view, example_of(site, view))
+    except (CatalogError, JobError) as error:
+        return _grid(request, site, view, None, str(error))
+    if view.page > found.pages:
+        return RedirectResponse(view.at(found.pages).address(), 303)
+    return _grid(request, site, view, found)
+
+
+@router.post("/example", max_body_size=LARGEST_EXAMPLE)
+def example(request: Request, site: Here, video: Annotated[UploadFile, File()], where: str = "") -> Response:
+    """Look for clips like an uploaded video or picture: its vector is kept, the file is not."""
+    from pipeline.example import read_example
+
+    with tempfile.NamedTemporaryFile(suffix=".video") as file:
+        digest = hashlib.sha256()
+        while part := video.file.read(2**20):
+            digest.update(part)
+            file.write(part)
+        file.flush()
+        try:
+            frames = read_example(file.name, site.catalog.spec)
+        except PipelineError as error:
+            # The sentence names the copy, which means nothing to whoever uploaded it.
+            raise HTTPException(422, str(error).replace(file.name, video.filename or "upload")) from error
+    name = UPLOADED + digest.hexdigest()[:16]
+    site.examples.get(name, lambda: site.embedder().embed_frames(frames).tolist())
+    return RedirectResponse(link("/", like=name), 303)
+
+
+def example_of(site: Site, view: View) -> Sequence[float] | None:
+    """The vector of the uploaded example that a view names.
+
+    Raises:
+        HTTPException: it was uploaded before the server was started, or too many after it.
+    """
+    if not view.like.startswith(UPLOADED):
+        return None
+
+    def forgotten() -> list[float]:
+        raise HTTPException(410, "That example is not kept any more; upload it again.")
+
+    return site.examples.get(view.like, forgotten)
+
+
+def _grid(
+    request: Request, site: Site, view: View, found: Found | None, wrong: str | None = None
+) -> Response:
+    width, height = strip_size(site.catalog.spec)
+    rows = found.page(view.page) if found else []
+    matching = found.rows.num_rows if found else 0
+    if found and view.everything:
+        chosen = matching - len(set(view.left_out) & set(found.ids()))
+    else:
+        chosen = len(view.selected)
+    return page(
+        request,
+        "grid.html.j2",
+        422 if wrong else 200,
+        view=view,
+        wrong=wrong,
+        rows=rows,
+        matching=matching,
+        chosen=chosen,
+        pages=found.pages if found else 1,
+        facets=found.facets if found else {facet: [] for facet in FACETS},
+        facets_shown=FACETS_SHOWN,
+        sorts=SORTS,
+        page_size=PAGE,
+        command=view.command(site.workdir, matching),
+        strip_width=width,
+        strip_height=height,
+        frame=(site.catalog.spec.width, site.catalog.spec.height),
+    )

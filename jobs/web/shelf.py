@@ -1,0 +1,198 @@
+"""The clips that a view asks for, counted and in order; kept until the catalogue changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.names import CategoryNames
+from catalog.search import clip_filter
+from catalog.store import Catalog
+from jobs.errors import JobError
+from jobs.web.kept import Kept
+from jobs.web.view import FACETS, NONE, PAGE, View
+from pipeline.find import find_hits
+
+# What a card shows and what clips are counted and sorted by.
+_COLUMNS = (
+    *("clip_id", "category_id", "caption", "status", "split", "licence", "source", "category_source"),
+    *("generator", "category_confidence", "motion", "created_at", "source_uri"),
+)
+
+
+class UnknownClip(JobError):
+    """A clip that others are to be like, and that is not there or was not embedded."""
+
+
+class Count(NamedTuple):
+    """How many clips of a view hold a value of a facet, its own choice left aside."""
+
+    value: str
+    label: str
+    clips: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a view asks for.
+
+    Attributes:
+        rows: the clips that match, in order; `_COLUMNS` and, where something was compared, `score`.
+        facets: of every facet its values, the commonest first.
+    """
+
+    rows: pa.Table
+    facets: dict[str, list[Count]]
+    names: CategoryNames
+
+    @property
+    def pages(self) -> int:
+        """How many pages show them; at least one."""
+        return max(1, -(-self.rows.num_rows // PAGE))
+
+    def page(self, number: int) -> list[dict[str, Any]]:
+        """The clips of one page, each with its `category`."""
+        rows = self.rows.slice((number - 1) * PAGE, PAGE).to_pylist()
+        return [row | {"category": self.names.name_of(row["category_id"])} for row in rows]
+
+    def ids(self) -> list[str]:
+        """The clips that match, in order."""
+        return self.rows["clip_id"].to_pylist()
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What words, example and filter leave, before facets: rows, and by facet the value of each."""
+
+    rows: pa.Table
+    values: dict[str, np.ndarray]
+    names: CategoryNames
+
+
+class Shelf:
+    """Clips by view. The rows of a few views are in memory, each as of one version of the catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._bases: Kept[_Base] = Kept(8)
+        self._found: Kept[Found] = Kept(32)
+
+    def version(self) -> tuple[int, int]:
+        """What changes when clips or categories do."""
+        return tuple(self.catalog.tables.handle(name).version for name in ("clips", "categories"))
+
+    def find(self, view: View, example: Sequence[float] | None = None) -> Found:
+        """The clips that match.
+
+        Args:
+            view: its page and selection make no difference.
+            example: the vector of an uploaded example that `view.like` names.
+
+        Raises:
+            CatalogError, PipelineError: a filter or an example that cannot be used, in a sentence.
+        """
+        asked = (self.version(), view.words, view.like, view.where)
+        chosen = tuple(sorted(view.chosen.items()))
+
+        def make() -> Found:
+            base = self._bases.get(asked, lambda: self._base(view, example))
+            return Found(_sorted(base, view), _facets(base, view), base.names)
+
+        return self._found.get((asked, chosen, view.sort), make)
+
+    def selected(self, view: View, example: Sequence[float] | None = None) -> list[str]:
+        """The clips of the view's selection, in order."""
+        if not view.everything and not view.selected:
+            return []
+        return [clip for clip in self.find(view, example).ids() if view.holds(clip)]
+
+    def _base(self, view: View, example: Sequence[float] | None) -> _Base:
+        names = CategoryNames.load(self.catalog)
+        condition = clip_filter(self.catalog, view.where) if view.where else None
+        rows = self.catalog.scan("clips", _COLUMNS, condition)
+        if view.words or view.like:
+            everything = max(1, self.catalog.count("clips"))
+            vector = example if example is not None or not view.like else self._vector(view.like)
+            like = None if vector is None else np.asarray(vector)
+            hits = find_hits(self.catalog, view.words or None, like, view.where or None, everything)
+            place = {clip: number for number, clip in enumerate(rows["clip_id"].to_pylist())}
+            hits = [hit for hit in hits if hit["clip_id"] in place]
+            rows = rows.take(pa.array([place[hit["clip_id"]] for hit in hits], pa.int64()))
+            rows = rows.append_column("score", pa.array([hit["score"] for hit in hits], pa.float64()))
+        kept = {key: names.id_of(key) for key in set(rows["category_id"].to_pylist()) if key}
+        values = {
+            facet: _values(rows[facet].to_pylist())
+            for facet in FACETS
+            if facet != "category"
+        }  # fmt: skip
+        values["category"] = _values(kept.get(key) for key in rows["category_id"].to_pylist())
+        return _Base(rows, values, names)
+
+    def _vector(self, clip_id: str) -> list[float]:
+        """A clip's own vector: an address names clips, and never a file of the server's."""
+        columns = ["embedding"] if "embedding" in self.catalog.schema("clips").names else ["clip_id"]
+        rows = self.catalog.get("clips", [clip_id], columns).to_pylist()
+        if not rows:
+            raise UnknownClip(
+                f"No clip has the id {clip_id[:80]!r}; upload a video to look for clips like it."
+            )
+        if (vector := rows[0].get("embedding")) is None:
+            raise UnknownClip(f"Clip {clip_id[:80]} has no vector yet; `video2lora embed` makes it.")
+        return vector
+
+
+def _values(column: Iterable[str | None]) -> np.ndarray:
+    return np.array([NONE if value is None else value for value in column], dtype=object)
+
+
+def _masks(base: _Base, view: View) -> dict[str, np.ndarray]:
+    return {
+        facet: np.array([value in wanted for value in base.values[facet]], dtype=bool)
+        for facet, wanted in view.chosen.items()
+    }
+
+
+def _all_of(masks: Iterable[np.ndarray], count: int) -> np.ndarray:
+    return reduce(and_, masks, np.ones(count, dtype=bool))
+
+
+def _facets(base: _Base, view: View) -> dict[str, list[Count]]:
+    masks = _masks(base, view)
+    found = {}
+    for facet in FACETS:
+        others = _all_of((mask for name, mask in masks.items() if name != facet), base.rows.num_rows)
+        wanted = view.chosen.get(facet, ())
+        counts = dict.fromkeys(wanted, 0) | Counter(base.values[facet][others].tolist())
+        label = base.names.name_of if facet == "category" else str
+        found[facet] = sorted(
+            (
+                Count(value, label(value) or value, number, value in wanted)
+                for value, number in counts.items()
+            ),
+            key=lambda each: (not each.chosen, -each.clips, each.label),
+        )
+    return found
+
+
+def _sorted(base: _Base, view: View) -> pa.Table:
+    """The matching rows, ties by clip id; by default the best or else the newest first."""
+    rows = base.rows.filter(pa.array(_all_of(_masks(base, view).values(), base.rows.num_rows)))
+    compared = "score" in rows.column_names
+    match view.sort or ("best" if compared else "newest"):
+        case "best":
+            return rows if compared else rows.sort_by("clip_id")
+        case "unsure":
+            return rows.sort_by([("category_confidence", "ascending"), ("clip_id", "ascending")])
+        case "category":
+            return rows.sort_by([("category_id", "ascending"), ("clip_id", "ascending")])
+        case "motion":
+            return rows.sort_by([("motion", "descending"), ("clip_id", "ascending")])
+    return rows.sort_by([("created_at", "descending"), ("clip_id", "ascending")])

@@ -1,0 +1,180 @@
+"""What a grid of clips shows, as its address says it: a link to a page is the page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+
+from catalog.predicates import quote
+from jobs.errors import JobError
+
+# The columns that clips are counted by; `category` means all ids of a category, as in filters.
+FACETS = ("category", "status", "split", "licence", "source", "category_source", "generator")
+# A facet's value for clips that have none.
+NONE = "(none)"
+SORTS = {
+    "best": "best match",
+    "newest": "newest",
+    "unsure": "least certain category",
+    "category": "category",
+    "motion": "most motion",
+}
+PAGE = 48
+# Characters of words or of a filter, and clips that are named one by one: what an address can hold.
+LONGEST, MOST_NAMED = 4_000, 200
+
+
+class BadAddress(JobError):
+    """An address that no page has."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A grid of clips.
+
+    Attributes:
+        words: to look for in captions and categories.
+        like: a clip that others are to be like, or an uploaded example.
+        where: a filter as people type it.
+        chosen: by facet, the values of which one has to hold.
+        sort: one of `SORTS`, or empty for the best order of what was asked.
+        page: from 1.
+        everything: all that match are selected, but for `left_out`.
+        selected: the clips that are selected one by one.
+    """
+
+    words: str = ""
+    like: str = ""
+    where: str = ""
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sort: str = ""
+    page: int = 1
+    everything: bool = False
+    selected: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, asked: QueryParams) -> View:
+        """Read an address; what it does not say is as at the beginning, and what is unknown is no part of it.
+
+        Raises:
+            BadAddress: something in it cannot be meant.
+        """
+        words, like, where = (asked.get(name, "").strip() for name in ("q", "like", "where"))
+        for said, text in (("What is searched for", words), ("The filter", where), ("The example", like)):
+            if len(text) > LONGEST:
+                raise BadAddress(f"{said} has {len(text)} characters; the longest that is read is {LONGEST}.")
+        page, sort = asked.get("page", "1"), asked.get("sort", "")
+        if not (page.isascii() and page.isdigit() and 1 <= len(page) <= 9 and int(page)):
+            raise BadAddress(f"{page[:40]!r} is no page; the first one is 1.")
+        if sort and sort not in SORTS:
+            raise BadAddress(f"Clips are not sorted by {sort[:40]!r}; they are by {', '.join(SORTS)}.")
+        named = tuple(dict.fromkeys(asked.getlist("select")))
+        left_out = tuple(dict.fromkeys(asked.getlist("except")))
+        if max(len(named), len(left_out)) > MOST_NAMED:
+            raise BadAddress(
+                f"An address can name {MOST_NAMED} clips, not {max(len(named), len(left_out))}; "
+                "narrow what matches by a filter, and select all of it."
+            )
+        everything = "all" in named
+        return cls(
+            words,
+            like,
+            where,
+            {
+                name: tuple(dict.fromkeys(values))
+                for name in FACETS
+                if (values := [value for value in asked.getlist(name) if value])
+            },
+            sort,
+            int(page),
+            everything,
+            () if everything else named,
+            left_out if everything else (),
+        )
+
+    # To addresses
+
+    def address(self, path: str = "/") -> str:
+        """The address that `of` reads back as this view."""
+        query = urlencode(list(self.pairs()), errors="replace")
+        return f"{path}?{query}" if query else path
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Names and values of the address, as a form's hidden fields need them."""
+        yield from self.asked()
+        if self.page > 1:
+            yield "page", str(self.page)
+        if self.everything:
+            yield "select", "all"
+        yield from (("select", clip) for clip in self.selected)
+        yield from (("except", clip) for clip in self.left_out)
+
+    def asked(self) -> Iterator[tuple[str, str]]:
+        """The same without page and selection: what decides which clips match, and their order."""
+        for name, value in (("q", self.words), ("like", self.like), ("where", self.where)):
+            if value:
+                yield name, value
+        yield from ((name, value) for name, values in self.chosen.items() for value in values)
+        if self.sort:
+            yield "sort", self.sort
+
+    def at(self, page: int) -> View:
+        """Another page of the same."""
+        return replace(self, page=page)
+
+    def toggled(self, facet: str, value: str) -> View:
+        """With a value of a facet chosen, or not any more; from the first page, and nothing selected."""
+        before = self.chosen.get(facet, ())
+        after = tuple(each for each in before if each != value) if value in before else (*before, value)
+        chosen = {**self.chosen, facet: after}
+        return self.fresh(chosen={name: values for name, values in chosen.items() if values})
+
+    def fresh(self, **changed: object) -> View:
+        """Something else is asked for: from the first page, and nothing selected."""
+        nothing = {"page": 1, "everything": False, "selected": (), "left_out": ()}
+        return replace(self, **{**nothing, **changed})
+
+    # What it asks for
+
+    def holds(self, clip_id: str) -> bool:
+        """Whether a clip that matches is selected."""
+        return clip_id not in self.left_out if self.everything else clip_id in self.selected
+
+    def filter(self) -> str:
+        """The whole filter, facets included, in the language that the command line takes; may be empty."""
+        parts = [self.where] if not self.chosen else [f"({self.where})"] if self.where else []
+        parts += [_one_of(facet, values) for facet, values in self.chosen.items()]
+        return " and ".join(parts)
+
+    def command(self, workdir: str, limit: int) -> str:
+        """The command line that finds the same clips."""
+        words = ["video2lora", "search"]
+        if self.words:
+            words += ["--", self.words] if self.words.startswith("-") else [self.words]
+        options = [("--like", self.like), ("--where", self.filter() or (None if self._asks else ANY))]
+        given = [word for option, value in options if value for word in (option, value)]
+        given += ["--limit", str(max(1, min(limit, 1000))), "-w", workdir]
+        # What follows `--` is no option any more.
+        return shlex.join([*words[:2], *given, *words[2:]])
+
+    @property
+    def _asks(self) -> bool:
+        return bool(self.words or self.like)
+
+
+# A filter that every clip passes: `search` wants to be asked something.
+ANY = "clip_id is not null"
+
+
+def _one_of(facet: str, values: Iterable[str]) -> str:
+    """A facet's values as a filter."""
+    said = [value for value in values if value != NONE]
+    tests = [f"{facet} in ({', '.join(map(quote, said))})"] if len(said) > 1 else []
+    tests += [f"{facet} = {quote(said[0])}"] if len(said) == 1 else []
+    tests += [f"{facet} is null"] if NONE in values else []
+    return tests[0] if len(tests) == 1 else f"({' or '.join(tests)})"

@@ -1,0 +1,97 @@
+"""A served catalogue of twelve clips in four categories, small enough for a test and like a real one."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from catalog.store import Catalog
+from catalog.vectors import ensure_vectors
+from jobs.web.access import Access
+from jobs.web.app import create_app
+from jobs.web.site import Site
+from pipeline.embedding.settings import EmbedSettings
+from pipeline.video.transcode import encode_poster
+from tests.pipeline.made import LOOKS, frames, make_catalog
+
+DIM = 8
+HERE = "http://localhost"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Catalog:
+    """Three clips of each look; the last look has no label, and its clips no category."""
+    folder = tmp_path_factory.mktemp("served")
+    labels = {look: None if look == "glow" else look for look in LOOKS}
+    clips = {f"{look}{number}": (look, labels[look]) for number in range(3) for look in LOOKS}
+    catalog = make_catalog(folder, clips)
+    ensure_vectors(catalog, "clips", "embedding", DIM, "made")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, (clip, (look, label)) in enumerate(sorted(clips.items())):
+        vector = np.eye(DIM)[list(LOOKS).index(look)] + rng.normal(0, 0.1, DIM)
+        rows.append(
+            {
+                "clip_id": clip,
+                "category_id": label,
+                "category_source": "label" if label else None,
+                "category_confidence": None if label is None else 0.5 + number / 100,
+                "split": "val" if clip.endswith("2") else "train",
+                "licence": "cc0" if number % 2 else None,
+                "source": "made",
+                "motion": number / 100,
+                "embedding": (vector / np.linalg.norm(vector)).astype(np.float32).tolist(),
+                "embedder_id": "made",
+                "created_at": datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=number),
+            }
+        )
+    catalog.update("clips", rows)
+    catalog.update(
+        "media",
+        [
+            {"clip_id": clip, "poster": encode_poster(frames(look, number)[24])}
+            for number, (clip, (look, _)) in enumerate(clips.items())
+        ],
+    )
+    categories = [
+        {
+            "category_id": look,
+            "name": look,
+            "aliases": [],
+            "state": "active",
+            "size": 3,
+            "prototype": np.eye(DIM)[number].tolist(),
+        }
+        for number, look in enumerate(LOOKS)
+        if look != "glow"
+    ]
+    catalog.upsert("categories", categories)
+    return catalog
+
+
+@pytest.fixture
+def catalog(made, tmp_path) -> Catalog:
+    """A copy that a test may change."""
+    shutil.copytree(made.uri, tmp_path / "catalog")
+    return Catalog.open(tmp_path / "catalog")
+
+
+def site_for(catalog: Catalog, folder, access: Access | None = None) -> Site:
+    return Site(
+        catalog, "demo", folder / "pictures", access or Access("s" * 32, author="ada"), EmbedSettings()
+    )
+
+
+@pytest.fixture(scope="session")
+def reading(made, tmp_path_factory):
+    """A client of the catalogue that nobody changes."""
+    site = site_for(made, tmp_path_factory.mktemp("site"))
+    return TestClient(create_app(site), HERE, follow_redirects=False)
+
+
+@pytest.fixture
+def client(catalog, tmp_path):
+    """A client of a catalogue of its own, on loopback: a curator."""
+    return TestClient(create_app(site_for(catalog, tmp_path)), HERE, follow_redirects=False)

@@ -1,0 +1,131 @@
+"""What only a browser shows: clips that play, one scrubber, keys, selection, accessibility."""
+
+import re
+import time
+
+import pytest
+
+from tests.jobs.web.browser import chromium, served
+from tests.jobs.web.conftest import site_for
+
+PAGES = ("/", "/?category=melt&select=all", "/?where=motion", "/nothing", "/enter")
+
+
+@pytest.fixture(scope="module")
+def address(made, tmp_path_factory):
+    with served(site_for(made, tmp_path_factory.mktemp("site"))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser, address):
+    context = browser.new_context(base_url=address, viewport={"width": 1200, "height": 900})
+    tab = context.new_page()
+    tab.set_default_timeout(20_000)
+    wrong: list[str] = []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on(
+        "console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None
+    )
+    yield tab
+    context.close()
+    assert wrong == []
+
+
+def until(tab, said: str, seconds: float = 20) -> None:
+    """Wait for an expression to hold; playwright's own way to is refused by the pages' security policy."""
+    patient_until = time.monotonic() + seconds
+    while not tab.evaluate(said):
+        assert time.monotonic() < patient_until, f"never true: {said}"
+        time.sleep(0.05)
+
+
+def test_a_clip_plays_while_the_pointer_is_on_it_and_is_freed_after(tab):
+    tab.goto("/")
+    tab.hover("#clip-melt0 .screen")
+    until(tab, "document.querySelector('#clip-melt0 video')?.currentTime > 0")
+    tab.hover(".top .home")
+    until(tab, "!document.querySelector('video')")
+
+
+def test_who_wants_no_motion_gets_none(browser, address):
+    tab = browser.new_context(base_url=address, reduced_motion="reduce").new_page()
+    tab.goto("/")
+    tab.hover("#clip-melt0 .screen")
+    tab.wait_for_timeout(600)
+    assert tab.locator("video").count() == 0
+
+
+def test_one_scrubber_shows_the_same_moment_of_all_clips(tab):
+    tab.goto("/")
+    tab.locator("#scrub").fill("24")
+    places = "[...document.querySelectorAll('#cards .screen.scrubbed')].map(s => s.style.backgroundPosition)"
+    until(tab, f"{places}.length > 3")
+    assert set(tab.evaluate(places)) == {"100% 100%"}
+    assert tab.locator("#moment").text_content() == "100 %"
+    tab.locator("#scrub").fill("0")
+    until(tab, "document.querySelectorAll('.scrubbed').length == 0")
+
+
+def test_the_selection_is_in_the_address_and_survives_a_reload(tab):
+    tab.goto("/?split=val")
+    tab.check("#clip-melt2 input")
+    tab.wait_for_url(re.compile("select=melt2"))
+    tab.click("text=Select all 4")
+    tab.wait_for_url(re.compile("select=all"))
+    tab.uncheck("#clip-freeze2 input")
+    tab.wait_for_url(re.compile("except=freeze2"))
+    tab.reload()
+    assert tab.locator("#bar").inner_text().startswith("3 clips selected")
+    assert not tab.is_checked("#clip-freeze2 input")
+
+
+def test_the_grid_is_walked_by_keyboard(tab):
+    tab.goto("/")
+    faces = "[...document.querySelectorAll('.face')].indexOf(document.activeElement)"
+    tab.locator(".face").first.focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate(faces) == 1
+    tab.keyboard.press("ArrowDown")
+    assert tab.evaluate(faces) > 2
+    tab.keyboard.press("x")
+    tab.wait_for_url(re.compile("select="))
+    tab.keyboard.press("/")
+    assert tab.evaluate("document.activeElement.name") == "q"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(browser, address, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(
+        base_url=address, color_scheme=scheme, viewport={"width": 1200, "height": 900}
+    )
+    tab = context.new_page()
+    serious = {}
+    for path in PAGES:
+        tab.goto(path)
+        found = Axe().run(tab).response["violations"]
+        bad = [
+            (v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")
+        ]
+        if bad:
+            serious[path] = bad
+    context.close()
+    assert serious == {}
+
+
+@pytest.mark.parametrize("width", [400, 1200, 2000])
+def test_no_page_is_wider_than_its_window(browser, address, width):
+    context = browser.new_context(base_url=address, viewport={"width": width, "height": 900})
+    tab = context.new_page()
+    for path in PAGES:
+        tab.goto(path)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+    context.close()

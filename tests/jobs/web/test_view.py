@@ -1,0 +1,69 @@
+"""An address is the page: it is read, written back, and said as a filter and a command line."""
+
+import shlex
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from jobs.web.view import FACETS, NONE, BadAddress, View
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+def view_of(query: str) -> View:
+    return View.of(QueryParams(query))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["q", "where", "like", "select", "except", *FACETS]), TEXT)))
+def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
+    view = View.of(QueryParams(pairs))
+    assert view_of(urlsplit(view.address()).query) == view
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("page=0", "first one is 1"),
+        ("page=-1", "first one is 1"),
+        ("page=٣", "first one is 1"),
+        ("page=1e9", "first one is 1"),
+        ("sort=owner", "Clips are not sorted by 'owner'"),
+        ("q=" + "x" * 5000, "has 5000 characters"),
+        ("&".join(f"select={n}" for n in range(201)), "can name 200 clips, not 201"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused_in_a_sentence(query, says):
+    with pytest.raises(BadAddress, match=says):
+        view_of(query)
+
+
+def test_facets_are_a_filter_whatever_their_values_are_called():
+    view = view_of("where=motion > 1 or blur < 2&category=it's&category=cake&split=" + NONE)
+    assert view.filter() == ("(motion > 1 or blur < 2) and category in ('it''s', 'cake') and split is null")
+
+
+def test_choosing_a_facet_begins_at_the_first_page_with_nothing_selected():
+    view = view_of("q=red&page=3&select=all&except=a&split=val")
+    assert dict(parse_qsl(urlsplit(view.toggled("split", "train").address()).query)) == {
+        "q": "red",
+        "split": "train",
+    }
+    assert view.toggled("split", "val").chosen == {}
+
+
+def test_all_are_selected_but_for_those_left_out():
+    view = view_of("select=all&except=a")
+    assert view.holds("b")
+    assert not view.holds("a")
+
+
+def test_the_command_line_has_every_part_as_one_word():
+    view = view_of("q=-red 'mug'&category=melt&like=c1")
+    words = shlex.split(view.command("my work", 7))
+    assert words[:2] == ["video2lora", "search"]
+    assert words[-2:] == ["--", "-red 'mug'"]
+    options = dict(zip(words[2:-2:2], words[3:-2:2], strict=True))
+    assert options == {"--like": "c1", "--where": "category = 'melt'", "--limit": "7", "-w": "my work"}
