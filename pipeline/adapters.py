@@ -115,11 +115,7 @@ def predict_adapter(
             f" {category or reference.name!r}: name a clip_id of one of {', '.join(release.categories)}, or"
             " train with method.kind=video2lora."
         )
-    latents = mask = None
-    if "latents" in method.settings.needs:
-        mean, _ = backbone.encode_video(reference.frames)
-        latents, mask = (each[None] for each in pad_reference(mean.float(), backbone.latent_shape))
-    condition = method.condition(References((category,), latents, mask).to(device_of(method)))
+    condition = method.condition(_read(backbone, method, reference).to(device_of(method)))
     if reference.stored and (vector := method.vector(condition)) is not None:
         numbers = vector.numpy()
         row = {
@@ -138,3 +134,17 @@ def predict_adapter(
         "max_sequence_length": backbone.settings.max_text_tokens,
     }
     return Adapter(condition, method.export(condition), facts)
+
+
+def _read(backbone: Backbone, method: Method, reference: Reference) -> References:
+    """What the method needs of a reference, a batch of one."""
+    needs, found = method.settings.needs, References((reference.category,))
+    if "latents" in needs:
+        mean, _ = backbone.encode_video(reference.frames)
+        latents, mask = pad_reference(mean.float(), backbone.latent_shape)
+        found = replace(found, latents=latents[None], mask=mask[None], padded=not bool(mask.all()))
+    if "first_frame" in needs:
+        found = replace(found, first_frames=backbone.encode_first_frame(reference.frames[0])[None])
+    if "text" in needs:
+        found = replace(found, texts=backbone.encode_text([reference.caption])[None])
+    return found

@@ -157,8 +157,13 @@ def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings, go_on: bool
     require_trackers(settings.train.trackers)
     backbone = locate_backbone(settings.backbone)
     now = catalog.snapshot()
+    method = settings.method
     stream = PairStream.open(
-        catalog.at(now), backbone.encoder_id, settings.pairs, needs=settings.method.needs
+        catalog.at(now),
+        backbone.encoder_id,
+        settings.pairs,
+        needs=method.needs,
+        references=method.references_per_target,
     )
     categories = stream.plan.categories
     planned = plan_training(settings, categories)

@@ -18,6 +18,7 @@ NAMED = (
     "training/methods/category_lora",
     "training/methods/registry",
     "training/methods/video2lora",
+    "training/methods/video_as_prompt",
     "training/pretrain",
 )
 

@@ -1,6 +1,6 @@
 """The training batch: its only definition, and the protocol of what delivers it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol, Self
 
@@ -14,13 +14,14 @@ from training.randomness import noise_of
 
 @dataclass(frozen=True)
 class Sample:
-    """One pair (target, reference); floating tensors of one dtype.
+    """One target and its references, R of them; floating tensors of one dtype.
 
-    Shapes: target_latents and reference_latents [F, C, h, w]; reference_mask bool [F, h, w], True where the
-    reference is real and False where it is zero padding; both None where the method does not need them;
-    first_frame_latents [C, h, w]; text_embeddings [T, D]. Scales: target and reference are multiplied by the
-    VAE's scaling factor; the first frame is multiplied or divided by it as the VAE's `invert_scale_latents`
-    says.
+    Shapes: target_latents [F, C, h, w]; first_frame_latents [C, h, w]; text_embeddings [T, D];
+    reference_latents [R·F, C, h, w], one after another; reference_mask bool [R·F, h, w], True where a
+    reference is real and False where it is zero padding; reference_first_frames [R, C, h, w]; reference_texts
+    [R, T, D]. Those of references are None where the method does not need them. Scales: target and reference
+    are multiplied by the VAE's scaling factor; first frames are multiplied or divided by it as the VAE's
+    `invert_scale_latents` says.
     """
 
     target_latents: Tensor
@@ -31,6 +32,8 @@ class Sample:
     reference_category: str = ""
     reference_latents: Tensor | None = None
     reference_mask: Tensor | None = None
+    reference_first_frames: Tensor | None = None
+    reference_texts: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -39,38 +42,41 @@ class References:
 
     Attributes:
         categories: B category ids, "" where there is none.
-        latents: [B, F, C, h, w], posterior means, scaled, zero-padded to the geometry.
-        mask: bool [B, F, h, w], True where the reference is real.
+        latents: [B, R·F, C, h, w], posterior means, scaled, zero-padded to the geometry; a sample's R
+            references one after another.
+        mask: bool [B, R·F, h, w], True where a reference is real.
+        first_frames: [B, R, C, h, w], of each reference by itself.
+        texts: embeddings [B, R, T, D] of their captions.
+        padded: whether the mask may say False anywhere; what it costs to look is saved where it does not.
     """
 
     categories: tuple[str, ...]
     latents: Tensor | None = None
     mask: Tensor | None = None
+    first_frames: Tensor | None = None
+    texts: Tensor | None = None
+    padded: bool = True
 
     def __len__(self) -> int:
         return len(self.categories)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """The same elsewhere; `dtype` changes the latents only."""
-        if self.latents is None or self.mask is None:
-            return self
-        return replace(self, latents=_moved(self.latents, device, dtype), mask=_moved(self.mask, device))
+        """The same elsewhere; `dtype` changes floating tensors."""
+        return self._each(lambda t: _moved(t, device, dtype if t.is_floating_point() else None))
 
     def pinned(self) -> Self:
         """The same in memory that a GPU copies from without waiting."""
-        if self.latents is None or self.mask is None:
-            return self
-        return replace(self, latents=self.latents.pin_memory(), mask=self.mask.pin_memory())
+        return self._each(Tensor.pin_memory)
 
     def select(self, rows: Sequence[int]) -> Self:
         """Those at `rows`, in that order."""
         index = torch.as_tensor(list(rows), dtype=torch.long)
-        return replace(
-            self,
-            categories=tuple(self.categories[row] for row in rows),
-            latents=None if self.latents is None else self.latents[index.to(self.latents.device)],
-            mask=None if self.mask is None else self.mask[index.to(self.mask.device)],
-        )
+        chosen = self._each(lambda tensor: tensor[index.to(tensor.device)])
+        return replace(chosen, categories=tuple(self.categories[row] for row in rows))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{n: change(t) for n, t in tensors.items() if isinstance(t, Tensor)})
 
 
 @dataclass(frozen=True)
@@ -203,17 +209,17 @@ def collate(samples: Sequence[Sample]) -> TrainingBatch:
         "first_frame_latents": latent[1:],
         "text_embeddings": tuple(first.text_embeddings.shape),
     }
-    of_reference = {"reference_latents": latent, "reference_mask": (latent[0], latent[2], latent[3])}
-    seen = first.reference_latents is not None
+    given = {name: field for name, field in _OF_REFERENCE.items() if getattr(first, name) is not None}
+    wanted = of_target | _shapes_of_references(first, latent)
     for sample in samples:
-        if (sample.reference_latents is not None) != seen:
-            raise BadBatch(f"Sample {sample.pair_id!r} differs from the first in whether it has a reference.")
-        for name, shape in (of_target | of_reference if seen else of_target).items():
-            value = getattr(sample, name)
-            found = None if value is None else tuple(value.shape)
+        for name in _OF_REFERENCE:
+            if (getattr(sample, name) is not None) != (name in given):
+                raise BadBatch(f"Sample {sample.pair_id!r} differs from the first in whether it has {name}.")
+        for name in (*of_target, *given):
+            found, shape = tuple(getattr(sample, name).shape), wanted[name]
             if found != shape:
                 raise BadBatch(f"Sample {sample.pair_id!r} has {name} {found}; this batch needs {shape}.")
-        if seen and not sample.reference_mask.any():
+        if sample.reference_mask is not None and not sample.reference_mask.any():
             raise BadBatch(f"Sample {sample.pair_id!r} has an empty reference: its mask is False everywhere.")
 
     def stacked(name: str) -> Tensor:
@@ -223,9 +229,31 @@ def collate(samples: Sequence[Sample]) -> TrainingBatch:
         **{name: stacked(name) for name in of_target},
         references=References(
             tuple(sample.reference_category for sample in samples),
-            stacked("reference_latents") if seen else None,
-            stacked("reference_mask") if seen else None,
+            **{field: stacked(name) for name, field in given.items()},
+            padded=not all(s.reference_mask is None or bool(s.reference_mask.all()) for s in samples),
         ),
         sample_seeds=torch.tensor([sample.sample_seed for sample in samples], dtype=torch.int64),
         pair_ids=[sample.pair_id for sample in samples],
     )
+
+
+# What a sample says of its references, and what a batch calls it.
+_OF_REFERENCE = {
+    "reference_latents": "latents",
+    "reference_mask": "mask",
+    "reference_first_frames": "first_frames",
+    "reference_texts": "texts",
+}
+
+
+def _shapes_of_references(sample: Sample, latent: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shapes that a sample's references have beside a target of that shape: as many as it has, one at
+    least."""
+    frames, (channels, *size) = latent[0], latent[1:]
+    count = 1 if sample.reference_latents is None else max(1, len(sample.reference_latents) // frames)
+    return {
+        "reference_latents": (count * frames, channels, *size),
+        "reference_mask": (count * frames, *size),
+        "reference_first_frames": (count, channels, *size),
+        "reference_texts": (count, *sample.text_embeddings.shape),
+    }

@@ -120,7 +120,7 @@ def denoise(
         )
     asked = scene
     if guided:
-        asked = Scene(torch.cat([scene.first_frame] * 2), torch.cat([negative, scene.text]))
+        asked = Scene(torch.cat([scene.first_frame] * 2), torch.cat([negative, scene.text]), negatives=size)
     latents = sampler.begin(noise, steps)
     for done, t in enumerate(sampler.timesteps, start=1):
         noisy = sampler.scaled(torch.cat([latents] * (2 if guided else 1)), t)

@@ -3,6 +3,7 @@
 No torch here: a task's worker process imports this module and the catalogue, nothing heavier.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ KEYS = pa.schema(
     [
         ("batch", pa.int64()),
         ("target_id", pa.string()),
-        ("reference_id", pa.string()),
+        ("reference_ids", pa.list_(pa.string())),
         ("category", pa.string()),
         ("seed", pa.int64()),
         ("drop_caption", pa.bool_()),
@@ -25,19 +26,26 @@ KEYS = pa.schema(
     ]
 )
 BYTES, SHAPE = pa.large_binary(), pa.list_(pa.int32())
+# What is read of every reference, by what a method calls it (`needs`): one entry a reference.
+OF_REFERENCE = {
+    "latents": ("latents_mean", "latents_shape"),
+    "first_frame": ("first_frame_latents", "first_frame_shape"),
+    "text": ("text_embedding", "text_shape"),
+}
 SAMPLES = KEYS
 for _name, _kind in (
     ("target_mean", BYTES),
     ("target_std", BYTES),
     ("target_shape", SHAPE),
-    ("reference_mean", BYTES),
-    ("reference_shape", SHAPE),
     ("first_frame", BYTES),
     ("text", BYTES),
     ("text_shape", SHAPE),
     ("error", pa.string()),
 ):
     SAMPLES = SAMPLES.append(pa.field(_name, _kind))
+for _columns in OF_REFERENCE.values():
+    for _name, _kind in zip(_columns, (BYTES, SHAPE), strict=True):
+        SAMPLES = SAMPLES.append(pa.field(f"reference_{_name}", pa.list_(_kind)))
 
 
 class MissingFeatures(PipelineError):
@@ -64,14 +72,10 @@ class FetchFeatures:
         targets = self._read({s["target_id"] for s in samples}, [*mine, "first_frame_shape"])
         captioned = {s["target_id"] for s in samples if not s["drop_caption"]}
         texts = self._read(captioned, ["clip_id", "text_embedding", "text_shape"])
-        references: dict[str, dict] = {}
-        if "latents" in self.needs:
-            # A clip that is both is not read twice for its latents.
-            others = {s["reference_id"] for s in samples} - targets.keys()
-            references = targets | self._read(others, ["clip_id", "latents_mean", "latents_shape"])
+        references = self._references(samples, targets)
         rows = []
         for sample in samples:
-            target, reference = targets[sample["target_id"]], references.get(sample["reference_id"], {})
+            target = targets[sample["target_id"]]
             text = {} if sample["drop_caption"] else texts[sample["target_id"]]
             rows.append(
                 sample
@@ -79,14 +83,37 @@ class FetchFeatures:
                     "target_mean": target["latents_mean"],
                     "target_std": target["latents_std"],
                     "target_shape": target["latents_shape"],
-                    "reference_mean": reference.get("latents_mean"),
-                    "reference_shape": reference.get("latents_shape"),
                     "first_frame": _variant(target, sample["variant"]),
                     "text": text.get("text_embedding"),
                     "text_shape": text.get("text_shape"),
                 }
+                | self._shown(sample, references)
             )
         return pa.Table.from_pylist(rows, schema=SAMPLES)
+
+    def _references(self, samples: Sequence[dict], targets: dict[str, dict]) -> dict[str, dict]:
+        """What is needed of all references, by clip."""
+        columns = {column for need in self.needs for column in OF_REFERENCE[need]}
+        if not columns:
+            return {}
+        wanted = {clip for sample in samples for clip in sample["reference_ids"]}
+        if columns > set(OF_REFERENCE["latents"]):
+            return self._read(wanted, ["clip_id", *sorted(columns)])
+        # A clip that is both is not read twice for its latents.
+        return targets | self._read(wanted - targets.keys(), ["clip_id", *sorted(columns)])
+
+    def _shown(self, sample: dict, references: dict[str, dict]) -> dict[str, list | None]:
+        """What a sample's references are to the method; without their captions where its own is dropped."""
+        shown: dict[str, list | None] = {}
+        for need in self.needs:
+            data, shape = OF_REFERENCE[need]
+            rows = [references[clip] for clip in sample["reference_ids"]]
+            if need == "text" and sample["drop_caption"]:
+                continue
+            clean = need == "first_frame"
+            shown[f"reference_{data}"] = [_variant(row) if clean else row[data] for row in rows]
+            shown[f"reference_{shape}"] = [row[shape] for row in rows]
+        return shown
 
     def _read(self, clip_ids: set[str], columns: list[str]) -> dict[str, dict]:
         if not clip_ids:
@@ -129,9 +156,10 @@ def _here(catalog: Catalog) -> Catalog:
     return _OPEN.setdefault(place, catalog)
 
 
-def _variant(target: dict, draw: float) -> memoryview:
-    """The bytes of one encoding of the first frame: a noised one where there are any, else the clean one."""
-    count = target["first_frame_shape"][0]
-    index = 0 if count == 1 else 1 + int(draw * (count - 1))
-    size = 2 * int(np.prod(target["first_frame_shape"][1:], dtype=np.int64))
-    return memoryview(target["first_frame_latents"])[index * size : (index + 1) * size]
+def _variant(clip: dict, draw: float | None = None) -> memoryview:
+    """The bytes of one encoding of the first frame: a noised one where there are any and one is drawn, else
+    the clean one."""
+    count = clip["first_frame_shape"][0]
+    index = 0 if count == 1 or draw is None else 1 + int(draw * (count - 1))
+    size = 2 * int(np.prod(clip["first_frame_shape"][1:], dtype=np.int64))
+    return memoryview(clip["first_frame_latents"])[index * size : (index + 1) * size]

@@ -68,12 +68,16 @@ class PairSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample: the clip to denoise, the clip that shows the effect, its category, and a seed."""
+    """One sample: the clip to denoise, the clip that shows the effect, its category, and a seed.
+
+    `further_ids` are more references of the target, where a method takes several.
+    """
 
     target_id: str
     reference_id: str
     category: str
     seed: int
+    further_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,12 +153,15 @@ class PairPlan:
         """Sample number `n` >= 0."""
         return self.pairs([n])[0]
 
-    def pairs(self, numbers: Iterable[int]) -> list[Pair]:
-        """The samples of these numbers, in their order."""
+    def pairs(self, numbers: Iterable[int], references: int = 1) -> list[Pair]:
+        """The samples of these numbers, in their order, with so many references each.
+
+        The first reference is the same whatever their number; of fewer candidates than that some come again.
+        """
         samples = []
         for n in numbers:
             epoch, position = divmod(int(n), self.epoch_size)
-            target, reference, seed = _epoch(self, epoch)
+            target, reference, seed, drawn = _epoch(self, epoch)
             shown = reference[position]
             samples.append(
                 Pair(
@@ -162,21 +169,31 @@ class PairPlan:
                     str(self.clip_ids[shown]),
                     str(self.category_ids[shown]),
                     int(seed[position]),
+                    self._further(int(drawn[position]), shown, int(seed[position]), references - 1),
                 )
             )
         return samples
 
-    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One epoch: targets and references (indices into clip_ids) and seeds (int64), each [epoch_size]."""
+    def _further(self, target: int, shown: int, seed: int, count: int) -> tuple[str, ...]:
+        """References of a target beside the one that is shown, each once before any comes again."""
+        if count < 1:
+            return ()
+        candidates = self.references[self.first[target] : self.last[target]]
+        others = np.random.default_rng(seed).permutation(candidates[candidates != shown])
+        return tuple(str(self.clip_ids[clip]) for clip in np.resize([*others, shown], count))
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One epoch: targets and references (indices into clip_ids), seeds (int64), and which of `targets`
+        each is, all [epoch_size]."""
         rng = np.random.default_rng([self.settings.seed, epoch])
         drawn = _draw_targets(self.groups, self.settings.temperature, rng)
         picked = self.references[rng.integers(self.first[drawn], self.last[drawn])]
         seeds = rng.integers(0, np.iinfo(np.int64).max, size=len(drawn), dtype=np.int64)
-        return self.targets[drawn], picked, seeds
+        return self.targets[drawn], picked, seeds, drawn
 
 
 @lru_cache(maxsize=4)
-def _epoch(plan: PairPlan, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _epoch(plan: PairPlan, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return plan.epoch(epoch)
 
 

@@ -22,7 +22,7 @@ from catalog.vocabulary import Status
 from pipeline.encode import EMPTY_CAPTION
 from pipeline.errors import PipelineError
 from pipeline.features.tensors import from_bytes
-from pipeline.pairing.fetch import KEYS, FetchFeatures, FetchOrTell
+from pipeline.pairing.fetch import KEYS, OF_REFERENCE, FetchFeatures, FetchOrTell
 from pipeline.pairing.plan import COLUMNS, GivenPair, Pair, PairPlan, PairSettings
 from pipeline.sources.given import wanted_pairs
 from pipeline.workers.quiet import quiet
@@ -51,7 +51,8 @@ class PairStream:
         catalog: a view of one snapshot (`Catalog.at`).
         encoder_id: whose features are read.
         settings: what may be paired.
-        needs: what of a reference the method takes beside its category ("latents").
+        needs: what of a reference the method takes beside its category; see `MethodSettings.needs`.
+        references: of each target.
         window: batches per Ray dataset; the next one starts while the current one is consumed, so that a plan
             of any length is never held whole.
         fetchers: Ray tasks of one worker that read at the same time.
@@ -64,6 +65,7 @@ class PairStream:
     encoder_id: str
     settings: PairSettings
     needs: frozenset[str] = frozenset({"latents"})
+    references: int = 1
     window: int = 256
     fetchers: int = 2
     cpus_per_fetch: float = 0.1
@@ -203,7 +205,7 @@ class PairStream:
         rows = [
             _key(pair, first + i, happens(pair.seed, "caption", self.settings.caption_dropout))
             for i, numbers in enumerate(batches)
-            for pair in self.plan.pairs(numbers)
+            for pair in self.plan.pairs(numbers, self.references)
         ]
         return pa.Table.from_pylist(rows, schema=KEYS)
 
@@ -213,20 +215,36 @@ class PairStream:
     def _sample(self, row: dict) -> Sample:
         shape = tuple(row["target_shape"])
         mean, std = from_bytes(row["target_mean"], shape), from_bytes(row["target_std"], shape)
-        reference = mask = None
-        if row["reference_mean"] is not None:
-            reference, mask = pad_reference(from_bytes(row["reference_mean"], row["reference_shape"]), shape)
         text = self.empty_caption if row["drop_caption"] else from_bytes(row["text"], row["text_shape"])
         return Sample(
             target_latents=draw_posterior(mean, std, row["seed"]),
             reference_category=row["category"],
-            reference_latents=reference,
-            reference_mask=mask,
+            **self._references(row, shape),
             first_frame_latents=from_bytes(row["first_frame"], shape[1:]),
             text_embeddings=text,
             sample_seed=row["seed"],
-            pair_id=f"{row['target_id']}<-{row['reference_id']}",
+            pair_id=f"{row['target_id']}<-{'+'.join(row['reference_ids'])}",
         )
+
+    def _references(self, row: dict, shape: tuple[int, int, int, int]) -> dict[str, torch.Tensor]:
+        """What the method needs of a sample's references, as `Sample` has it; shape is the target's."""
+
+        def each(data: str, shapes: str) -> list[torch.Tensor]:
+            pairs = zip(row[f"reference_{data}"], row[f"reference_{shapes}"], strict=True)
+            return [from_bytes(value, shape) for value, shape in pairs]
+
+        found = {}
+        if "latents" in self.needs:
+            padded = [pad_reference(latents, shape) for latents in each(*OF_REFERENCE["latents"])]
+            found["reference_latents"], found["reference_mask"] = map(torch.cat, zip(*padded, strict=True))
+        if "first_frame" in self.needs:
+            frames = [from_bytes(value, shape[1:]) for value in row["reference_first_frame_latents"]]
+            found["reference_first_frames"] = torch.stack(frames)
+        if "text" in self.needs:
+            dropped = [self.empty_caption] * len(row["reference_ids"])
+            texts = dropped if row["drop_caption"] else each(*OF_REFERENCE["text"])
+            found["reference_texts"] = torch.stack(texts)
+        return found
 
 
 class _Ahead:
@@ -276,7 +294,7 @@ def _key(pair: Pair, batch: int, drop_caption: bool) -> dict:
     return {
         "batch": batch,
         "target_id": pair.target_id,
-        "reference_id": pair.reference_id,
+        "reference_ids": [pair.reference_id, *pair.further_ids],
         "category": pair.category,
         "seed": pair.seed,
         "drop_caption": drop_caption,

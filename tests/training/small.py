@@ -14,7 +14,11 @@ FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
 
 SIZES = {"down_size": 6, "up_size": 4}
 PREDICTED = {"width": 16, "heads": 2, "layers": 1, "refinements": 2, "identity_start": False}
-KINDS = {"video2lora": SIZES | PREDICTED, "category_lora": SIZES | {"kind": "category_lora"}}
+KINDS = {
+    "video2lora": SIZES | PREDICTED,
+    "category_lora": SIZES | {"kind": "category_lora"},
+    "video_as_prompt": {"kind": "video_as_prompt"},
+}
 CATEGORIES = ("even", "odd")
 
 
@@ -53,6 +57,8 @@ def small_batch(numbers: list[int]) -> TrainingBatch:
                 target_latents=draw(FRAMES, CHANNELS, HEIGHT, WIDTH),
                 reference_latents=draw(FRAMES, CHANNELS, HEIGHT, WIDTH),
                 reference_mask=torch.ones(FRAMES, HEIGHT, WIDTH, dtype=torch.bool),
+                reference_first_frames=draw(1, CHANNELS, HEIGHT, WIDTH),
+                reference_texts=draw(1, TOKENS, 8),
                 first_frame_latents=draw(CHANNELS, HEIGHT, WIDTH),
                 text_embeddings=draw(TOKENS, 8),
                 sample_seed=number,

@@ -57,6 +57,8 @@ def random_sample(seed: int) -> Sample:
         target_latents=draw(*LATENTS),
         reference_latents=draw(*LATENTS),
         reference_mask=torch.ones(LATENTS[0], *LATENTS[2:], dtype=torch.bool),
+        reference_first_frames=draw(1, *LATENTS[1:]),
+        reference_texts=draw(1, TEXT_TOKENS, 32),
         first_frame_latents=draw(*LATENTS[1:]),
         text_embeddings=draw(TEXT_TOKENS, 32),
         sample_seed=seed,

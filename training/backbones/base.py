@@ -22,10 +22,17 @@ Checkpointing = Literal["none", "full"] | int
 
 @dataclass(frozen=True)
 class Scene:
-    """What the model is told of each sample: its first frame's latents [B, C, h, w], its text [B, T, D]."""
+    """What the model is told of each sample.
+
+    Attributes:
+        first_frame: its latents [B, C, h, w].
+        text: of its caption [B, T, D].
+        negatives: the first so many samples are told a negative prompt in the place of every caption.
+    """
 
     first_frame: Tensor
     text: Tensor
+    negatives: int = 0
 
 
 # Noisy latents [B, F, C, h, w], timesteps [B] and their scenes → what the objective says is predicted, alike.
@@ -57,6 +64,10 @@ class DiT(Protocol):
     """The frozen transformer with all that a method needs to denoise with it, whatever its family."""
 
     @property
+    def family(self) -> str:
+        """The name of its family: a method says which ones it takes."""
+
+    @property
     def module(self) -> nn.Module:
         """The transformer."""
 
@@ -78,6 +89,16 @@ class DiT(Protocol):
 
     def velocity(self, noisy: Tensor, timesteps: Tensor, scene: Scene) -> Tensor:
         """A `Velocity`: the transformer's output, in its own dtype."""
+
+    def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
+        """What the patch embedding takes, [B, F, channels, h, w]: latents [B, F, C, h, w], and beside them
+        on the channels those of the first frame [B, C, h, w]."""
+
+    def rotary(
+        self, latent_shape: Sequence[int], device: torch.device, first: int = 0
+    ) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines [tokens, head] of latents [F, C, h, w] whose first frame stands at time `first`,
+        which may be negative; None where it has no rotary positions."""
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
         """Operations of one sample's training step through the frozen model; latent_shape is [F, C, h, w].

@@ -1,11 +1,11 @@
 """What the headers of weight files say: every tensor's name and shape, before any of them is loaded."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from training.errors import WeightsUnreachable
 
@@ -22,18 +22,30 @@ def require_tensors(shards: Iterable[Path], model: nn.Module) -> None:
         model: without storage.
 
     Raises:
+        WeightsUnreachable: see `require_names`.
+    """
+    ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    require_names(shards, model.state_dict(keep_vars=True), ignored)
+
+
+def require_names(shards: Iterable[Path], wanted: Mapping[str, Tensor], ignored: Sequence[str] = ()) -> None:
+    """Check that weight files hold tensors of these names and shapes, all of them and no others.
+
+    Args:
+        shards: safetensors files of one folder.
+        wanted: by name; of one tensor under several names one has to be there.
+        ignored: patterns of names that may be there.
+
+    Raises:
         WeightsUnreachable: a file that is no safetensors file or not whole; or the names of tensors that are
             missing, unknown, or of another shape.
     """
     shards = list(shards)
     found = {name: shape for shard in shards for name, shape in _shapes(shard).items()}
-    # A tensor that the model has under two names needs to be there under one of them.
     names: dict[int, list[str]] = {}
-    wanted = model.state_dict(keep_vars=True)
     for name, value in wanted.items():
         names.setdefault(id(value), []).append(name)
     missing = [aliases[0] for aliases in names.values() if not any(name in found for name in aliases)]
-    ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     unknown = [name for name in found if name not in wanted and not any(re.search(i, name) for i in ignored)]
     reshaped = [
         f"{name} ({_size(found[name])}, not {_size(value.shape)})"

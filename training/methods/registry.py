@@ -10,12 +10,17 @@ from pydantic import Discriminator, Tag, TypeAdapter
 
 from training.methods.category_lora.settings import CategoryLoRASettings
 from training.methods.video2lora.settings import Video2LoRASettings
+from training.methods.video_as_prompt.settings import VideoAsPromptSettings
 
 if TYPE_CHECKING:
     from training.backbones.base import DiT
     from training.methods.base import Method
 
-KINDS = {"video2lora": Video2LoRASettings, "category_lora": CategoryLoRASettings}
+KINDS = {
+    "video2lora": Video2LoRASettings,
+    "category_lora": CategoryLoRASettings,
+    "video_as_prompt": VideoAsPromptSettings,
+}
 DEFAULT = "video2lora"
 
 
@@ -25,7 +30,9 @@ def kind_of(value: Any) -> str:
 
 
 MethodSettings = Annotated[
-    Annotated[Video2LoRASettings, Tag("video2lora")] | Annotated[CategoryLoRASettings, Tag("category_lora")],
+    Annotated[Video2LoRASettings, Tag("video2lora")]
+    | Annotated[CategoryLoRASettings, Tag("category_lora")]
+    | Annotated[VideoAsPromptSettings, Tag("video_as_prompt")],
     Discriminator(kind_of),
 ]
 _ADAPTER: TypeAdapter[MethodSettings] = TypeAdapter(MethodSettings)
@@ -57,3 +64,7 @@ def build_method(
             from training.methods.category_lora.method import CategoryLoRA
 
             return CategoryLoRA(dit, settings, categories, seed)
+        case VideoAsPromptSettings():
+            from training.methods.video_as_prompt.method import VideoAsPrompt
+
+            return VideoAsPrompt(dit, settings)

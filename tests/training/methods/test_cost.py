@@ -35,6 +35,8 @@ METHODS = {
     "motion and video blocks": SMALL.model_copy(update={"motion": True, "video_layers": 2}),
     "rank 2 on other linears": parse_settings(ADAPTERS | {"rank": 2, "targets": ("attn1.to_q", "ff.net.2")}),
     "category_lora": parse_settings(ADAPTERS | {"kind": "category_lora"}),
+    "video_as_prompt": parse_settings({"kind": "video_as_prompt"}),
+    "experts in two blocks": parse_settings({"kind": "video_as_prompt", "expert_layers": (1, 3)}),
 }
 
 
@@ -84,19 +86,27 @@ def test_a_step_of_every_shipped_profile_is_counted(profile):
         method = registry.build_method(settings.method, dit)
         config = dit.module.config
         latents = torch.empty(1, *shape)
+        text = torch.empty(1, config.max_text_seq_length, config.text_embed_dim)
         batch = TrainingBatch(
             target_latents=latents,
-            references=References(("",), latents, torch.ones_like(latents[:, :, 0], dtype=torch.bool)),
+            references=References(
+                ("",),
+                latents,
+                torch.ones_like(latents[:, :, 0], dtype=torch.bool),
+                latents[:, :1],
+                text[:, None],
+                padded=False,
+            ),
             first_frame_latents=latents[:, 0],
-            text_embeddings=torch.empty(1, config.max_text_seq_length, config.text_embed_dim),
+            text_embeddings=text,
             sample_seeds=torch.zeros(1, dtype=torch.int64, device="cpu"),
             pair_ids=["a<-b"],
         )
 
         def step() -> None:
-            method.adapters.bind(method.condition(batch.references))
-            velocity = dit.velocity(latents, torch.zeros(1, dtype=torch.int64), batch.scene)
-            velocity.float().square().mean().backward()
+            with method.under(method.condition(batch.references)) as velocity:
+                predicted = velocity(latents, torch.zeros(1, dtype=torch.int64), batch.scene)
+            predicted.float().square().mean().backward()
 
         theirs = counted(step)
     assert method.flops(shape) == pytest.approx(theirs, rel=0.003)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import torch
 from diffusers import CogVideoXTransformer3DModel
-from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.models.embeddings import get_1d_rotary_pos_embed, get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import get_resize_crop_region_for_grid
 from torch import Tensor
 
@@ -60,27 +60,41 @@ def predict_velocity(
 
 
 def rotary_embedding(
-    config: Mapping, frames: int, height: int, width: int, device: torch.device
+    config: Mapping, frames: int, height: int, width: int, device: torch.device, first: int = 0
 ) -> tuple[Tensor, Tensor] | None:
-    """Cosines and sines of the rotary positions for latents of F × h × w; None where it has none."""
+    """Cosines and sines of the rotary positions for latents of F × h × w; None where it has none.
+
+    The first frame stands at time `first`, where diffusers' pipeline has 0.
+    """
     if not config["use_rotary_positional_embeddings"]:
         return None
     patch = config["patch_size"]
     base = config["sample_height"] // patch, config["sample_width"] // patch
     grid = height // patch, width // patch
-    return _rotary(config["attention_head_dim"], frames, grid, base, str(device))
+    return _rotary(config["attention_head_dim"], frames, grid, base, str(device), first)
 
 
 @lru_cache(maxsize=8)
 def _rotary(
-    head_dim: int, frames: int, grid: tuple[int, int], base: tuple[int, int], device: str
+    head_dim: int, frames: int, grid: tuple[int, int], base: tuple[int, int], device: str, first: int
 ) -> tuple[Tensor, Tensor]:
     # The crop function takes the base as (width, height); its grid is (height, width).
     crops = get_resize_crop_region_for_grid(grid, base[1], base[0])
-    return get_3d_rotary_pos_embed(
+    table = get_3d_rotary_pos_embed(
         embed_dim=head_dim,
         crops_coords=crops,
         grid_size=grid,
         temporal_size=frames,
         device=torch.device(device),
     )
+    if not first:
+        return table
+    # A quarter of the dimensions, the first ones, tell the time.
+    quarter = head_dim // 4
+    times = torch.arange(first, first + frames, dtype=torch.float32, device=torch.device(device))
+    shifted = get_1d_rotary_pos_embed(quarter, times, use_real=True)
+    cosines, sines = (
+        torch.cat([time.repeat_interleave(grid[0] * grid[1], dim=0), each[:, quarter:]], dim=1)
+        for time, each in zip(shifted, table, strict=True)
+    )
+    return cosines, sines

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from diffusers import CogVideoXTransformer3DModel
 from torch import Tensor, nn
 
 from training.backbones.base import Checkpointing, Scene
 from training.backbones.cogvideox import cost
-from training.backbones.cogvideox.conditioning import predict_velocity, require_image_to_video
+from training.backbones.cogvideox.conditioning import (
+    predict_velocity,
+    require_image_to_video,
+    rotary_embedding,
+    with_first_frame,
+)
 from training.backbones.cogvideox.diffusion import Diffusion
 
 
@@ -18,6 +24,7 @@ class CogVideoXDiT:
         UnsupportedBackbone: no CogVideoX 1.0 image-to-video one, or it does not predict v.
     """
 
+    family = "cogvideox"
     blocks_name = "transformer_blocks"
 
     def __init__(self, transformer: CogVideoXTransformer3DModel, scheduler_config: Mapping) -> None:
@@ -36,6 +43,17 @@ class CogVideoXDiT:
     def velocity(self, noisy: Tensor, timesteps: Tensor, scene: Scene) -> Tensor:
         """v [B, F, C, h, w] for noisy latents at timesteps int64 [B], in the transformer's own dtype."""
         return predict_velocity(self.module, noisy, scene.first_frame, scene.text, timesteps)
+
+    def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
+        """Latents and the first frame's on the channels, zeros after it: [B, F, 2C, h, w]."""
+        return with_first_frame(latents, first_frame)
+
+    def rotary(
+        self, latent_shape: Sequence[int], device: torch.device, first: int = 0
+    ) -> tuple[Tensor, Tensor] | None:
+        """See `conditioning.rotary_embedding`."""
+        frames, _, height, width = latent_shape
+        return rotary_embedding(self.module.config, frames, height, width, device, first)
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
         """Operations of one sample's training step; see `cost.training_flops`."""

@@ -1,17 +1,12 @@
-"""What a person may set about LightLoRA adapters and their loss, whatever makes the adapters.
+"""What a person may set about LightLoRA adapters, whatever makes them."""
 
-Settings stand apart from the modules, so that a command line can check them without loading torch.
-"""
+from pydantic import Field, PositiveInt
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from training.methods.settings import LossSettings
 
 
-class LightLoRASettings(BaseModel):
-    """Which linears carry a residual, how wide it is, and which timesteps teach it. Defaults: the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class LightLoRASettings(LossSettings):
+    """Which linears carry a residual, and how wide it is. Defaults: the paper's."""
 
     down_size: PositiveInt = Field(100, description="a: rows of A_aux, values of A_pred per rank")
     up_size: PositiveInt = Field(50, description="b: columns of B_aux, values of B_pred per rank")
@@ -21,11 +16,3 @@ class LightLoRASettings(BaseModel):
     share_qkv_down: bool = Field(
         False, description="one A_aux for q, k and v of a block, which read the same input"
     )
-    timestep_shift: float = Field(
-        1.0, ge=1, le=100, description="of the timesteps trained on, towards noise; 1: uniform"
-    )
-    min_snr_gamma: float | None = Field(None, gt=0, description="of min-SNR weighting; null: the plain loss")
-
-    def structure(self) -> dict[str, Any]:
-        """The settings that decide what the trained tensors are; the rest decides how they are trained."""
-        return self.model_dump(mode="json", exclude={"timestep_shift", "min_snr_gamma"})

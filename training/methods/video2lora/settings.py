@@ -10,9 +10,7 @@ from training.methods.lightlora.settings import LightLoRASettings
 class Video2LoRASettings(LightLoRASettings):
     """What is adapted and how it is predicted. The defaults are the paper's, the decoder's width ours."""
 
-    # Of a reference, beside its category; and whether something is learned for each category.
     needs: ClassVar[frozenset[str]] = frozenset({"latents"})
-    per_category: ClassVar[bool] = False
 
     kind: Literal["video2lora"] = "video2lora"
     width: PositiveInt = Field(128, description="width of the hypernetwork's decoder")
