@@ -87,6 +87,31 @@ def test_a_batch_holds_target_reference_and_first_frame_of_its_pairs(catalog):
         assert batch.first_frame_latents[i].unique().tolist() in [[float(target + v)] for v in (1, 2)]
 
 
+def test_a_method_is_given_what_it_needs_of_as_many_references_as_it_takes(ray_cluster, catalog):
+    needs = frozenset({"latents", "first_frame", "text"})
+    stream = PairStream.open(catalog, ENCODER, SETTINGS, needs=needs, references=3)
+    batch = stream.batch(range(8))
+    shown = batch.references
+    assert shown.latents.shape == (8, 3 * F, C, H, W) and shown.mask.shape == (8, 3 * F, H, W)
+    for i, pair in enumerate(stream.plan.pairs(range(8), references=3)):
+        names = [pair.reference_id, *pair.further_ids]
+        assert len({pair.target_id, *names}) == 4 and {name[0] for name in names} == {pair.category}
+        numbers = torch.tensor([float(number_of(name)) for name in names])
+        assert torch.equal(shown.latents[i, ::F, 0, 0, 0].float(), numbers)
+        # Its clean first frame, and no caption of its own where the target's is dropped.
+        assert torch.equal(shown.first_frames[i, :, 0, 0, 0].float(), numbers)
+        dropped = bool((batch.text_embeddings[i] == -1).all())
+        assert torch.equal(
+            shown.texts[i, :, 0, 0].float(), numbers.new_full((3,), -1) if dropped else numbers
+        )
+    fetched = next(iter(stream([list(range(8))])))
+    assert all(torch.equal(getattr(fetched.references, n), getattr(shown, n)) for n in ("latents", "texts"))
+    few = PairStream.open(catalog, ENCODER, SETTINGS, needs=frozenset({"latents"}), references=6).batch([0])
+    names = few.pair_ids[0].partition("<-")[2].split("+")
+    assert len(names) == 6 and len(set(names)) == 4 and few.references.texts is None
+    assert few.references.latents.shape == (1, 6 * F, C, H, W)
+
+
 def test_captions_are_dropped_and_first_frames_varied_by_the_samples_seed(catalog):
     stream = PairStream.open(catalog, ENCODER, SETTINGS)
     batch = stream.batch(range(200))
