@@ -1,6 +1,7 @@
 """What a model makes of one reference: predicted, kept in the catalogue, ready to run under or to export."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,12 +102,24 @@ def save_adapter(path: Path, adapter: Adapter) -> int:
 
 @torch.no_grad()
 def predict_adapter(
-    backbone: Backbone, method: Method, release: Release, catalog: Catalog, reference: Reference
+    backbone: Backbone,
+    method: Method,
+    release: Release,
+    catalog: Catalog,
+    reference: Reference,
+    *more: Reference,
 ) -> Adapter:
     """The adapter of a reference; that of a clip of the catalogue is stored there.
 
+    Args:
+        backbone, method, release: the model.
+        catalog: where it is stored.
+        reference: the effect.
+        more: further references of it, where the method takes several.
+
     Raises:
         BadSource: the method knows categories only, and that of this reference did not train.
+        BadBatch: more references than the method was trained with.
     """
     category = reference.category
     if method.settings.per_category and category not in release.categories:
@@ -115,7 +128,8 @@ def predict_adapter(
             f" {category or reference.name!r}: name a clip_id of one of {', '.join(release.categories)}, or"
             " train with method.kind=video2lora."
         )
-    condition = method.condition(_read(backbone, method, reference).to(device_of(method)))
+    shown = (reference, *more)
+    condition = method.condition(_read(backbone, method, shown).to(device_of(method)))
     if reference.stored and (vector := method.vector(condition)) is not None:
         numbers = vector.numpy()
         row = {
@@ -136,15 +150,17 @@ def predict_adapter(
     return Adapter(condition, method.export(condition), facts)
 
 
-def _read(backbone: Backbone, method: Method, reference: Reference) -> References:
-    """What the method needs of a reference, a batch of one."""
-    needs, found = method.settings.needs, References((reference.category,))
+def _read(backbone: Backbone, method: Method, references: Sequence[Reference]) -> References:
+    """What the method needs of one sample's references, a batch of one."""
+    needs, found = method.settings.needs, References((references[0].category,))
     if "latents" in needs:
-        mean, _ = backbone.encode_video(reference.frames)
-        latents, mask = pad_reference(mean.float(), backbone.latent_shape)
-        found = replace(found, latents=latents[None], mask=mask[None], padded=not bool(mask.all()))
+        means = (backbone.encode_video(each.frames)[0].float() for each in references)
+        padded = [pad_reference(mean, backbone.latent_shape) for mean in means]
+        latents, mask = (torch.cat(each)[None] for each in zip(*padded, strict=True))
+        found = replace(found, latents=latents, mask=mask, padded=not bool(mask.all()))
     if "first_frame" in needs:
-        found = replace(found, first_frames=backbone.encode_first_frame(reference.frames[0])[None])
+        firsts = [backbone.encode_first_frame(each.frames[0]) for each in references]
+        found = replace(found, first_frames=torch.cat(firsts)[None])
     if "text" in needs:
-        found = replace(found, texts=backbone.encode_text([reference.caption])[None])
+        found = replace(found, texts=backbone.encode_text([each.caption for each in references])[None])
     return found

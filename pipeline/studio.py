@@ -162,7 +162,8 @@ class Studio:
         """What the model makes of a reference: predicted, then polished in as many steps as `polish` or
         the settings say.
 
-        Of several references that show one effect the first is predicted from, and all are polished on.
+        Of several references that show one effect as many are predicted from as the model takes, and all are
+        polished on.
 
         Raises:
             BadSource, CannotPolish: see `make`; several references and no polish.
@@ -171,12 +172,14 @@ class Studio:
         polishing = self.settings.polish
         if polish is not None:
             polishing = PolishSettings.model_validate(polishing.model_dump() | {"steps": polish})
-        if len(references) > 1 and not polishing.steps:
+        takes = self.method.settings.references_per_target
+        if len(references) > takes and not polishing.steps:
             raise BadSource(
-                f"An adapter is predicted from one reference, and {len(references)} are named: name one, or"
-                " polish on all of them (generate.polish.steps=40)."
+                f"Model {self.release.model_id} reads at most {takes} reference{'s' if takes > 1 else ''} of"
+                f" an effect, and {len(references)} are named: name fewer, or polish on all of them"
+                " (generate.polish.steps=40)."
             )
-        adapter = predict_adapter(self.backbone, self.method, self.release, self.catalog, references[0])
+        adapter = predict_adapter(self.backbone, self.method, self.release, self.catalog, *references[:takes])
         return polish_adapter(
             self.backbone, self.method, adapter, references, polishing, self.settings.seed, progress
         )

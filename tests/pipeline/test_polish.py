@@ -64,7 +64,7 @@ def test_a_clip_says_how_its_adapter_was_polished_in_its_own_metadata(studio, fr
 def test_several_references_need_polish(studio, frames):
     references = [Reference("one.mp4", frames), Reference("two.mp4", frames[::-1])]
     studio.settings = PLAIN
-    with pytest.raises(BadSource, match="predicted from one reference, and 2 are named"):
+    with pytest.raises(BadSource, match="at most 1 reference of an effect, and 2 are named"):
         studio.adapter(references)
     with pytest.raises(BadSource, match="No reference is named"):
         studio.adapter([])
