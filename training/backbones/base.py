@@ -84,6 +84,10 @@ class DiT(Protocol):
         """C of its latents."""
 
     @property
+    def text_shape(self) -> tuple[int, int]:
+        """[T, D] of a sample's text embeddings."""
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The transformer's blocks, in order."""
 

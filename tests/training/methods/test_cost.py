@@ -33,6 +33,7 @@ FULL = (13, 16, 60, 90)
 METHODS = {
     "video2lora": SMALL,
     "motion and video blocks": SMALL.model_copy(update={"motion": True, "video_layers": 2}),
+    "refined by gradient": SMALL.model_copy(update={"gradient_refinement": True}),
     "rank 2 on other linears": parse_settings(ADAPTERS | {"rank": 2, "targets": ("attn1.to_q", "ff.net.2")}),
     "category_lora": parse_settings(ADAPTERS | {"kind": "category_lora"}),
     "video_as_prompt": parse_settings({"kind": "video_as_prompt"}),

@@ -37,6 +37,10 @@ class CogVideoXDiT:
         return self.module.config.out_channels
 
     @property
+    def text_shape(self) -> tuple[int, int]:
+        return self.module.config.max_text_seq_length, self.module.config.text_embed_dim
+
+    @property
     def blocks(self) -> nn.ModuleList:
         return self.module.transformer_blocks
 

@@ -18,8 +18,12 @@ def hypernetwork_flops(settings: Video2LoRASettings, layers: int, latent_shape: 
     attention = 4 * layers * (layers + video) * width
     ends = 2 * 2 * layers * values * width  # embed and head
     passes = settings.refinements * (settings.layers * (linears + attention) + ends)
-    # Neither the latents nor θ⁰ need a gradient.
-    return float(3 * (project + looking + keys_values + passes) - project - ends / 2)
+    total = 3 * (project + looking + keys_values + passes) - project
+    if settings.gradient_refinement:
+        # The gradients that are embedded need none themselves; θ⁰ is learned.
+        return float(total + 2 * settings.refinements * ends / 2)
+    # θ⁰ needs no gradient.
+    return float(total - ends / 2)
 
 
 def hypernetwork_kept_values(

@@ -1,6 +1,7 @@
 """The HyperNetwork: from the latents of a reference video to the factors of every adapted linear."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from training.attention import attention
 from training.errors import BadMethodSettings
 
+# The adapters of an iteration θ [B, L, values] and its number from 0 → the gradient of a loss in them, alike.
+GradientOf = Callable[[Tensor, int], Tensor]
+
 
 class HyperNetwork(nn.Module):
     """Iterative prediction of LightLoRA factors (Video2LoRA, sec. 3.3).
@@ -16,7 +20,13 @@ class HyperNetwork(nn.Module):
     f = project(reference latents);  θ⁰ = 0;  θᵏ = θᵏ⁻¹ + head(decoder(embed(θᵏ⁻¹) + layer_position, f))
 
     The decoder's weights are shared by the `refinements` iterations; θ has one token of `values` numbers per
-    adapted linear.
+    adapted linear. With `gradient`, each iteration also sees how a loss changes with θ, and steps along it at
+    a learned rate, which begins as 0:
+
+        θᵏ = θᵏ⁻¹ - rateᵏ g + head(decoder(embed(θᵏ⁻¹) + embed_gradient(g) + layer_position, f))
+
+    where g is ∂L/∂θᵏ⁻¹ brought to unit size. At θ = 0 there is none (a product of two zeros), so θ⁰ is then a
+    learned adapter with B_pred = 0.
 
     Args:
         channels: channels of a latent.
@@ -29,6 +39,7 @@ class HyperNetwork(nn.Module):
             colours cancel in that, and what an effect does stays.
         video_blocks: self-attention blocks in which the video tokens see each other before the decoder looks
             at them; the paper has none.
+        gradient: `forward` takes the gradient of a loss in θ.
         identity_start: B_pred is exactly zero before the first step and A_pred a learned constant of norm 1,
             so the adapted network is the frozen one and yet has a gradient.
 
@@ -51,6 +62,7 @@ class HyperNetwork(nn.Module):
         identity_start: bool = True,
         motion: bool = False,
         video_blocks: int = 0,
+        gradient: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -70,6 +82,13 @@ class HyperNetwork(nn.Module):
         self.decoder = nn.ModuleList(DecoderBlock(width, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, down_values + up_values)
+        if gradient:
+            start = torch.zeros(layers, down_values + up_values)
+            start[:, :down_values] = F.normalize(torch.randn(down_values), dim=0)
+            self.start = nn.Parameter(start)
+            self.embed_gradient = nn.Linear(down_values + up_values, width, bias=False)
+            self.rate = nn.Parameter(torch.zeros(refinements, down_values + up_values))
+        self.gradient = gradient
         if identity_start:
             self._start_at_identity()
 
@@ -78,11 +97,18 @@ class HyperNetwork(nn.Module):
         with torch.no_grad():
             self.head.weight.zero_()
             self.head.bias.zero_()
+            if self.gradient:
+                return
             # Every iteration adds the head once more: their sum is the constant.
             self.head.bias[: self.down_values] = constant / constant.norm() / self.refinements
 
-    def forward(self, reference_latents: Tensor, reference_mask: Tensor) -> Tensor:
-        """Latents [B, F, C, h, w] and mask bool [B, F, h, w] → θ [B, L, values], in the weights' dtype."""
+    def forward(
+        self, reference_latents: Tensor, reference_mask: Tensor, gradient_of: GradientOf | None = None
+    ) -> Tensor:
+        """Latents [B, F, C, h, w] and mask bool [B, F, h, w] → θ [B, L, values], in the weights' dtype.
+
+        `gradient_of` is needed where the network was built with `gradient`.
+        """
         tokens, real = self.video_tokens(reference_latents, reference_mask)
         attend = real[:, None, None, :]
         for block in self.encoder:
@@ -90,13 +116,26 @@ class HyperNetwork(nn.Module):
         tokens = self.encoder_norm(tokens)
         # The video is the same in every iteration, so each block's keys and values are computed once.
         memory = [block.cross.keys_values(tokens) for block in self.decoder]
-        theta = tokens.new_zeros(tokens.shape[0], self.layers, self.down_values + self.up_values)
-        for _ in range(self.refinements):
+        if self.gradient:
+            theta = self.start.expand(tokens.shape[0], -1, -1)
+        else:
+            theta = tokens.new_zeros(tokens.shape[0], self.layers, self.down_values + self.up_values)
+        for iteration in range(self.refinements):
             hidden = self.embed(theta) + self.layer_position
+            if gradient_of is not None:
+                slope = self._of_unit_size(gradient_of(theta, iteration)).to(tokens.dtype)
+                hidden = hidden + self.embed_gradient(slope)
+                theta = theta - self.rate[iteration] * slope
             for block, (keys, values) in zip(self.decoder, memory, strict=True):
                 hidden = block(hidden, keys, values, attend)
             theta = theta + self.head(self.norm(hidden))
         return theta
+
+    def _of_unit_size(self, gradient: Tensor) -> Tensor:
+        """The gradient [B, L, values], each adapter's two halves divided by their root mean square."""
+        halves = gradient.float().split([self.down_values, self.up_values], dim=-1)
+        sizes = (half.square().mean(dim=(1, 2), keepdim=True).sqrt() for half in halves)
+        return torch.cat([half / (size + 1e-12) for half, size in zip(halves, sizes, strict=True)], dim=-1)
 
     def video_tokens(self, latents: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Patches of the latents as tokens [B, n, width], and which of them hold a real cell, bool [B, n]."""

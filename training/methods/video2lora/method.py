@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from training.backbones.base import Checkpointing, DiT
 from training.batch import References
+from training.methods.base import dtype_of
 from training.methods.lightlora.adapted import AdaptedDiT
+from training.methods.own_loss import OwnClips, own_losses
 from training.methods.video2lora import cost
-from training.methods.video2lora.hypernetwork import HyperNetwork
+from training.methods.video2lora.hypernetwork import GradientOf, HyperNetwork
 from training.methods.video2lora.settings import Video2LoRASettings
-from training.randomness import initial_values
+from training.randomness import derive, initial_values, normal
 
 
 class Video2LoRA(AdaptedDiT):
@@ -44,12 +47,42 @@ class Video2LoRA(AdaptedDiT):
                 identity_start=settings.identity_start,
                 motion=settings.motion,
                 video_blocks=settings.video_layers,
+                gradient=settings.gradient_refinement,
             )
         self.hypernetwork = hypernetwork.to(self.adapters.device)
 
     def condition(self, references: References) -> Tensor:
         """Predicted adapters θ [B, L, r·(a+b)], one a reference."""
-        return self.hypernetwork(references.latents, references.mask)
+        seen = references.latents, references.mask
+        slope = self._own_gradient(*seen) if self.settings.gradient_refinement else None
+        return self.hypernetwork(*seen, slope)
+
+    def _own_gradient(self, latents: Tensor, mask: Tensor) -> GradientOf:
+        """How the references' own diffusion loss changes with their adapters, by the frozen DiT.
+
+        Nothing of a reference is there but its latents: its first latent frame stands for its first frame,
+        zeros for its caption. Noises and timesteps are the same for every reference, so that a prediction is
+        a function of it. First order: the gradient itself has none.
+        """
+        dit, count = self.dit, len(latents)
+        # What padding holds never enters, whatever it is.
+        latents = latents.to(dtype_of(self)).masked_fill(~mask[:, :, None], 0)
+        clips = OwnClips(latents, mask, latents[:, 0], latents.new_zeros(count, *dit.text_shape))
+
+        def gradient_of(theta: Tensor, iteration: int) -> Tensor:
+            probe = theta.detach().float().requires_grad_()
+            slope = torch.zeros_like(probe)
+            for draw in range(self.settings.gradient_draws):
+                seed = derive(iteration * self.settings.gradient_draws + draw, "gradient of a reference")
+                seeds = torch.full((count,), seed)
+                noise = normal(seed, "noise", latents.shape[1:]).expand(latents.shape)
+                # Backward inside: checkpointed blocks run again there and must find these adapters.
+                with torch.enable_grad(), self.adapters.bound(probe):
+                    losses = own_losses(dit.velocity, dit, clips, seeds, self.settings.timestep_shift, noise)
+                    slope += torch.autograd.grad(losses.sum(), probe)[0]
+            return slope / self.settings.gradient_draws
+
+        return gradient_of
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The hypernetwork and the auxiliary matrices."""
@@ -58,7 +91,10 @@ class Video2LoRA(AdaptedDiT):
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
         """Operations of the frozen DiT, the residuals and the hypernetwork, of one sample."""
         predicting = cost.hypernetwork_flops(self.settings, len(self.adapters), latent_shape)
-        return super().flops(latent_shape, checkpointing) + predicting
+        passes = 1
+        if self.settings.gradient_refinement:
+            passes += self.settings.refinements * self.settings.gradient_draws
+        return passes * super().flops(latent_shape, checkpointing) + predicting
 
     def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
         """Values that the frozen DiT and the hypernetwork keep of one sample."""

@@ -23,6 +23,14 @@ class Video2LoRASettings(LightLoRASettings):
     positions: bool = Field(True, description="3-D positions of the video tokens")
     motion: bool = Field(False, description="video tokens also hold what changed since the first frame")
     video_layers: int = Field(0, ge=0, description="blocks in which the video tokens see each other")
+    gradient_refinement: bool = Field(
+        False,
+        description="each iteration also sees the gradient of the reference's own loss, for a forward and a"
+        " backward pass of the frozen model for each of `gradient_draws`",
+    )
+    gradient_draws: PositiveInt = Field(
+        2, description="noises and timesteps of that loss in an iteration, one after another"
+    )
     identity_start: bool = Field(
         True, description="before the first step the adapted network is the frozen one"
     )

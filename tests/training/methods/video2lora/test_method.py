@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.errors import StateMismatch
+from training.run.activations import checkpoint_blocks
 
 
 def test_at_the_start_the_adapted_network_is_bit_equal_to_the_frozen_one(tiny_folder):
@@ -162,3 +165,57 @@ def test_a_runs_timestep_shift_moves_what_it_trains_on_and_not_what_it_is_measur
         assert trained == method.dit.objective.timesteps(batch.sample_seeds, 8.0).float().mean()
         assert trained > plain(batch).metrics["timestep"]
         assert torch.equal(method.sample_losses(batch, None), plain.sample_losses(batch, None))
+
+
+def test_a_prediction_refined_by_gradient_starts_at_the_identity_and_sees_what_the_frozen_model_makes_of_it(
+    tiny_folder,
+):
+    refined = SMALL.model_copy(update={"gradient_refinement": True, "gradient_draws": 1})
+    method = build_method(tiny_folder, refined)
+    batch = random_batch(1, 2)
+    with torch.no_grad():
+        theta = method.condition(batch.references)
+        assert torch.equal(method.sample_losses(batch, theta), method.sample_losses(batch, None))
+    # Steps along the gradient alone lower the references' own loss: they are what polish does.
+    with torch.no_grad():
+        method.hypernetwork.rate.fill_(0.05)
+        stepped = method.condition(batch.references)
+        own = replace(
+            batch,
+            target_latents=batch.references.latents,
+            first_frame_latents=batch.references.latents[:, 0],
+            text_embeddings=torch.zeros_like(batch.text_embeddings),
+        )
+        seeds = torch.arange(40)
+
+        def loss(condition: torch.Tensor) -> float:
+            draws = (replace(own, sample_seeds=seeds[at : at + 2]) for at in range(0, 40, 2))
+            return sum(method.sample_losses(each, condition).mean().item() for each in draws)
+
+        assert loss(stepped) < loss(theta)
+        assert torch.equal(stepped, method.condition(batch.references))
+        alone = method.condition(batch.references.select([1]))
+        torch.testing.assert_close(alone, stepped[1:], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("policy", ["none", "full"])
+def test_refined_by_gradient_it_trains_with_checkpointing_too(tiny_folder, policy):
+    refined = SMALL.model_copy(update={"gradient_refinement": True, "gradient_draws": 1})
+    method = disturb(build_method(tiny_folder, refined))
+    checkpoint_blocks(method.dit, policy)
+    optimizer = torch.optim.AdamW(method.trainable_parameters(), lr=3e-3)
+    losses = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = method(random_batch(1)).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    still = [
+        name
+        for name, value in method.named_parameters()
+        if value.requires_grad and (value.grad is None or not value.grad.any())
+    ]
+    assert still == []
+    assert all(value.grad is None for value in method.parameters() if not value.requires_grad)
