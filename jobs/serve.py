@@ -10,6 +10,7 @@ from jobs.web.access import Access
 from jobs.web.app import create_app
 from jobs.web.site import Site
 from jobs.workspace import Workspace
+from pipeline.find import LazyEmbedder
 
 # Where pictures made of clips are kept, within the working directory.
 PICTURES = "web-pictures"
@@ -32,7 +33,7 @@ def serve_job(workspace: Workspace, host: str, port: int) -> None:
         str(workspace.root),
         workspace.root / PICTURES,
         access,
-        workspace.profile.embed,
+        LazyEmbedder(workspace.profile.embed),
     )
     listener = _listener(host, port)
     address = _address(host, listener.getsockname()[1])

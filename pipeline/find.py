@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.embedder import Embedder
 
 Aspect = Literal["all", "effect", "subject"]
-Example = str | np.ndarray
+Example = str | Sequence[float]
 # How much what is not wanted counts against what is (Rocchio's formula).
 _AGAINST = 0.5
 _CHANGE = ("change", "course", "onset")
@@ -31,8 +31,14 @@ def find_clips(
     unlike: Sequence[str] = (),
     aspect: Aspect = "all",
 ) -> list[dict[str, Any]]:
-    """Rows of `clips` with a `score` and `why`, best first, without their vectors; see `find_hits`."""
-    rows = find_hits(catalog, words, like, where, limit, settings or EmbedSettings(), unlike, aspect)
+    """Rows of `clips` with a `score` and `why`, best first, without their vectors; see `find_hits`.
+
+    Args:
+        settings: of the embedder that sees words, and examples from files.
+    """
+    examples = [like] if isinstance(like, str) else list(like or ())
+    model = LazyEmbedder(settings or EmbedSettings())
+    rows = find_hits(catalog, model, words, examples, where, limit, unlike, aspect)
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
@@ -42,27 +48,26 @@ def find_clips(
 
 def find_hits(
     catalog: Catalog,
+    model: "LazyEmbedder",
     words: str | None = None,
-    like: Example | Sequence[Example] | None = None,
+    like: Sequence[Example] = (),
     where: str | None = None,
     limit: int = 10,
-    settings: EmbedSettings | None = None,
     unlike: Sequence[Example] = (),
     aspect: Aspect = "all",
 ) -> list[dict[str, Any]]:
-    """`clip_id`, `category` (its name) and, where something was compared, `score` and `why`, best first.
+    """`clip_id`, `category` (its name) and, where something was compared, `score` and `why`; best first.
 
     Words are looked for in captions and categories and, where the clips have vectors of a model that knows
     words, in what the clips show. With words and examples, the words choose the clips and the examples order
     them.
 
     Args:
+        model: sees words, and examples from files.
         words: what to look for.
-        like: examples: clip_ids, video files, or vectors (arrays) of the catalogue's embedder.
+        like: examples: clip_ids, video files, or vectors of the clips' embedder.
         where: a filter over the clips' columns.
         limit: how many at most.
-        settings: of the embedder that sees words, and examples from files; None: words are looked for in
-            captions and categories alone, and no model is loaded for them.
         unlike: examples of what is not wanted.
         aspect: what of the examples counts: all of it, the same "effect" on other subjects, or the same
             "subject" under other effects.
@@ -72,29 +77,23 @@ def find_hits(
         BadSource: an example that is neither a clip nor a video.
     """
     condition = clip_filter(catalog, where) if where else None
-    model = _Model(settings or EmbedSettings())
-    examples = [like] if isinstance(like, str | np.ndarray) else list(like or ())
-    if examples or unlike:
+    if like or unlike:
         pool = catalog.count("clips") if words else limit
-        vector = _asked(catalog, model, examples, unlike, aspect)
-        rows = search_vector(catalog, vector, condition, pool)
+        rows = search_vector(catalog, _asked(catalog, model, like, unlike, aspect), condition, pool)
         if words:
             named = {row["clip_id"]: row["why"] for row in search_text(catalog, words, condition, pool)}
             rows = [row for row in rows if row["clip_id"] in named][:limit]
             rows = [row | {"why": f"{named[row['clip_id']]}; {row['why']}"} for row in rows]
-    elif words is not None and settings is not None:
-        rows = _by_words(catalog, model, words, condition, limit)
-    elif words is not None:
-        rows = search_text(catalog, words, condition, limit)
-    else:
-        names = CategoryNames.load(catalog)
-        found = catalog.scan("clips", ["clip_id", "category_id"], condition).to_pylist()
-        rows = sorted(found, key=lambda row: row["clip_id"])[:limit]
-        rows = [{"clip_id": row["clip_id"], "category": names.name_of(row["category_id"])} for row in rows]
-    return rows
+        return rows
+    if words is not None:
+        return _by_words(catalog, model, words, condition, limit)
+    names = CategoryNames.load(catalog)
+    found = catalog.scan("clips", ["clip_id", "category_id"], condition).to_pylist()
+    rows = sorted(found, key=lambda row: row["clip_id"])[:limit]
+    return [{"clip_id": row["clip_id"], "category": names.name_of(row["category_id"])} for row in rows]
 
 
-class _Model:
+class LazyEmbedder:
     """The embedder, loaded when it is first needed: torch takes seconds."""
 
     def __init__(self, settings: EmbedSettings) -> None:
@@ -117,19 +116,19 @@ class _Model:
         return bool(field) and field.type.list_size == self.embedder.dim
 
 
-def _by_words(catalog: Catalog, model: _Model, words: str, condition, limit: int) -> list[dict]:
+def _by_words(catalog: Catalog, model: LazyEmbedder, words: str, condition, limit: int) -> list[dict]:
     if not words.strip() or not model.knows_words_of(catalog):
         return search_text(catalog, words, condition, limit)
     return search_words(catalog, words, model.embedder.embed_text([words])[0].tolist(), condition, limit)
 
 
 def _asked(
-    catalog: Catalog, model: _Model, like: Sequence[Example], unlike: Sequence[Example], aspect: Aspect
+    catalog: Catalog, model: LazyEmbedder, like: Sequence[Example], unlike: Sequence[Example], aspect: Aspect
 ) -> list[float]:
     """The vector of a question by examples."""
     wanted, unwanted = (
-        [np.asarray(_example(catalog, each, model), dtype=np.float64) for each in given]
-        for given in (like, unlike)
+        [np.asarray(_example(catalog, name, model), dtype=np.float64) for name in names]
+        for names in (like, unlike)
     )
     vector = np.mean(wanted, axis=0) if wanted else np.zeros_like(unwanted[0])
     if unwanted:
@@ -142,9 +141,9 @@ def _asked(
     return vector.tolist()
 
 
-def _example(catalog: Catalog, like: Example, model: _Model) -> Sequence[float] | np.ndarray:
-    """The vector of an example: itself, a clip's own, or that of a video file."""
-    if isinstance(like, np.ndarray):
+def _example(catalog: Catalog, like: Example, model: LazyEmbedder) -> Sequence[float]:
+    """The vector of an example: its own, a clip's, or that of a video file."""
+    if not isinstance(like, str):
         return like
     known = catalog.get("clips", [like]).to_pylist()
     if known and known[0].get("embedding") is not None:

@@ -16,28 +16,33 @@ from starlette.staticfiles import StaticFiles
 from catalog.errors import (
     CatalogError,
     ChangedMeanwhile,
+    NothingSelected,
     ReadOnlyCatalog,
     SnapshotMissing,
     UnknownCategory,
+    UnknownClip,
     UnknownEvent,
 )
 from jobs.errors import JobError
 from jobs.web.gate import Gate
 from jobs.web.pages import told
-from jobs.web.routes import enter, grid, media
-from jobs.web.site import Site
+from jobs.web.routes import acts, categories, clip, enter, grid, history, media, review
+from jobs.web.site import ExampleForgotten, Site
 from pipeline.errors import PipelineError
 
 STATIC = Path(__file__).parent / "static"
-_ROUTERS = (grid, media, enter)
+_ROUTERS = (grid, media, clip, categories, review, acts, history, enter)
 # Bytes of a request; a route that takes more says so.
 LARGEST = 2 * 2**20
 _SESSION_SECONDS = 12 * 3600
 _STATUS: dict[type[Exception], int] = {
     UnknownCategory: 404,
+    UnknownClip: 404,
     UnknownEvent: 404,
     SnapshotMissing: 404,
     ChangedMeanwhile: 409,
+    NothingSelected: 409,
+    ExampleForgotten: 410,
     ReadOnlyCatalog: 409,
     CatalogError: 422,
     PipelineError: 422,

@@ -31,3 +31,8 @@ class Kept(Generic[T]):
             while len(self._results) > self.size:
                 self._results.popitem(last=False)
         return result
+
+    def forget(self, key: Hashable) -> None:
+        """Let the next `get` make it anew."""
+        with self._lock:
+            self._results.pop(key, None)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from catalog.store import Catalog
 from jobs.web.access import Role
 
 LONGEST = 200
-_NAV = (
-    ("/", "Clips"),
-)  # fmt: skip
+# The part of an address that names the act which led to it.
+DONE = "done"
+_NAV = (("/", "Clips"), ("/categories", "Categories"), ("/review", "Review"), ("/history", "History"))
 
 
 def short(text: object, longest: int = LONGEST) -> str:
@@ -70,20 +72,51 @@ _PAGES.filters |= {"short": short, "when": when, "figure": figure}
 _PAGES.globals |= {"count": count, "link": link}
 
 
+def own_address(address: str) -> str:
+    """The address where it is one of this site, else the first page."""
+    own = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if own else "/"
+
+
+def with_done(address: str, event: str) -> str:
+    """The address of a page that tells of an act that was just done, and offers to undo it."""
+    path, _, query = address.partition("?")
+    asked = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name != DONE]
+    return f"{path}?{urlencode([*asked, (DONE, event)], errors='replace')}"
+
+
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page; what is common to all comes from the request."""
+    text = _PAGES.get_template(template).render(_common(request) | values)
+    # Half of a pair of surrogates, as a file's name may hold one, is no UTF-8.
+    return HTMLResponse(text.encode("utf-8", "replace"), status, {"cache-control": "no-store"})
+
+
+def _common(request: Request) -> dict[str, Any]:
     role = getattr(request.state, "role", None)
-    common = {
+    asked = request.query_params.get(DONE, "")
+    return {
         "nav": _NAV,
         "here": request.url.path,
         "curator": role is Role.CURATOR,
         "entered": role is not None,
         "author": getattr(request.state, "author", ""),
         "asks": request.app.state.site.access.asks,
+        "done": _event(request.app.state.site.catalog, asked) if asked and role else None,
+        "done_nothing": asked == "nothing",
+        "back": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
     }
-    text = _PAGES.get_template(template).render(common | values)
-    # Half of a pair of surrogates, as a file's name may hold one, is no UTF-8.
-    return HTMLResponse(text.encode("utf-8", "replace"), status, {"cache-control": "no-store"})
+
+
+def _event(catalog: Catalog, event_id: str) -> dict[str, Any] | None:
+    """What an act did, for the page that follows it."""
+    rows = catalog.get("events", [event_id[:20]], ["event_id", "act", "actor", "changed"]).to_pylist()
+    if not rows:
+        return None
+    changed = json.loads(rows[0]["changed"] or "{}")
+    tables = {"clips": ("clip", None), "categories": ("category", "categories")}
+    said = [count(changed[name], *tables[name]) for name in tables if name in changed]
+    return rows[0] | {"said": " and ".join(said)}
 
 
 def told(request: Request, status: int, sentence: str) -> HTMLResponse:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from catalog.errors import UnknownClip
 from catalog.names import CategoryNames
-from catalog.search import clip_filter
+from catalog.search import clip_filter, search_text
 from catalog.store import Catalog
-from jobs.errors import JobError
 from jobs.web.kept import Kept
 from jobs.web.view import FACETS, NONE, PAGE, View
-from pipeline.find import find_hits
+from pipeline.find import LazyEmbedder, find_hits
 
 # What a card shows and what clips are counted and sorted by.
 _COLUMNS = (
@@ -26,9 +26,8 @@ _COLUMNS = (
     *("generator", "category_confidence", "motion", "created_at", "source_uri"),
 )
 
-
-class UnknownClip(JobError):
-    """A clip that others are to be like, and that is not there or was not embedded."""
+# Clips that a search by words finds by what they show.
+MOST_SHOWN = 200
 
 
 class Count(NamedTuple):
@@ -45,7 +44,7 @@ class Found:
     """What a view asks for.
 
     Attributes:
-        rows: the clips that match, in order; `_COLUMNS` and, where something was compared, `score`.
+        rows: the clips that match, in order; `_COLUMNS` and, where something was compared, `score` and `why`.
         facets: of every facet its values, the commonest first.
     """
 
@@ -80,8 +79,9 @@ class _Base:
 class Shelf:
     """Clips by view. The rows of a few views are in memory, each as of one version of the catalogue."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, model: LazyEmbedder) -> None:
         self.catalog = catalog
+        self.model = model
         self._bases: Kept[_Base] = Kept(8)
         self._found: Kept[Found] = Kept(32)
 
@@ -119,22 +119,30 @@ class Shelf:
         condition = clip_filter(self.catalog, view.where) if view.where else None
         rows = self.catalog.scan("clips", _COLUMNS, condition)
         if view.words or view.like:
-            everything = max(1, self.catalog.count("clips"))
-            vector = example if example is not None or not view.like else self._vector(view.like)
-            like = None if vector is None else np.asarray(vector)
-            hits = find_hits(self.catalog, view.words or None, like, view.where or None, everything)
+            hits = self._hits(view, example)
             place = {clip: number for number, clip in enumerate(rows["clip_id"].to_pylist())}
             hits = [hit for hit in hits if hit["clip_id"] in place]
             rows = rows.take(pa.array([place[hit["clip_id"]] for hit in hits], pa.int64()))
             rows = rows.append_column("score", pa.array([hit["score"] for hit in hits], pa.float64()))
-        kept = {key: names.id_of(key) for key in set(rows["category_id"].to_pylist()) if key}
+            rows = rows.append_column("why", pa.array([hit["why"] for hit in hits], pa.string()))
         values = {
             facet: _values(rows[facet].to_pylist())
             for facet in FACETS
             if facet != "category"
         }  # fmt: skip
-        values["category"] = _values(kept.get(key) for key in rows["category_id"].to_pylist())
+        values["category"] = _values(map(names.kept, rows["category_id"].to_pylist()))
         return _Base(rows, values, names)
+
+    def _hits(self, view: View, example: Sequence[float] | None) -> list[dict[str, Any]]:
+        """What is found, best first: all by an example; by words what says them or shows them best."""
+        most = max(1, self.catalog.count("clips"))
+        if not view.like:
+            condition = clip_filter(self.catalog, view.where) if view.where else None
+            said = len(search_text(self.catalog, view.words, condition, most))
+            # Every clip shows a little of anything: beyond these a likeness to words means nothing.
+            most = max(said, MOST_SHOWN) if self.model.knows_words_of(self.catalog) else most
+        like = [] if not view.like else [self._vector(view.like) if example is None else example]
+        return find_hits(self.catalog, self.model, view.words or None, like, view.where or None, most)
 
     def _vector(self, clip_id: str) -> list[float]:
         """A clip's own vector: an address names clips, and never a file of the server's."""

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import Depends, Request
 
+from catalog.curation.health import CategoryHealth, health
+from catalog.curation.queue import Queued, review_queue
 from catalog.store import Catalog
+from jobs.errors import JobError
 from jobs.web.access import Access
 from jobs.web.kept import Kept
+from jobs.web.palette import Palette
 from jobs.web.shelf import Shelf
-from pipeline.embedding.settings import EmbedSettings
+from pipeline.find import LazyEmbedder
 from training.files import write_atomically
-
-if TYPE_CHECKING:
-    from pipeline.embedding.embedder import Embedder
 
 # Pictures are made from a whole decoded clip, 50 MB each.
 _DECODERS = 2
+
+# Clips of a review queue: what a person gets through before it is worth computing again.
+_QUEUE = 500
+UPLOADED = "example:"
+
+
+class ExampleForgotten(JobError):
+    """An uploaded example that is not kept any more."""
 
 
 @dataclass
@@ -30,6 +40,7 @@ class Site:
 
     Attributes:
         workdir: as the command line names it, in the lines that pages print.
+        model: sees words and uploaded examples.
         folder: where pictures made of clips are kept from start to start.
     """
 
@@ -37,16 +48,18 @@ class Site:
     workdir: str
     folder: Path
     access: Access
-    embed: EmbedSettings
+    model: LazyEmbedder
     shelf: Shelf = field(init=False)
     examples: Kept[list[float]] = field(default_factory=lambda: Kept(64))
     videos: Kept[bytes] = field(default_factory=lambda: Kept(32))
     posters: Kept[bytes | None] = field(default_factory=lambda: Kept(1024))
     decoders: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_DECODERS))
-    _embedder: Embedder | None = None
+    _health: Kept[list[CategoryHealth]] = field(default_factory=lambda: Kept(1))
+    _palettes: Kept[Palette] = field(default_factory=lambda: Kept(1))
+    _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.catalog)
+        self.shelf = Shelf(self.catalog, self.model)
 
     def video(self, clip_id: str) -> bytes | None:
         """The stored video of a clip; None where there is none."""
@@ -81,13 +94,40 @@ class Site:
             name = hashlib.sha256(f"{kind} {clip_id}".encode("utf-8", "surrogatepass")).hexdigest()
             write_atomically(self.folder / f"{name}.jpg", draw(frames))
 
-    def embedder(self) -> Embedder:
-        """The model that sees examples, loaded when the first one comes."""
-        if self._embedder is None:
-            from pipeline.embedding.embedder import Embedder
+    def example(self, like: str) -> Sequence[float] | None:
+        """The vector of an uploaded example; None where `like` names a clip or nothing.
 
-            self._embedder = Embedder(self.embed)
-        return self._embedder
+        Raises:
+            ExampleForgotten: it was uploaded before the server was started, or long ago.
+        """
+        if not like.startswith(UPLOADED):
+            return None
+
+        def forgotten() -> list[float]:
+            raise ExampleForgotten("That example is not kept any more; upload it again.")
+
+        return self.examples.get(like, forgotten)
+
+    def health(self) -> list[CategoryHealth]:
+        """The figures of every category, as of now."""
+        return self._health.get(self.shelf.version(), lambda: health(self.catalog))
+
+    def palette(self) -> Palette:
+        """The names of all categories, as of now."""
+        return self._palettes.get(self.shelf.version(), lambda: Palette.load(self.catalog))
+
+    def queue(self, category: str | None, reviewed: bool, again: bool = False) -> list[Queued]:
+        """The review queue, computed once: who works it off goes on where he was, whatever he changes.
+
+        Args:
+            again: compute it anew.
+        """
+        asked = (category, reviewed)
+        if again:
+            self._queues.forget(asked)
+        return self._queues.get(
+            asked, lambda: review_queue(self.catalog, category, _QUEUE, reviewed=reviewed)
+        )
 
 
 def site_of(request: Request) -> Site:

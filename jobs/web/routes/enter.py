@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
-from jobs.web.pages import page
+from jobs.web.pages import own_address, page
 from jobs.web.site import Here
 
 router = APIRouter()
@@ -14,7 +14,7 @@ router = APIRouter()
 @router.get("/enter")
 def ask(request: Request, next: str = "/") -> Response:
     """The page that asks for name and token."""
-    return page(request, "enter.html.j2", next=_own(next), wrong=None)
+    return page(request, "enter.html.j2", next=own_address(next), wrong=None)
 
 
 @router.post("/enter")
@@ -33,9 +33,11 @@ def enter(
     elif not name or len(name) > 80 or not name.isprintable():
         wrong = "Say your name, in at most 80 characters: what you do is signed with it."
     if wrong or role is None:
-        return page(request, "enter.html.j2", 403 if role is None else 422, next=_own(next), wrong=wrong)
+        return page(
+            request, "enter.html.j2", 403 if role is None else 422, next=own_address(next), wrong=wrong
+        )
     request.session.update(role=str(role), author=name)
-    return RedirectResponse(_own(next), 303)
+    return RedirectResponse(own_address(next), 303)
 
 
 @router.post("/leave")
@@ -43,9 +45,3 @@ def leave(request: Request) -> Response:
     """Forget who it was."""
     request.session.clear()
     return RedirectResponse("/enter", 303)
-
-
-def _own(address: str) -> str:
-    """The address where it is one of this site, else the first page."""
-    own = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if own else "/"

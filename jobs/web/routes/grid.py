@@ -2,7 +2,6 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response, UploadFile
@@ -10,17 +9,17 @@ from fastapi.params import File
 from starlette.responses import RedirectResponse
 
 from catalog.errors import CatalogError
+from catalog.events import last_event
 from jobs.errors import JobError
 from jobs.web.pages import link, page
 from jobs.web.shelf import Found
-from jobs.web.site import Here, Site
+from jobs.web.site import UPLOADED, ExampleForgotten, Here, Site
 from jobs.web.view import FACETS, PAGE, SORTS, View
 from pipeline.errors import PipelineError
 from pipeline.video.strip import strip_size
 
 router = APIRouter()
 
-UPLOADED = "example:"
 FACETS_SHOWN = 12
 LARGEST_EXAMPLE = 256 * 2**20  # bytes
 
@@ -33,7 +32,9 @@ def grid(request: Request, site: Here) -> Response:
     except JobError as error:
         return _grid(request, site, View(), None, str(error))
     try:
-        found = site.shelf.find(view, example_of(site, view))
+        found = site.shelf.find(view, site.example(view.like))
+    except ExampleForgotten:
+        raise
     except (CatalogError, JobError) as error:
         return _grid(request, site, view, None, str(error))
     if view.page > found.pages:
@@ -58,23 +59,8 @@ def example(request: Request, site: Here, video: Annotated[UploadFile, File()], 
             # The sentence names the copy, which means nothing to whoever uploaded it.
             raise HTTPException(422, str(error).replace(file.name, video.filename or "upload")) from error
     name = UPLOADED + digest.hexdigest()[:16]
-    site.examples.get(name, lambda: site.embedder().embed_frames(frames).tolist())
+    site.examples.get(name, lambda: site.model.embedder.embed_frames(frames).tolist())
     return RedirectResponse(link("/", like=name), 303)
-
-
-def example_of(site: Site, view: View) -> Sequence[float] | None:
-    """The vector of the uploaded example that a view names.
-
-    Raises:
-        HTTPException: it was uploaded before the server was started, or too many after it.
-    """
-    if not view.like.startswith(UPLOADED):
-        return None
-
-    def forgotten() -> list[float]:
-        raise HTTPException(410, "That example is not kept any more; upload it again.")
-
-    return site.examples.get(view.like, forgotten)
 
 
 def _grid(
@@ -101,6 +87,7 @@ def _grid(
         facets_shown=FACETS_SHOWN,
         sorts=SORTS,
         page_size=PAGE,
+        as_of=last_event(site.catalog),
         command=view.command(site.workdir, matching),
         strip_width=width,
         strip_height=height,

@@ -13,11 +13,14 @@ from jobs.web.access import Access
 from jobs.web.app import create_app
 from jobs.web.site import Site
 from pipeline.embedding.settings import EmbedSettings
+from pipeline.find import LazyEmbedder
 from pipeline.video.transcode import encode_poster
 from tests.pipeline.made import LOOKS, frames, make_catalog
 
 DIM = 8
 HERE = "http://localhost"
+# The vectors are made up: no model has to be loaded, and none would know words of them.
+MADE = EmbedSettings(model="tiny", pretrained="random:0")
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +83,7 @@ def catalog(made, tmp_path) -> Catalog:
 
 def site_for(catalog: Catalog, folder, access: Access | None = None) -> Site:
     return Site(
-        catalog, "demo", folder / "pictures", access or Access("s" * 32, author="ada"), EmbedSettings()
+        catalog, "demo", folder / "pictures", access or Access("s" * 32, author="ada"), LazyEmbedder(MADE)
     )
 
 

@@ -8,7 +8,18 @@ import pytest
 from tests.jobs.web.browser import chromium, served
 from tests.jobs.web.conftest import site_for
 
-PAGES = ("/", "/?category=melt&select=all", "/?where=motion", "/nothing", "/enter")
+PAGES = (
+    *(
+        "/",
+        "/?category=melt&select=all",
+        "/?where=motion",
+        "/nothing",
+        "/enter",
+        "/clips/melt0",
+        "/categories",
+    ),
+    *("/category?id=melt", "/review", "/history"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +109,28 @@ def test_the_grid_is_walked_by_keyboard(tab):
     tab.wait_for_url(re.compile("select="))
     tab.keyboard.press("/")
     assert tab.evaluate("document.activeElement.name") == "q"
+
+
+def test_the_queue_is_worked_off_by_keyboard_and_put_back(browser, catalog, tmp_path):
+    with served(site_for(catalog, tmp_path)) as address:
+        tab = browser.new_context(base_url=address).new_page()
+        tab.goto("/review?category=melt")
+        tab.keyboard.press("2")
+        tab.wait_for_url(re.compile("done=1"))
+        assert catalog.scan("clips", ["reviewed_by"])["reviewed_by"].to_pylist().count("ada") == 1
+        tab.keyboard.press(".")
+        tab.wait_for_url(re.compile("done=2"))
+        tab.keyboard.press("u")
+        tab.wait_for_url(re.compile("done=3"))
+        tab.keyboard.press("c")
+        tab.keyboard.type("expl")
+        tab.wait_for_selector("#matches button[value=explode]")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(re.compile("done=4"))
+        found = catalog.scan("clips", ["clip_id", "category_id", "reviewed_by"]).to_pylist()
+        by_ada = {row["category_id"] for row in found if row["reviewed_by"] == "ada"}
+        assert "explode" in by_ada
+        assert len([row for row in found if row["reviewed_by"]]) == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
