@@ -22,7 +22,6 @@ from lancedb.expr import col
 from catalog.changes import Change, Kind, Recorded, named, recorded
 from catalog.errors import ChangedMeanwhile
 from catalog.events import UNDO, Event, changed_by_others, changes_of, history, number_of
-from catalog.rows import storable
 from catalog.schema import KEYS, SCHEMAS
 from catalog.vocabulary import EventState
 
@@ -94,7 +93,7 @@ def apply(
             "changes": [change.to_bytes() for change in kept],
         }
         # Lost to another act: what this one found may not hold any more.
-        if _append(catalog, row):
+        if catalog.add("events", [row]):
             _carry_out(catalog, str(number))
             return Applied(str(number), changed)
 
@@ -133,17 +132,6 @@ def settle(catalog: Catalog) -> int:
             _carry_out(catalog, last["event_id"])
         else:
             time.sleep(0.05)
-
-
-def _append(catalog: Catalog, row: dict) -> bool:
-    """Write an event under its number; False where another act has that number."""
-    data = storable([row], SCHEMAS["events"], KEYS["events"], "events", partial=False)
-
-    def insert(table: LanceTable) -> bool:
-        merge = table.to_lance().merge_insert(list(KEYS["events"])).when_not_matched_insert_all()
-        return merge.execute(data)["num_inserted_rows"] == 1
-
-    return catalog.tables.commit("events", insert)
 
 
 def _carry_out(catalog: Catalog, event: str) -> None:

@@ -48,6 +48,10 @@ class SnapshotMissing(CatalogError):
     """A snapshot names a table or a version that this catalogue does not have."""
 
 
+class BadBackup(CatalogError):
+    """A place that a backup cannot go to, or one that holds none."""
+
+
 class WriteConflict(CatalogError):
     """Other writers kept winning until the retries were used up."""
 
@@ -95,6 +99,10 @@ class NothingSelected(CatalogError):
 
 class BadName(CatalogError):
     """A name that no category or snapshot can have, or that another one has."""
+
+
+class UnknownLicence(CatalogError):
+    """No clip has these terms."""
 
 
 class BadAct(CatalogError):

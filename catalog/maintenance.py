@@ -1,10 +1,12 @@
-"""Keeping a catalogue fast and small."""
+"""Keeping a catalogue fast and small, while others read and write it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from catalog.acts import settle
 from catalog.schema import SCHEMAS
 from catalog.store import Catalog
 
@@ -17,13 +19,25 @@ _ROWS_PER_FRAGMENT = 100_000
 _MEDIA_ROWS_PER_FRAGMENT = 1_000
 
 
-def compact(catalog: Catalog, keep: timedelta = timedelta(days=1)) -> None:
+@dataclass(frozen=True)
+class Maintained:
+    """What maintenance did: files before and after, versions and bytes that are gone."""
+
+    files_before: int
+    files_after: int
+    versions: int
+    bytes: int
+
+
+def compact(catalog: Catalog, keep: timedelta = timedelta(days=1)) -> Maintained:
     """Merge small files, refresh indices and drop versions older than `keep` that no snapshot names.
 
     Args:
         keep: longer than the longest job that may still read an old version without a snapshot.
     """
     catalog.tables.refuse_when_pinned()
+    settle(catalog)
+    before = after = versions = removed = 0
     for name in SCHEMAS:
         rows = _MEDIA_ROWS_PER_FRAGMENT if name == "media" else _ROWS_PER_FRAGMENT
 
@@ -31,8 +45,11 @@ def compact(catalog: Catalog, keep: timedelta = timedelta(days=1)) -> None:
         def merge_files(table: LanceTable, rows: int = rows) -> None:
             table.to_lance().optimize.compact_files(target_rows_per_fragment=rows)
 
+        before += len(catalog.tables.handle(name).to_lance().get_fragments())
         catalog.tables.commit(name, merge_files)
         catalog.tables.commit(name, lambda table: table.to_lance().optimize.optimize_indices())
-        catalog.tables.handle(name).to_lance().cleanup_old_versions(
-            older_than=keep, error_if_tagged_old_versions=False
-        )
+        dataset = catalog.tables.handle(name).to_lance()
+        done = dataset.cleanup_old_versions(older_than=keep, error_if_tagged_old_versions=False)
+        versions, removed = versions + done.old_versions, removed + done.bytes_removed
+        after += len(dataset.get_fragments())
+    return Maintained(before, after, versions, removed)

@@ -33,7 +33,7 @@ def keep_model(catalog: Catalog, folder: Path) -> str:
     if "://" not in catalog.uri:
         return Path(os.path.relpath(folder.resolve(), Path(catalog.uri).resolve())).as_posix()
     path = posixpath.join(_FOLDER, folder.name)
-    store, top = _store(catalog)
+    store, top = store_of(catalog)
     try:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             target = posixpath.join(top, path, file.relative_to(folder).as_posix())
@@ -69,7 +69,7 @@ def model_folder(catalog: Catalog, path: str, beside: Path) -> Path:
 
 
 def _fetched(catalog: Catalog, path: str, own: Path) -> Path:
-    store, top = _store(catalog)
+    store, top = store_of(catalog)
     source = posixpath.join(top, path)
     partial = own.with_name(f".{own.name}-{uuid4().hex}")
     try:
@@ -92,9 +92,11 @@ def _fetched(catalog: Catalog, path: str, own: Path) -> Path:
     return own
 
 
-def _store(catalog: Catalog) -> tuple[fs.FileSystem, str]:
-    """The file system of a catalogue that is not on this machine, and where in it the catalogue is."""
-    scheme, _, place = catalog.uri.partition("://")
+def store_of(catalog: Catalog) -> tuple[fs.FileSystem, str]:
+    """The file system of a catalogue, and where in it the catalogue is."""
+    scheme, colon, place = catalog.uri.partition("://")
+    if not colon:
+        return fs.LocalFileSystem(), catalog.uri
     if scheme != "s3":
         return fs.FileSystem.from_uri(catalog.uri)
     options = {key.lower().removeprefix("aws_"): v for key, v in (catalog.storage_options or {}).items()}

@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "models": ("model_id",),
     "runs": ("run_id",),
     "events": ("event_id",),
+    "snapshots": ("name",),
 }
 
 # Media bytes: smaller payloads stay in the data file, larger ones go to packed side files; never in a scan.
@@ -36,7 +37,18 @@ BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
 JSON_COLUMNS = frozenset(
-    {"thresholds", "proposal", "snapshot", "config", "metrics", "gate", "payload", "changed", "references"}
+    {
+        "thresholds",
+        "proposal",
+        "snapshot",
+        "versions",
+        "config",
+        "metrics",
+        "gate",
+        "payload",
+        "changed",
+        "references",
+    }
 )
 
 
@@ -192,5 +204,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         payload=TEXT,  # json: what was asked for
         changed=TEXT,  # json: rows by table
         changes=pa.list_(BYTES),  # see `catalog.changes`
+    ),
+    "snapshots": _table(
+        "snapshots",  # see `catalog.snapshots`
+        versions=TEXT,  # json
+        spec_id=TEXT,
+        author=TEXT,
+        note=TEXT,
+        created_at=TIME,
     ),
 }

@@ -212,6 +212,26 @@ class Catalog:
         """
         return self._merge(table, rows, partial=True)
 
+    def add(self, table: str, rows: Rows) -> int:
+        """Write whole rows whose keys are new, in one commit; rows that are there stay as they are.
+
+        Of several writers of one key exactly one is told that it was written.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            As `upsert`.
+        """
+        self.tables.refuse_when_pinned()
+        data = storable(rows, SCHEMAS[table], KEYS[table], table, partial=False)
+
+        def insert(target: LanceTable) -> int:
+            merge = target.to_lance().merge_insert(list(KEYS[table])).when_not_matched_insert_all()
+            return int(merge.execute(data)["num_inserted_rows"])
+
+        return self.tables.commit(table, insert)
+
     # The past
 
     def versions(self) -> dict[str, int]:

@@ -137,6 +137,12 @@ class Tables:
             if tag_of(version) not in tags.list():  # else another process was first
                 raise
 
+    def untag(self, name: str, version: int) -> None:
+        """Let a version be cleaned up."""
+        tags = self.handle(name).tags
+        if tag_of(version) in tags.list():
+            tags.delete(tag_of(version))
+
     def refuse_when_pinned(self) -> None:
         """Lance would let a write through a checked-out table pass, onto the latest version."""
         if self.pinned is not None:

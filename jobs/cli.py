@@ -15,14 +15,18 @@ from jobs.commands import (
     category,
     clip,
     curate,
+    duplicates,
+    export,
     generate,
     history,
+    maintain,
     review,
     run,
     samples,
     search,
     serve,
     settings,
+    snapshot,
     sources,
     train,
 )
@@ -46,9 +50,23 @@ app = typer.Typer(
     epilog="Exit status: 0, it did what was asked; 2, it cannot be done as asked, and one sentence says why; "
     "130, it was interrupted, and the same command goes on; 1, a fault of ours, with a traceback.",
 )
-for module in (samples, run, curate, sources, review, train, generate, search, serve, settings, history):
+for module in (
+    samples,
+    run,
+    curate,
+    sources,
+    review,
+    train,
+    generate,
+    search,
+    serve,
+    settings,
+    history,
+    export,
+    maintain,
+):
     app.add_typer(module.app)
-for module in (clip, category, adapter):
+for module in (clip, category, adapter, duplicates, snapshot):
     app.add_typer(module.group)
 
 

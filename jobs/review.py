@@ -17,12 +17,15 @@ def dedup_step(job: Job) -> None:
         report = deduplicate(job.catalog, job.workspace.profile.dedup, getpass.getuser(), progress)
     job.report["duplicates"] = {"counts": report.counts, "event": report.event, "groups": report.groups}
     job.report["duplicates"]["conflicts"] = report.conflicts
+    job.report["duplicates"]["backwards"] = report.backwards
     counts = report.counts
     say(f"  {counts['duplicates']} of {counts['compared']} clips show what a better clip shows")
     if report.conflicts:
         say(f"  {len(report.conflicts)} pairs show the same under two labels and stay as they are:")
         for each in report.conflicts[:_GROUPS_SHOWN]:
             say(f"    {_names(each['clips'])}: {' and '.join(each['categories'])}")
+    if report.backwards:
+        say(f"  {len(report.backwards)} pairs are one video forwards and backwards: two effects, both kept")
     if report.event:
         say(
             f"  {counts['changed']} clips changed; take it back with `video2lora dedup --undo {report.event}`"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from catalog.snapshots.named import named
 from jobs.errors import NothingToDo
 from jobs.job import Job, say
 from jobs.profile import Profile
@@ -12,15 +13,17 @@ from training.release import Release
 from training.run.job import TrainResult
 
 
-def train_step(job: Job, go_on: bool = False) -> Release:
-    """Train on what the catalogue holds now, publish the model and record its lineage.
+def train_step(job: Job, go_on: bool = False, snapshot: str | None = None) -> Release:
+    """Train on what the catalogue holds, publish the model and record its lineage.
 
     Args:
         go_on: from the newest run on these data, though settings that decide its result have changed.
+        snapshot: name of one; None is the catalogue as it is now.
     """
-    workspace = job.workspace
+    workspace, settings = job.workspace, run_settings(job.workspace.profile)
+    read = None if snapshot is None else named(job.catalog, snapshot)
     with job.step("prepare training"):
-        run = prepare_run(job.catalog, workspace.folder("runs"), run_settings(workspace.profile), go_on)
+        run = prepare_run(job.catalog, workspace.folder("runs"), settings, go_on, read)
     for sentence in run.sentences():
         say(f"  {sentence}")
     with job.step("train") as progress:
@@ -35,7 +38,11 @@ def train_step(job: Job, go_on: bool = False) -> Release:
 
 
 def train_job(
-    workspace: Workspace, address: str | None, plan_only: bool = False, go_on: bool = False
+    workspace: Workspace,
+    address: str | None,
+    plan_only: bool = False,
+    go_on: bool = False,
+    snapshot: str | None = None,
 ) -> None:
     """Run `video2lora train`."""
     if plan_only:
@@ -45,7 +52,7 @@ def train_job(
         return
     workspace.existing_catalog()
     with Job("train", workspace, address) as job:
-        release = train_step(job, go_on)
+        release = train_step(job, go_on, snapshot)
         say(f"Model {release.model_id} in {release.path}")
         say(f"Watch it: tensorboard --logdir {workspace.root / 'runs'}")
 

@@ -86,6 +86,10 @@ class TrainingRun:
             said.append(
                 f"{counts['given']} of the {len(self.stream.given)} pairs that the data set gives are used"
             )
+        if counts.get("other_licence"):
+            said.append(
+                f"left out: {counts['other_licence']} clips, whose licence `pairs.licences` does not name"
+            )
         said += [
             f"left out: {category} has one usable clip, and a pair needs two"
             for category in self.stream.plan.lonely_categories
@@ -143,20 +147,27 @@ class TrainingRun:
         return release, summary
 
 
-def prepare_run(catalog: Catalog, runs: Path, settings: RunSettings, go_on: bool = False) -> TrainingRun:
-    """The run that these settings ask for on what the catalogue holds now; the same request is the same run.
+def prepare_run(
+    catalog: Catalog,
+    runs: Path,
+    settings: RunSettings,
+    go_on: bool = False,
+    snapshot: Snapshot | None = None,
+) -> TrainingRun:
+    """The run that these settings ask for on what the catalogue holds; the same request is the same run.
 
     Args:
         catalog: live; the run reads a snapshot of it.
         runs: the folder of all runs, shared by the workers.
         go_on: from the newest run on these data, though settings that decide its result have changed.
+        snapshot: what to train on; None is the catalogue as it is now.
 
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
     """
     require_trackers(settings.train.trackers)
     backbone = locate_backbone(settings.backbone)
-    now = catalog.snapshot()
+    now = snapshot or catalog.snapshot()
     method = settings.method
     stream = PairStream.open(
         catalog.at(now),

@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples: `video2lora train -w work --steps 2000` · "
-    "`video2lora train -w work --workers 2 --set train.lr=5e-5`"
+    "`video2lora train -w work --workers 2 --set train.lr=5e-5` · `video2lora train -w work --snapshot v1`"
 )
 def train(
     workdir: Workdir = Path("work"),
@@ -26,6 +26,9 @@ def train(
         bool,
         typer.Option("--continue", help="Go on from the newest run, with what has changed in its settings."),
     ] = False,
+    snapshot: Annotated[
+        str | None, typer.Option(help="Train on this named snapshot [default: the catalogue as it is now].")
+    ] = None,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -36,7 +39,11 @@ def train(
     settings = {"train.steps": steps, "train.workers": workers}
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
     if not plan:
-        workspace.existing_catalog()
+        known = workspace.existing_catalog()
+        if snapshot is not None:
+            from catalog.snapshots.named import named
+
+            named(known, snapshot)  # a name that means nothing is said before anything loads
     from jobs.train import train_job
 
-    train_job(workspace, address, plan, go_on)
+    train_job(workspace, address, plan, go_on, snapshot)

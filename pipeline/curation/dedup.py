@@ -1,16 +1,25 @@
 """Near-duplicates of a whole catalogue: found on stored hashes, the best kept, the others marked."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 
 from lancedb.expr import col
 
 from catalog.acts import apply
+from catalog.curation.pairs import remembered, verdicts
 from catalog.events import history
 from catalog.fate import VERDICT, with_sources
 from catalog.store import Catalog
-from catalog.vocabulary import CategorySource, Status
-from pipeline.curation.duplicates import DuplicateSettings, Signature, find_matches, groups_of, kept_for
+from catalog.vocabulary import CategorySource, PairVerdict, Status
+from pipeline.curation.duplicates import (
+    DuplicateSettings,
+    Match,
+    Signature,
+    find_matches,
+    groups_of,
+    kept_for,
+)
 from training.progress import Progress
 
 ACT = "dedup"
@@ -38,6 +47,7 @@ class DedupReport:
         groups: for every group the clips `kept` and their `copies`, each with its `clip_id` and `file`.
         conflicts: clips that show the same and are in different categories by their labels or a person's
             word: neither is marked, until somebody says which it is. `clips` and `categories` of each.
+        backwards: two clips each, of which one shows the other backwards: two effects, and kept as such.
         event: what `undo` takes; None where nothing changed.
     """
 
@@ -46,6 +56,7 @@ class DedupReport:
     seconds: float
     groups: list[dict] = field(default_factory=list)
     conflicts: list[dict] = field(default_factory=list)
+    backwards: list[list[dict]] = field(default_factory=list)
     event: str | None = None
 
 
@@ -58,9 +69,9 @@ def deduplicate(
     """Mark every clip that a better clip shows too; a second run on the same clips changes nothing.
 
     A marked clip has the status `duplicate`, so that nothing trains on it, and names the clip that is kept.
-    Of copies the one that decodes with fewest errors is kept, then that with most pixels, the longest, the
-    highest bit rate, the earliest. What a person has undone is not marked again, and no category loses a clip
-    to another one.
+    Of copies the one that a person chose is kept, else the one that decodes with fewest errors, then that
+    with most pixels, the longest, the highest bit rate, the earliest. What a person has told apart or undone
+    is not marked again, and no category loses a clip to another one.
 
     Raises:
         ChangedMeanwhile: somebody judged these clips while they were compared.
@@ -81,12 +92,17 @@ def deduplicate(
     ]
     if progress:
         progress(0, len(rows), {})
-    matches = find_matches(signatures, settings)
-    apart = _kept_apart(catalog)
+    found = find_matches(signatures, settings)
     ids = [row["clip_id"] for row in rows]
-    matches = [m for m in matches if frozenset((ids[m.one], ids[m.other])) not in apart]
-    torn = [m for m in matches if _disagree(rows[m.one], rows[m.other])]
-    agreed = [m for m in matches if not _disagree(rows[m.one], rows[m.other])]
+    said = _said(catalog)
+    apart = _kept_apart(catalog) | said[PairVerdict.DIFFERENT] | said[PairVerdict.REVERSED]
+    pair = {m: frozenset((ids[m.one], ids[m.other])) for m in (*found.copies, *found.backwards)}
+    matches = [m for m in found.copies if pair[m] not in apart]
+    matches += _named_same(said[PairVerdict.SAME] - set(pair.values()), ids, pair)
+    torn = [
+        m for m in matches if _disagree(rows[m.one], rows[m.other]) and pair[m] not in said[PairVerdict.SAME]
+    ]
+    agreed = [m for m in matches if m not in torn]
     groups = groups_of(len(rows), matches)
     rank = _ranks(catalog, [rows[number] for group in groups for number in group])
     copies: dict[int, int] = {}
@@ -100,11 +116,17 @@ def deduplicate(
     marked = sorted((ids[copy], ids[kept]) for copy, kept in copies.items())
     payload = {"settings": settings.model_dump(), "marked": marked}
     seen = [{name: row[name] for name in ("clip_id", *VERDICT)} for row in rows]
-    done = apply(catalog, ACT, with_sources(catalog, changes, seen), actor=actor, payload=payload)
+    known = set().union(*said.values())
+    twins = [(ids[m.one], ids[m.other]) for m in found.backwards if pair[m] not in known]
+    decided = [
+        *with_sources(catalog, changes, seen),
+        *remembered(catalog, twins, PairVerdict.REVERSED, actor),
+    ]
+    done = apply(catalog, ACT, decided, actor=actor, payload=payload)
     if progress:
         progress(len(rows), len(rows), {"duplicates": len(copies)})
     counts = {"compared": len(rows), "matches": len(matches), "groups": len(groups)}
-    counts |= {"duplicates": len(copies), "conflicts": len(torn)}
+    counts |= {"duplicates": len(copies), "conflicts": len(torn), "backwards": len(found.backwards)}
     counts["changed"] = done.changed.get("clips", 0)
     told = [
         {
@@ -121,7 +143,8 @@ def deduplicate(
         }
         for match in torn
     ]
-    return DedupReport(counts, len(rows), monotonic() - began, told, conflicts, done.event)
+    backwards = [[_named(rows[m.one]), _named(rows[m.other])] for m in found.backwards]
+    return DedupReport(counts, len(rows), monotonic() - began, told, conflicts, backwards, done.event)
 
 
 def _named(row: dict) -> dict[str, str]:
@@ -143,11 +166,32 @@ def _decided(row: dict, kept: str | None, group: str | None) -> dict:
     return decided | {"status": Status.DUPLICATE, "reason": reason, "reason_code": "near_duplicate"}
 
 
+def _said(catalog: Catalog) -> dict[PairVerdict, set[frozenset]]:
+    """What is known of pairs of clips."""
+    said: dict[PairVerdict, set[frozenset]] = {verdict: set() for verdict in PairVerdict}
+    for pair, verdict in verdicts(catalog).items():
+        said[verdict].add(frozenset(pair))
+    return said
+
+
+def _named_same(pairs: set[frozenset], ids: list[str], pair: dict[Match, frozenset]) -> list[Match]:
+    """Pairs that a person calls the same and their pictures do not, as matches; entered in `pair` too."""
+    number = {key: n for n, key in enumerate(ids)}
+    matches = []
+    for each in sorted(pairs, key=sorted):
+        if each <= number.keys():
+            match = Match(*sorted(number[key] for key in each), bits=0.0, mirrored=False)
+            pair[match] = each
+            matches.append(match)
+    return matches
+
+
 def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
     """What sorts the better copy first, by clip id."""
     columns = ["source_uri", "size"]
     uris = [row["source_uri"] for row in rows if row["source_uri"]]
     sizes = {row["source_uri"]: row["size"] for row in catalog.get("sources", uris, columns).to_pylist()}
+    chosen = Counter(catalog.scan("pairs", ["kept"])["kept"].to_pylist())
     ranks = {}
     for row in rows:
         pixels = (row["source_width"] or 0) * (row["source_height"] or 0)
@@ -155,7 +199,15 @@ def _ranks(catalog: Catalog, rows: list[dict]) -> dict[str, tuple]:
         rate = (sizes.get(row["source_uri"]) or 0) / max(row["source_duration"] or 0.0, 1e-3)
         since = row["created_at"].timestamp() if row["created_at"] else 0.0
         errors = round(row["errors"] or 0.0, 1)
-        ranks[row["clip_id"]] = (errors, -pixels, -round(lasts, 1), -rate, since, row["clip_id"])
+        ranks[row["clip_id"]] = (
+            -chosen[row["clip_id"]],
+            errors,
+            -pixels,
+            -round(lasts, 1),
+            -rate,
+            since,
+            row["clip_id"],
+        )
     return ranks
 
 

@@ -85,6 +85,12 @@ class Signature:
         colours = None if self.colours is None else self.colours[:, :, ::-1]
         return Signature(self.times, words, self.content, colours)
 
+    def backwards(self) -> "Signature":
+        """Of the clip as it plays from its end to its beginning."""
+        colours = None if self.colours is None else self.colours[::-1]
+        times = (self.times[0] + self.times[-1] - self.times)[::-1]
+        return Signature(times, self.words[::-1], self.content, colours)
+
 
 @dataclass(frozen=True)
 class Match:
@@ -96,18 +102,34 @@ class Match:
     mirrored: bool
 
 
-def find_matches(signatures: Sequence[Signature], settings: DuplicateSettings) -> list[Match]:
-    """Every two clips that show the same video, by their numbers, the lower first."""
-    found: dict[tuple[int, int], Match] = {}
+@dataclass(frozen=True)
+class Found:
+    """Every two clips that show the same video, and every two of which one shows the other backwards: two
+    effects (shatter, assemble), which are never one. By their numbers, the lower first."""
+
+    copies: list[Match]
+    backwards: list[Match]
+
+
+def find_matches(signatures: Sequence[Signature], settings: DuplicateSettings) -> Found:
+    """Compare all clips that may show the same."""
+    copies: dict[tuple[int, int], Match] = {}
+    backwards: dict[tuple[int, int], Match] = {}
     for one, other, turned in candidates(signatures):
         first, second = signatures[one], signatures[other]
         if first.content == second.content:
             continue
-        bits = distance(first.mirrored() if turned else first, second, settings)
-        known = found.get((one, other))
-        if bits is not None and (known is None or bits < known.bits):
-            found[one, other] = Match(one, other, bits, turned)
-    return [found[key] for key in sorted(found)]
+        first = first.mirrored() if turned else first
+        for found, looked in ((copies, first), (backwards, first.backwards())):
+            bits = distance(looked, second, settings)
+            known = found.get((one, other))
+            if bits is not None and (known is None or bits < known.bits):
+                found[one, other] = Match(one, other, bits, turned)
+    # What looks the same both ways (a still, a loop) is a copy.
+    return Found(
+        [copies[key] for key in sorted(copies)],
+        [backwards[key] for key in sorted(backwards.keys() - copies.keys())],
+    )
 
 
 def candidates(signatures: Sequence[Signature]) -> Iterator[tuple[int, int, bool]]:

@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 from torch import Tensor
 
-from catalog.vocabulary import NO_LICENCE
+from catalog.vocabulary import NO_LICENCE, Split
 from pipeline.pairing.plan import COLUMNS, Pair, PairSettings
 from pipeline.pairing.stream import PairStream, told_to_training
 from training.batch import TrainingBatch
@@ -119,11 +119,13 @@ class HeldOutStream:
 def _usable(clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) -> dict[str, tuple[str, bool]]:
     """Category of each usable clip and whether it trains, by clip id, in order."""
     columns = [c.to_pylist() if hasattr(c, "to_pylist") else c for c in (clips[name] for name in COLUMNS)]
+    _, categories, _, splits = columns
+    foreign = {category for category, split in zip(categories, splits, strict=True) if split == Split.OOD}
     usable = {}
     for clip, category, licence, split in sorted(zip(*columns, strict=True), key=lambda row: row[0]):
         licensed = settings.licences is None or (licence or NO_LICENCE) in settings.licences
         if category and licensed:
-            trains = split in settings.splits and category not in settings.held_out_categories
+            trains = split in settings.splits and category not in (*settings.held_out_categories, *foreign)
             usable[clip] = (category, trains)
     return usable
 

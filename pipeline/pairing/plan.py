@@ -208,6 +208,7 @@ def _usable(columns: dict[str, np.ndarray], settings: PairSettings) -> tuple[np.
     rules = {
         "uncategorised": columns["category_id"] != "",
         "held_out": ~np.isin(columns["category_id"], settings.held_out_categories),
+        "out_of_domain": ~out_of_domain(columns["category_id"], columns["split"]),
         "other_split": np.isin(columns["split"], settings.splits),
         "other_licence": np.isin(licence, settings.licences) if settings.licences is not None else True,
     }
@@ -217,6 +218,14 @@ def _usable(columns: dict[str, np.ndarray], settings: PairSettings) -> tuple[np.
         counts[reason] = int((keep & ~np.broadcast_to(passes, keep.shape)).sum())
         keep &= passes
     return keep, counts
+
+
+def out_of_domain(category_ids: np.ndarray, splits: np.ndarray) -> np.ndarray:
+    """Whether each clip is of a category that is out of domain, bool [n]: one with any clip of that split.
+
+    Such a category never trains, whatever the settings say and whatever else came into it.
+    """
+    return np.isin(category_ids, np.unique(category_ids[splits == Split.OOD]))
 
 
 def _same_category(category: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -135,6 +135,16 @@ def _diffusion_pipe(path: Path, columns: Columns, root: Path | None) -> Listing:
     return listing
 
 
+def _fiftyone(path: Path, columns: Columns, root: Path | None) -> Listing:
+    """`samples.json` of a FiftyOneDataset; the label is a Classification, whatever its field is called."""
+    rows = []
+    for row in read_rows(path):
+        labels = [v for v in row.values.values() if isinstance(v, dict) and v.get("_cls") == "Classification"]
+        flat = {key: value for key, value in row.values.items() if not isinstance(value, dict | list)}
+        rows.append(Row(row.line, {"label": labels[0].get("label") if labels else None} | flat))
+    return manifests.to_sources(path, rows, columns, root)
+
+
 # Layout to the files that mark a folder as one, and how it is read. The order is the order of detection.
 LAYOUTS: dict[str, tuple[tuple[str, ...], Reader]] = {
     "samples": (("captions.jsonl",), _generic),
@@ -142,6 +152,7 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], Reader]] = {
     "omni-vfx": (("VFX_data.json",), _labelled_by_folder),
     "finetrainers": (_VIDEOS, _finetrainers),
     "diffusion-pipe": (("captions.json",), _diffusion_pipe),
+    "fiftyone": (("samples.json",), _fiftyone),
     "vfxmaster": (("info.json",), _labelled_by_folder),
     "videox-fun": (("metadata.json", "train.json"), _labelled_by_folder),
     "manifest": (
@@ -211,7 +222,7 @@ def _marks(folder: Path, layout: str) -> list[Path]:
 
 
 def _speaks(layout: str, marks: list[Path]) -> bool:
-    if layout == "vfxmaster":
+    if layout in ("fiftyone", "vfxmaster"):
         return lists_paths(marks[0])
     if layout == "finetrainers":
         return bool(_beside(marks[0].parent, _PROMPTS))

@@ -19,6 +19,7 @@ from pipeline.video.plan import Window
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": (
         "file_path",
+        "filepath",
         "video_path",
         "video_paths",
         "path",

@@ -126,7 +126,7 @@ def copy(original: str, path: str, how: list[str], seconds: float) -> None:
 
 def measure(items: list[tuple[str, str, float, Signature]], settings: DuplicateSettings) -> dict:
     """Recall by kind against the original, precision over all pairs that were found."""
-    found = find_matches([item[3] for item in items], settings)
+    found = find_matches([item[3] for item in items], settings).copies
     pairs = {(match.one, match.other) for match in found}
     place = {item[0]: number for number, item in enumerate(items) if item[1] == "original"}
     wanted, hit = Counter(), Counter()

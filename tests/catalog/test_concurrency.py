@@ -1,14 +1,22 @@
 """Several processes on one catalogue at once."""
 
 import multiprocessing
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from lancedb.expr import col
 
+from catalog.acts import apply
+from catalog.changes import Change
 from catalog.clip_spec import ClipSpec
-from catalog.errors import SpecMismatch
+from catalog.curation import Author, Selection
+from catalog.curation.clips import reject
+from catalog.errors import ChangedMeanwhile, SpecMismatch
+from catalog.events import history
 from catalog.maintenance import compact
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
@@ -117,3 +125,70 @@ def test_a_writer_killed_at_any_moment_leaves_whole_batches_and_a_catalogue_that
         catalog.upsert("clips", [{"clip_id": f"{n}", "caption": "again"} for n in range(60)])
         assert catalog.count("clips") == 60
         compact(catalog)
+
+
+SHARED = ["shared-0", "shared-1"]
+TURNS = 2
+
+
+def curate(catalog: Catalog, writer: int) -> None:
+    """Take clips in, and act: on own ones, and on two clips and a category that all writers count up."""
+    author = Author(f"writer-{writer}")
+    for turn in range(TURNS):
+        own = [f"w{writer}-{turn}-{n}aaaa" for n in range(5)]
+        catalog.upsert("clips", [{"clip_id": clip, "status": "accepted"} for clip in own])
+        reject(catalog, Selection.of(own[:2]), author)
+        while True:
+            clips = catalog.get("clips", SHARED, ["clip_id", "rotation"]).to_pylist()
+            categories = catalog.get("categories", ["all"], ["category_id", "size"]).to_pylist()
+            changes = [
+                Change("clips", [row | {"rotation": row["rotation"] + 1} for row in clips], seen=clips),
+                Change(
+                    "categories", [row | {"size": row["size"] + 1} for row in categories], seen=categories
+                ),
+            ]
+            try:
+                apply(catalog, "count", changes, actor=author.name)
+                break
+            except ChangedMeanwhile:
+                continue
+
+
+def look(catalog: Catalog, over: threading.Event) -> list[str]:
+    """What is wrong with any state of the catalogue that is seen until the others are done."""
+    wrong = []
+    while True:
+        last = over.is_set()
+        view = catalog.at(catalog.snapshot())
+        keys = Counter(view.scan("clips", ["clip_id"])["clip_id"].to_pylist())
+        counted = view.get("clips", SHARED, ["rotation"])["rotation"].to_pylist()
+        counted += view.get("categories", ["all"], ["size"])["size"].to_pylist()
+        if max(keys.values()) > 1 or len(set(counted)) != 1:
+            wrong.append(f"{keys.most_common(1)} {counted}")
+        if last:
+            return wrong
+
+
+def two_writers_and_a_reader(uri: str, number: int) -> list[str]:
+    together.wait(600)
+    over = threading.Event()
+    with ThreadPoolExecutor(3) as pool:
+        reader = pool.submit(look, Catalog.open(uri), over)
+        writers = [pool.submit(curate, Catalog.open(uri), 2 * number + n) for n in range(2)]
+        for writer in writers:
+            writer.result()
+        over.set()
+        return reader.result()
+
+
+def test_eight_writers_and_four_readers_lose_and_double_nothing(catalog, processes):
+    catalog.upsert("clips", [{"clip_id": clip, "rotation": 0} for clip in SHARED])
+    catalog.upsert("categories", [{"category_id": "all", "size": 0}])
+    wrong = processes.starmap(two_writers_and_a_reader, [(catalog.uri, n) for n in range(WRITERS)], 1)
+    assert wrong == [[]] * WRITERS
+    counts = 2 * WRITERS * TURNS
+    assert catalog.get("clips", SHARED, ["rotation"])["rotation"].to_pylist() == [counts] * 2
+    assert catalog.count("clips") == 2 + 5 * counts
+    assert catalog.count("clips", col("status") == "rejected") == 2 * counts
+    numbers = sorted(int(event.event_id) for event in history(catalog))
+    assert numbers == list(range(1, 2 * counts + 1))

@@ -59,6 +59,57 @@ def test_a_curators_acts_from_the_command_line(workdir, capsys):
     assert "category_id: drip → melt" in said(capsys, "history", "--clip", "aaaa", "-w", workdir)
 
 
+def test_states_are_named_compared_and_put_back_and_copies_settled(workdir, capsys):
+    at = ("-w", workdir, "--author", "ann")
+    assert "2 clips" in said(capsys, "snapshot", "take", "v1", "--note", "<b>first</b>", *at)
+    said(capsys, "category", "add", "glow", *at)
+    said(capsys, "clip", "move", "aaaa1", "--to", "glow", *at)
+    text = said(capsys, "snapshot", "compare", "v1", "-w", workdir)
+    assert "0 came, 0 went, 1 moved" in text
+    found = json.loads(said(capsys, "snapshot", "compare", "v1", "now", "--json", "-w", workdir))
+    assert found["matrix"] == [{"from": "melt", "to": "glow", "clips": 1}]
+    assert "would change" in said(capsys, "snapshot", "restore", "v1", "--dry-run", *at)
+    said(capsys, "snapshot", "restore", "v1", *at)
+    assert "0 moved" in said(capsys, "snapshot", "compare", "v1", "-w", workdir)
+    said(capsys, "duplicates", "keep", "aaaa1", "--over", "bbbb1", "--merge", *at)
+    [group] = json.loads(said(capsys, "duplicates", "list", "--json", "-w", workdir))["groups"]
+    assert [clip["status"] for clip in group["clips"]] == ["accepted", "duplicate"]
+    assert "1 groups" in said(capsys, "duplicates", "list", "-w", workdir)
+    said(capsys, "duplicates", "apart", "aaaa1", "bbbb1", *at)
+    assert "No two clips show the same" in said(capsys, "duplicates", "list", "-w", workdir)
+    assert "<b>first</b>" in said(capsys, "snapshot", "list", "-w", workdir)
+    said(capsys, "snapshot", "remove", "v1", "-w", workdir)
+    assert json.loads(said(capsys, "snapshot", "list", "--json", "-w", workdir))["snapshots"] == []
+
+
+def test_a_data_set_leaves_through_the_gate_and_says_what_was_left_out(workdir, capsys):
+    at = ("-w", workdir)
+    assert "cc0" in said(capsys, "licences", "--without", "cc0", *at)
+    told = json.loads(said(capsys, "licences", "--without", "cc0", "--least", "2", "--json", *at))
+    assert told["what_if"]["fallen"] == {"melt": [2, 0]}
+    said(capsys, "snapshot", "take", "v1", *at)
+    said(capsys, "clip", "licence", "CC-BY-4.0", "aaaa1", *at)
+    text = said(capsys, "export", "huggingface", workdir / "out", "--licence", "cc0", *at)
+    assert "1 clips of 1 categories" in text
+    assert "left out: 1, licence CC-BY-4.0" in text
+    assert len((workdir / "out" / "metadata.jsonl").read_text("utf-8").splitlines()) == 1
+    words = ("export", "videox-fun", workdir / "v1", "--snapshot", "v1", "--split", "val", "--json", *at)
+    assert "No clip passes; left out: 2 split none" in said(capsys, *words, status=2)
+
+
+def test_a_catalogue_is_maintained_and_comes_back_from_a_backup(workdir, capsys, tmp_path):
+    at = ("-w", workdir)
+    assert "all that snapshots name stays" in said(capsys, "maintain", "--keep-hours", "0", *at)
+    said(capsys, "backup", tmp_path / "copy", *at)
+    told = json.loads(said(capsys, "restore", tmp_path / "copy", "-w", tmp_path / "new", "--json"))
+    assert told["rows"]["clips"] == 2
+    assert '"size": 2' in said(capsys, "category", "list", "--json", "-w", tmp_path / "new")
+    with pytest.raises(SystemExit):
+        main(["restore", str(tmp_path / "copy"), "-w", str(tmp_path / "other"), "-p", "full"])
+    assert "is set up for 49f-8fps-480x720" in capsys.readouterr().err
+    assert "there already" in said(capsys, "restore", tmp_path / "copy", *at, status=2)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -71,6 +122,16 @@ def test_a_curators_acts_from_the_command_line(workdir, capsys):
         (("category", "rename", "melt", "x" * 2**16), "at most 120 characters"),
         (("history", "--clip", "zzzz"), "No clip is called"),
         (("clip", "queue"), "video2lora embed"),
+        (("snapshot", "compare", "v1"), "No snapshot is called 'v1'"),
+        (("snapshot", "restore", "model:x"), "No model is called 'x'"),
+        (("snapshot", "take", "\u202e"), "cannot be seen"),
+        (("train", "--snapshot", "v9"), "No snapshot is called 'v9'"),
+        (("duplicates", "apart", "aaaa1"), "two clips or more"),
+        (("export", "parqet", "out"), "There is no format 'parqet'; nearest: 'parquet'"),
+        (("export", "parquet", "out", "--layout", "map"), "the one there is, is atlas"),
+        (("export", "parquet", "out", "--where", "colour = 1"), "no column 'colour'"),
+        (("export", "parquet", "out", "--snapshot", "v9"), "No snapshot is called 'v9'"),
+        (("licences", "--without", "MIT"), "has the licence 'MIT'"),
         (("undo", "99"), "There is no event '99'"),
     ],
 )

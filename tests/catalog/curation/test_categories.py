@@ -18,7 +18,7 @@ from catalog.curation.categories import (
 from catalog.curation.clips import move, out_of_domain
 from catalog.errors import BadAct, BadName, UnknownCategory
 from catalog.names import CategoryNames
-from tests.catalog.curation.conftest import everything, rows_of
+from tests.catalog.curated import everything, rows_of
 
 
 def categories(catalog) -> dict[str, dict]:

@@ -8,7 +8,7 @@ from catalog.curation.categories import hold_out
 from catalog.curation.clips import approve, move, reject, set_licence, set_split
 from catalog.errors import BadAct, BadFilter, ChangedMeanwhile, NothingSelected, UnknownCategory, UnknownClip
 from catalog.events import history, last_event, touching
-from tests.catalog.curation.conftest import everything, rows_of
+from tests.catalog.curated import everything, rows_of
 
 MELT = Selection.matching("category = 'melt'")
 

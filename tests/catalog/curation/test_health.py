@@ -12,7 +12,7 @@ from catalog.curation.standing import apart, near
 from catalog.errors import CatalogError, UnknownCategory
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
-from tests.catalog.curation.conftest import CLIPS
+from tests.catalog.curated import CLIPS
 
 AXES = {"melt": 0, "drip": 1, "snow": 2}
 

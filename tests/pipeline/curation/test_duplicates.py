@@ -37,7 +37,7 @@ def clip(hashes, start: float = 0.0, end: float = 6.0, content: str | None = Non
 
 
 def pairs(*clips: Signature) -> set[tuple[int, int]]:
-    return {(match.one, match.other) for match in find_matches(clips, SETTINGS)}
+    return {(match.one, match.other) for match in find_matches(clips, SETTINGS).copies}
 
 
 def test_a_re_encoded_copy_is_found_among_others():
@@ -47,7 +47,7 @@ def test_a_re_encoded_copy_is_found_among_others():
 
 def test_a_mirrored_copy_is_found_and_said_to_be_one():
     turned = np.asarray([mirrored_hash(int(word)) for word in flipped(words(1), 2)], dtype=np.uint64)
-    (match,) = find_matches([clip(words(1)), clip(turned)], SETTINGS)
+    (match,) = find_matches([clip(words(1)), clip(turned)], SETTINGS).copies
     assert match.mirrored
     assert match.bits == pytest.approx(2, abs=0.5)
 
@@ -109,3 +109,15 @@ def test_no_two_kept_clips_of_a_group_match_and_every_copy_matches_the_one_kept_
 def test_groups_join_clips_through_others():
     matches = [Match(0, 1, 0.0, False), Match(1, 4, 0.0, False), Match(2, 3, 0.0, False)]
     assert groups_of(6, matches) == [[0, 1, 4], [2, 3]]
+
+
+def test_a_video_backwards_is_another_effect_and_a_loop_is_a_copy():
+    forwards, others = words(1), [clip(words(seed)) for seed in range(20, 40)]
+    backwards = [clip(flipped(forwards, 2)[::-1]), clip([mirrored_hash(int(w)) for w in forwards[::-1]])]
+    found = find_matches([clip(forwards), *others, *backwards], SETTINGS)
+    assert {(m.one, m.other, m.mirrored) for m in found.backwards} == {(0, 21, False), (0, 22, True)}
+    assert not {(0, 21), (0, 22)} & {(m.one, m.other) for m in found.copies}
+    loop = np.concatenate([forwards[:13], forwards[11::-1]])
+    found = find_matches([clip(loop), clip(flipped(loop, 2)[::-1])], SETTINGS)
+    assert [(m.one, m.other) for m in found.copies] == [(0, 1)]
+    assert not found.backwards

@@ -119,6 +119,7 @@ def test_filters_exclude_and_say_how_many():
         "clips": 12,
         "uncategorised": 1,
         "held_out": 4,
+        "out_of_domain": 0,
         "other_split": 2,
         "other_licence": 2,
         "lonely": 0,
@@ -212,3 +213,14 @@ def test_an_unknown_split_is_refused():
         PairSettings(splits=("training",))
     with pytest.raises(ValueError, match="at least 1"):
         PairSettings(splits=())
+
+
+def test_a_category_that_is_out_of_domain_never_trains_whatever_else_comes_into_it():
+    rows = clips({"a": 4, "b": 4})
+    rows[4]["split"] = "ood"
+    for splits in (("train",), ("train", "ood"), ("train", "val", "ood")):
+        made = plan(rows, splits=splits)
+        assert made.categories == ("a",)
+        assert made.counts["out_of_domain"] == 4
+    with pytest.raises(NoPairs, match="out of domain: 4"):
+        plan(rows, splits=("ood",))
