@@ -7,7 +7,8 @@ import webbrowser
 
 from rich.table import Table
 
-from jobs.console import cell, err, out
+from catalog.search import clip_filter, facets
+from jobs.console import cell, err, out, print_table
 from jobs.errors import NothingToDo
 from jobs.report.found import write_found
 from jobs.workspace import Workspace
@@ -52,3 +53,15 @@ def search_job(
         table.add_row(*(cell(row.get(name)) for name in SHOWN))
     out.print(table)
     out.print(f"{len(rows)} clips" if rows else "No clip matches.", markup=False)
+
+
+def count_job(workspace: Workspace, where: str | None, as_json: bool) -> None:
+    """Print how many clips there are of each kind, of those that a filter leaves."""
+    catalog = workspace.existing_catalog()
+    found = facets(catalog, where=clip_filter(catalog, where) if where else None)
+    if as_json:
+        told = {name: [{"value": v, "clips": n} for v, n in counts] for name, counts in found.items()}
+        print(json.dumps(told, indent=2))
+        return
+    for name, counts in found.items():
+        print_table((name, "clips"), [(v or "none", n) for v, n in counts], f"{len(counts)} values")

@@ -1,8 +1,17 @@
 """Finding clips by words, by a vector and by a filter. Results are right from the moment a row is written."""
 
+from catalog.search.facets import FACETS, facets
 from catalog.search.filters import clip_filter
 from catalog.search.fused import search_words
 from catalog.search.text import INDEX_ROWS, search_text
 from catalog.search.vector import search_vector
 
-__all__ = ["INDEX_ROWS", "clip_filter", "search_text", "search_vector", "search_words"]
+__all__ = [
+    "FACETS",
+    "INDEX_ROWS",
+    "clip_filter",
+    "facets",
+    "search_text",
+    "search_vector",
+    "search_words",
+]

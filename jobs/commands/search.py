@@ -21,7 +21,8 @@ CLIP_COLUMNS = (
 @app.command(
     epilog="Examples: `video2lora search 'red mug' -w demo --open` · "
     "`video2lora search --like melt.mp4 -w demo` · "
-    "`video2lora search -w demo --where \"category_id = 'melt' and motion > 0.1\"`"
+    "`video2lora search -w demo --where \"category_id = 'melt' and motion > 0.1\"` · "
+    "`video2lora search -w demo --facets`"
 )
 def search(
     query: Annotated[str | None, typer.Argument(help="Words to look for in captions and categories.")] = None,
@@ -39,6 +40,9 @@ def search(
     show: Annotated[
         bool, typer.Option("--open", help="Write WORKDIR/search.html, where the clips play, and open it.")
     ] = False,
+    facets: Annotated[
+        bool, typer.Option("--facets", help="Count what --where leaves by category, status, split, terms.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
@@ -47,6 +51,9 @@ def search(
     """Find clips by text, by an example video, by a filter, or by any of them together."""
     opening(f"Search {catalog or workdir}")
     workspace = open_workspace(workdir, profile, overrides, catalog)
-    from jobs.search import search_job
+    from jobs.search import count_job, search_job
 
+    if facets:
+        count_job(workspace, where, as_json)
+        return
     search_job(workspace, query, like, where, limit, as_json, show)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from lancedb.expr import col
 
-from catalog.errors import BadFilter, CatalogError, VectorMismatch
+from catalog.errors import BadFilter, CatalogError, UnknownColumn, VectorMismatch
 from catalog.maintenance import compact
-from catalog.search import clip_filter, search_text, search_vector, search_words
+from catalog.search import clip_filter, facets, search_text, search_vector, search_words
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from catalog.words import words
@@ -252,3 +252,17 @@ def test_a_vector_index_is_made_when_it_pays_and_finds_what_comparing_all_finds(
     late = add(3_000, 600)
     assert ids(search_vector(catalog, late[7].tolist(), limit=1, index_rows=1_000)) == ["03007"]
     assert catalog.tables.handle("clips").index_stats("embedding_idx").num_unindexed_rows == 0
+
+
+def test_facets_count_what_a_filter_leaves_and_merged_categories_are_one(filled):
+    past = filled.at(filled.snapshot())
+    filled.update("clips", [{"clip_id": "3", "licence": "it's; DROP TABLE clips --"}])
+    found = facets(filled, ["category", "licence"])
+    assert found["category"] == [("Explode", 2), ("Melt", 2), (None, 1)]
+    assert found["licence"] == [(None, 4), ("it's; DROP TABLE clips --", 1)]
+    fast = clip_filter(filled, "motion > 0.5 or licence = 'it''s; DROP TABLE clips --'")
+    assert facets(filled, ["category"], fast) == {"category": [("Explode", 2)]}
+    assert facets(past, ["licence"]) == {"licence": [(None, 5)]}
+    for column in ("motion", 'x" FROM dataset; --', "embedding"):
+        with pytest.raises(UnknownColumn, match="cannot be counted by"):
+            facets(filled, [column])

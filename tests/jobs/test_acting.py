@@ -85,6 +85,9 @@ def test_states_are_named_compared_and_put_back_and_copies_settled(workdir, caps
 def test_a_data_set_leaves_through_the_gate_and_says_what_was_left_out(workdir, capsys):
     at = ("-w", workdir)
     assert "cc0" in said(capsys, "licences", "--without", "cc0", *at)
+    counts = json.loads(said(capsys, "search", "--facets", "--where", "licence = 'cc0'", "--json", *at))
+    assert counts["category"] == [{"value": "melt", "clips": 2}]
+    assert "melt" in said(capsys, "search", "--facets", *at)
     told = json.loads(said(capsys, "licences", "--without", "cc0", "--least", "2", "--json", *at))
     assert told["what_if"]["fallen"] == {"melt": [2, 0]}
     said(capsys, "snapshot", "take", "v1", *at)
