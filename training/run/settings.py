@@ -66,7 +66,7 @@ class TrainSettings(BaseModel):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="no moving average when null")
 
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 keeps fp32 master weights")
-    zero_stage: Literal[0, 1, 2, 3, "auto"] = Field(1, description="auto: the least sharding that fits")
+    zero_stage: Literal[0, 1, 2, 3, "auto"] = Field(1, description="auto: the cheapest that fits")
     activation_checkpointing: Literal["none", "full", "auto"] | Positive = Field(
         "none", description="full: recompute every block in backward; a number n: every n-th; auto: what fits"
     )

@@ -9,6 +9,7 @@ import torch
 from tests.training.small_backbones import SMALL, load_backbone
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
+from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.errors import TooLittleMemory, TrainingError, WeightsUnreachable
 from training.methods.registry import parse_settings
@@ -44,7 +45,7 @@ def ask(full, capacity: int | None, **settings):
 def test_auto_is_replaced_by_what_fits_the_device(full):
     auto = {"zero_stage": "auto", "activation_checkpointing": "auto"}
     large = ask(full, 141 * GB, **auto).settings
-    assert (large.zero_stage, large.activation_checkpointing) == (0, "none")
+    assert (large.zero_stage, large.activation_checkpointing) == (1, "none")
     small = ask(full, 24 * GB, workers=8, **auto)
     assert small.settings.activation_checkpointing != "none"
     assert small.chosen.fits(24 * GB)
@@ -97,7 +98,7 @@ def test_torn_weights_are_found_from_their_headers(tiny_folder, tmp_path):
     shutil.copytree(load_backbone(tiny_folder).folder, tmp_path / "torn")
     settings = load_backbone(tiny_folder).settings.model_copy(update={"model": str(tmp_path / "torn")})
     build = BuildMethod(settings, SMALL)
-    located = CogVideoXBackbone.locate(settings, ["transformer"])
+    located = locate_backbone(settings, ["transformer"])
     assert preflight(build, located, TrainSettings(), 8 * GB).chosen.total > 0
     weights = next((tmp_path / "torn" / "transformer").glob("*.safetensors"))
     with weights.open("r+b") as file:

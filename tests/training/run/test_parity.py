@@ -4,6 +4,7 @@ import torch
 from tests.training.run.parity import PRECISIONS, SAMPLES, STAGES, run, table, whole, worst
 from tests.training.run.saved import everything
 from tests.training.small import small_module
+from training.planning.memory import PREFERENCE
 from training.run.checkpoint import newest_checkpoint, read_checkpoint
 
 # Rounding of the reduction's order in fp32; of 8 bits of mantissa in bf16.
@@ -66,6 +67,13 @@ def test_a_steps_figures_cost_one_reduction_and_one_read_under_every_stage(resul
     assert counts["gathering"]["host reads"] == tensors  # the counter counts
     if stage in (1, 2):  # under ZeRO-3 DeepSpeed gathers by a call of its own, not by one that is counted
         assert counts["gathering"]["collectives"] == tensors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_no_stage_reads_less_in_a_step_than_the_one_that_auto_prefers(results, precision):
+    reads = [results.counts[f"{precision}-{stage}"]["step"]["host reads"] for stage in STAGES]
+    assert reads[PREFERENCE[0][0]] == min(reads) < min(reads[0], reads[3])
 
 
 @pytest.mark.slow
