@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ def written(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex}")
     try:
+        partial.touch()
+        usual = stat.S_IMODE(partial.stat().st_mode)
         yield partial
-        partial.chmod(0o666 & ~_umask())
+        partial.chmod(usual)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -35,9 +38,3 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def lora_beside(video: Path) -> Path:
     """Where the LoRA of a generated video lies."""
     return video.with_suffix(".lora.safetensors")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

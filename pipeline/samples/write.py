@@ -16,6 +16,7 @@ from pipeline.samples.formats import ClipFormat, choose_format
 from pipeline.samples.render import EDITION
 from pipeline.samples.scene import make_scene
 from pipeline.samples.seeding import generator
+from training.files import write_atomically, written
 from training.progress import Progress
 
 MANIFEST = "captions.jsonl"
@@ -144,10 +145,9 @@ def _ignore_interrupts() -> None:
 
 
 def write_clip(clip: SampleClip) -> SampleClip:
-    """Write one clip under a temporary name and rename it when it is whole."""
-    partial = clip.path.with_name(f".{clip.path.name}.{os.getpid()}.part")
-    encode_clip(partial, clip.category, clip.seed, clip.format)
-    partial.replace(clip.path)
+    """Write one clip; it has its name when it is whole."""
+    with written(clip.path) as partial:
+        encode_clip(partial, clip.category, clip.seed, clip.format)
     return clip
 
 
@@ -165,6 +165,4 @@ def _read_manifest(folder: Path) -> dict[str, dict]:
 
 
 def _write_manifest(folder: Path, rows: dict[str, dict]) -> None:
-    partial = folder / f".{MANIFEST}.{os.getpid()}.part"
-    partial.write_text("".join(json.dumps(rows[name]) + "\n" for name in sorted(rows)))
-    partial.replace(folder / MANIFEST)
+    write_atomically(folder / MANIFEST, "".join(json.dumps(rows[name]) + "\n" for name in sorted(rows)))

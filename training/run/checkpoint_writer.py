@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from training.files import write_atomically, written
 from training.run.checkpoint import (
     FORMAT,
     STATE,
@@ -76,10 +77,9 @@ def write_checkpoint(
 
 def _write_shard(partial: Path, shard: Shard, team: Team) -> str:
     """Write one worker's file; returns its checksum."""
-    partial.mkdir(parents=True, exist_ok=True)
     path = partial / shard_name(team.rank, team.size)
-    save_file(dict(shard.values), path, metadata={"starts": json.dumps(dict(shard.starts))})
-    _flush(path)
+    with written(path) as file:
+        save_file(dict(shard.values), file, metadata={"starts": json.dumps(dict(shard.starts))})
     return sha256(path)
 
 
@@ -96,8 +96,7 @@ def _complete(partial: Path, final: Path, shard: Shard, facts: Facts, checksums:
     }
     # As it will be read: JSON knows no tuples and no numbers as keys.
     state = json.loads(json.dumps(state))
-    (partial / STATE).write_text(json.dumps(state | {"sha256": digest_of(state)}, indent=1))
-    _flush(partial / STATE)
+    write_atomically(partial / STATE, json.dumps(state | {"sha256": digest_of(state)}, indent=1))
     _flush(partial)
     if final.exists():  # written by a worker that was lost before it could say so
         shutil.rmtree(final)
@@ -190,8 +189,9 @@ def _full(error: BaseException, final: Path) -> CheckpointError | None:
     )
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _flush(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -167,12 +167,12 @@ def test_an_interrupted_run_leaves_only_whole_files(tmp_path):
         "if __name__ == '__main__': write_samples(sys.argv[1], 24, 4, seed=2, workers=1)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL)
-    while not list(tmp_path.glob("*/.*.part")) and process.poll() is None:
+    while not list(tmp_path.glob("*/.*")) and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=300) != 0
     left = [path for path in tmp_path.glob("*/*") if path.is_file()]
-    assert not [path for path in left if path.name.endswith(".part")]
+    assert not [path for path in left if path.name.startswith(".")]
     for path in left:
         assert len(_decode(path)[0]) >= MIN_FRAMES
 

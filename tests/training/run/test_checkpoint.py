@@ -50,6 +50,12 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, ema):
         assert torch.equal(tensor.reshape(-1), written.values[name]), name
 
 
+def test_all_files_of_a_checkpoint_may_be_read_by_who_may_read_other_new_files(tmp_path):
+    (tmp_path / "new").touch()
+    usual = (tmp_path / "new").stat().st_mode
+    assert {file.stat().st_mode for file in write(tmp_path).iterdir()} == {usual}
+
+
 @pytest.mark.parametrize("ema", [True, False])
 def test_a_model_is_the_average_where_there_is_one_and_the_masters_otherwise(tmp_path, ema):
     path = write(tmp_path, ema=ema)
