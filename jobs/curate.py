@@ -55,7 +55,7 @@ def cluster_step(job: Job) -> None:
 
     with job.step("cluster") as progress:
         report = cluster(job.catalog, job.workspace.profile.cluster, getpass.getuser(), progress)
-    job.report["clusters"] = report.counts
+    job.report["clusters"] = report.counts | {"event": report.event}
     job.report |= {"unassigned": report.unassigned, "spellings": report.spellings}
     say("  " + ", ".join(f"{count} {name}" for name, count in report.counts.items()))
     if report.unassigned:
@@ -68,6 +68,8 @@ def cluster_step(job: Job) -> None:
         say(f"    {category} takes the labels {', '.join(map(repr, labels))}")
     if (more := len(report.spellings) - _SPELLINGS_SHOWN) > 0:
         say(f"    and {more} more categories take several labels, in the report")
+    if report.event:
+        say(f"  take it back with `video2lora undo {report.event}`")
 
 
 def encode_step(job: Job, again: bool = False) -> None:

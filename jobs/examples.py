@@ -7,16 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lancedb.expr import col
 from PIL import Image
 
-from catalog.store import Catalog
-from catalog.vocabulary import Split, Status
 from jobs.job import Job
 from jobs.report.page import ASSETS
 from jobs.workspace import Workspace
 from pipeline.adapters import Reference
 from pipeline.example import read_first_frame
+from pipeline.showcase import choose_examples
 from pipeline.studio import Studio
 from pipeline.video.transcode import write_video
 from training.files import lora_beside
@@ -52,7 +50,7 @@ class Example:
 
 def generate_examples(job: Job, release: Release) -> None:
     """Generate the examples that are not there yet; the model is loaded only for those."""
-    pairs = choose_examples(job.catalog)
+    pairs = choose_examples(job.catalog, EXAMPLES)
     examples = [Example.of(job.workspace, release.model_id, *pair) for pair in pairs]
     missing = [example for example in examples if not example.video.exists()]
     with job.step("generate") as progress:
@@ -95,25 +93,3 @@ def _shown(job: Job, example: Example, number: int) -> dict[str, Any]:
         "video": str(example.video.relative_to(root)),
         "lora": str(lora.relative_to(root)) if lora.exists() else None,
     }
-
-
-def choose_examples(catalog: Catalog) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(reference, target) rows of `EXAMPLES` categories, targets not seen in training where there are some.
-
-    The target comes from another category than the reference: what its first frame then does is the
-    reference's doing.
-    """
-    columns = ["clip_id", "category_id", "caption", "split"]
-    rows = catalog.scan("clips", columns, col("status") == Status.ACCEPTED).to_pylist()
-    rows = sorted((row for row in rows if row["category_id"]), key=lambda row: row["clip_id"])
-    members: dict[str, list[dict]] = {}
-    for row in rows:
-        members.setdefault(row["category_id"], []).append(row)
-    order = sorted(members)
-    examples = []
-    for place, category in enumerate(order[:EXAMPLES]):
-        other = members[order[(place + 1) % len(order)]]
-        target = next((row for row in other if row["split"] != Split.TRAIN), other[-1])
-        if target is not members[category][0]:
-            examples.append((members[category][0], target))
-    return examples

@@ -34,6 +34,10 @@ from training.methods.registry import MethodSettings, build_method, parse_settin
 from training.run.checkpoint import read_model, read_tensors
 
 TENSORS, FACTS = "model.safetensors", "model.json"
+AGAIN = (
+    "Run the `video2lora train` that made it once more: it writes the model again from the run's last"
+    " checkpoint, and trains only where there is none."
+)
 logger = logging.getLogger(__name__)
 
 
@@ -128,8 +132,8 @@ def publish_tensors(
         try:
             _verified_tensors(read_release(final))
             return Release(model_id, final, facts)
-        except TrainingError as error:
-            logger.warning("%s is damaged and written again (%s)", final, error)
+        except TrainingError:
+            logger.warning("%s is damaged: it is written again.", final)
     partial = folder / f".{model_id}-{uuid.uuid4().hex}"
     partial.mkdir(parents=True)
     with written(partial / TENSORS) as file:
@@ -156,7 +160,7 @@ def read_release(path: Path) -> Release:
             f"{path} holds no readable model ({error}). Train one with `video2lora train`."
         ) from error
     if not isinstance(facts, dict) or facts.get("model_id") != named:
-        raise ReleaseError(f"{path / FACTS} does not belong to the tensors beside it. Train the model again.")
+        raise ReleaseError(f"{path / FACTS} does not belong to the tensors beside it. {AGAIN}")
     return Release(facts["model_id"], path, facts)
 
 
@@ -257,9 +261,7 @@ def _verified_tensors(release: Release) -> dict[str, Tensor]:
     """The tensors of a model in fp32, their checksum verified."""
     tensors = read_tensors(release.path / TENSORS)
     if _digest(tensors) != release.facts.get("tensors_sha256"):
-        raise ReleaseError(
-            f"{release.path / TENSORS} is corrupt: its checksum differs. Train the model again."
-        )
+        raise ReleaseError(f"{release.path / TENSORS} is corrupt: its checksum differs. {AGAIN}")
     return {name: value.float() for name, value in tensors.items()}
 
 

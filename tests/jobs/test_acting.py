@@ -1,6 +1,7 @@
 """`video2lora clip`, `category`, `history` and `undo`: the acts as they are typed."""
 
 import json
+import re
 
 import pytest
 
@@ -146,3 +147,10 @@ def test_what_another_changed_since_is_shown(workdir, capsys):
     said(capsys, "clip", "split", "val", "aaaa1", "-w", workdir, "--author", "ben")
     words = ("clip", "split", "train", "aaaa1", "--as-of", "0", "--author", "ann", "-w", workdir)
     assert "by event 1 (split, ben), and nothing was overwritten" in said(capsys, *words, status=2)
+
+
+def test_clustering_says_how_it_is_taken_back(workdir, capsys):
+    told = re.search(r"take it back with `video2lora undo (\d+)`", said(capsys, "cluster", "-w", workdir))
+    assert told, "the splits are new"
+    assert "take it back with" not in said(capsys, "cluster", "-w", workdir)
+    assert f"undo {int(told[1]) + 1}" in said(capsys, "undo", told[1], "-w", workdir)

@@ -96,7 +96,7 @@ def test_a_folder_that_holds_no_model_is_one_sentence(release, damage):
         (release.path / FACTS).write_text("[1, 2]")
     else:
         (release.path / TENSORS).unlink()
-    with pytest.raises(TrainingError, match=r"video2lora train|Train the model again"):
+    with pytest.raises(TrainingError, match="video2lora train"):
         read_release(release.path)
 
 
