@@ -38,11 +38,14 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
+# Two processes, each a whole file at a time, the longest first (tests/conftest.py).
+TEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	@$(BIN)/python -m pytest
+	@$(TEST)
 
 test-fast: lint
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(TEST) -m "not slow"
 
 clean:
 	rm -rf demo .venv build *.egg-info

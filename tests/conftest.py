@@ -16,6 +16,10 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+# Ray Train looks every two seconds whether its workers are done, and has an actor that waits for a cloud to
+# take machines away.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -31,6 +35,28 @@ settings.register_profile(
     "everywhere", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("everywhere")
+
+
+# Files of more than a minute, the longest first: `make test` hands whole files to two processes in this
+# order, so that neither ends long before the other.
+LONGEST = (
+    "tests/jobs/test_run.py",
+    "tests/training/run/test_lost_workers.py",  # the first of three that share what they compare with
+    "tests/training/run/test_loop.py",
+    "tests/training/run/test_ended_drivers.py",
+    "tests/pipeline/pocket/test_learning.py",
+    "tests/jobs/test_train.py",
+    "tests/training/run/test_engine.py",
+)
+
+
+def pytest_collection_modifyitems(config, items):
+    """In one process tests run in the order of their folders."""
+    if missing := [file for file in LONGEST if not (config.rootpath / file).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py names {missing[0]} among the longest; it is not there.")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = {config.rootpath / file: number for number, file in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,3 +118,15 @@ def s3_endpoint(tmp_path_factory):
         finally:
             running.kill()
             running.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_options(s3_endpoint) -> dict[str, str]:
+    """What a catalogue in that server is opened with."""
+    return {
+        "endpoint": s3_endpoint,
+        "allow_http": "true",
+        "region": "us-east-1",
+        "access_key_id": "tests",
+        "secret_access_key": "tests",
+    }

@@ -44,17 +44,10 @@ def test_a_model_whose_files_are_gone_is_a_sentence_with_both_places(tmp_path, s
         model_folder(catalog, path, tmp_path / "place" / "models")
 
 
-def test_a_catalogue_in_a_bucket_has_its_models_beside_it(tmp_path, spec, s3_endpoint):
+def test_a_catalogue_in_a_bucket_has_its_models_beside_it(tmp_path, spec, s3_endpoint, s3_options):
     name = f"models-{uuid4().hex[:12]}"
     boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=name)
-    options = {
-        "endpoint": s3_endpoint,
-        "allow_http": "true",
-        "region": "us-east-1",
-        "access_key_id": "tests",
-        "secret_access_key": "tests",
-    }
-    catalog = Catalog.create(f"s3://{name}/team/catalog", spec, storage_options=options)
+    catalog = Catalog.create(f"s3://{name}/team/catalog", spec, storage_options=s3_options)
     made = make_model(tmp_path / "here" / "m1")
     path = keep_model(catalog, made)
     there = model_folder(catalog, path, tmp_path / "other-machine" / "models")
@@ -63,6 +56,6 @@ def test_a_catalogue_in_a_bucket_has_its_models_beside_it(tmp_path, spec, s3_end
     assert [entry.name for entry in there.parent.iterdir()] == ["m1"]
     with pytest.raises(ModelMissing, match=r"model m2 cannot be fetched from s3://.*/team/catalog/models/m2"):
         model_folder(catalog, "models/m2", tmp_path / "other-machine" / "models")
-    lost = Catalog(f"s3://{name}-lost/catalog", spec, options)
+    lost = Catalog(f"s3://{name}-lost/catalog", spec, s3_options)
     with pytest.raises(CatalogError, match="cannot be copied"):
         keep_model(lost, made)

@@ -21,7 +21,7 @@ from pipeline.run import prepare_run
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 from tests.training.run.test_checkpoint import forge
-from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
+from training.backbones.registry import load_backbone, locate_backbone
 from training.errors import TooLittleMemory, WeightsUnreachable
 from training.release import TENSORS, ReleaseError, load_release, read_release
 from training.run.checkpoint import CheckpointError, newest_checkpoint, read_state
@@ -29,7 +29,7 @@ from training.run.trackers import PACKAGES, TrackerMissing
 from training.run.watch import read_rows
 
 TINY = load_profile("tiny").backbone
-LATENTS = CogVideoXBackbone.locate(TINY, PARTS).latent_shape
+LATENTS = locate_backbone(TINY).latent_shape
 FIRST, TEXT = (2, *LATENTS[1:]), (TINY.max_text_tokens, POCKET_SIZES.text_width)
 CLIPS = {
     f"{category}-{i}": (category, "ood" if category == "unseen" else "val" if i == 0 else "train")
@@ -80,7 +80,7 @@ def add_features(catalog: Catalog, clips: Iterable[str], encoder_id: str) -> Non
 
 @pytest.fixture(scope="module")
 def encoder_id() -> str:
-    return CogVideoXBackbone.locate(TINY, PARTS).encoder_id
+    return locate_backbone(TINY).encoder_id
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_too_little_memory_is_told_with_what_it_would_take(ray_cluster, workdir)
 
 
 def test_torn_weights_are_told_with_their_file(ray_cluster, workdir, tmp_path):
-    source = CogVideoXBackbone.locate(TINY, PARTS).folder
+    source = locate_backbone(TINY).folder
     shutil.copytree(source, tmp_path / "torn")
     weights = next((tmp_path / "torn" / "transformer").glob("*.safetensors"))
     with weights.open("r+b") as file:
@@ -211,7 +211,7 @@ def test_the_whole_resolved_configuration_is_with_the_checkpoint_and_the_model(t
     profile = workspace(workdir, *RUN).profile
     assert stored.keys() == profile.model_dump().keys()
     assert stored["method"]["min_snr_gamma"] == 5.0
-    assert stored["train"]["zero_stage"] == 0 and stored["train"]["activation_checkpointing"] == "none"
+    assert stored["train"]["zero_stage"] == 1 and stored["train"]["activation_checkpointing"] == "none"
     row = Catalog.open(str(workdir / "catalog")).scan("models", ["config"]).to_pylist()[0]
     assert json.loads(row["config"]) == stored
 
@@ -225,7 +225,7 @@ def test_min_snr_weighs_the_loss_that_is_trained(trained):
 @pytest.mark.slow
 def test_a_run_goes_on_when_only_its_memory_or_its_trackers_are_changed(trained, workdir):
     attempts = set((trained / "ray").iterdir())
-    changed = ("train.zero_stage=1", "train.memory_gb=50.0", "train.trackers=[]")
+    changed = ("train.zero_stage=0", "train.memory_gb=50.0", "train.trackers=[]")
     train_job(workspace(workdir, *RUN, *changed), None)
     assert list((workdir / "runs").iterdir()) == [trained]
     assert set((trained / "ray").iterdir()) == attempts  # finished before: no worker was asked for
@@ -255,7 +255,7 @@ def test_a_finished_run_writes_its_damaged_model_again(trained, workdir, tmp_pat
     (model,) = (moved / "models").iterdir()
     (model / TENSORS).write_bytes((model / TENSORS).read_bytes()[:-1] + b"?")
     train_job(workspace(moved, *RUN), None)
-    load_release(read_release(model), CogVideoXBackbone.load(TINY))
+    load_release(read_release(model), load_backbone(TINY))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.jobs.test_cli import video2lora
 from tests.jobs.test_train import TINY, add_features, workspace
 from tests.pipeline.in_process import store
 from tests.pipeline.video.video_files import moving, write
-from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
+from training.backbones.registry import locate_backbone
 from training.run.checkpoint import newest_checkpoint, read_checkpoint, read_state
 
 TABLE = (
@@ -30,7 +30,7 @@ RUN = ("train.steps=2", "train.batch_size=2", "train.evaluate_every=50", "pairs.
 
 @pytest.fixture(scope="module")
 def encoder_id() -> str:
-    return CogVideoXBackbone.locate(TINY, PARTS).encoder_id
+    return locate_backbone(TINY).encoder_id
 
 
 @pytest.fixture
@@ -84,6 +84,6 @@ def test_given_pairs_that_nobody_gave_are_refused_before_workers_start(work):
     with pytest.raises(NoGivenPairs):
         PairStream.open(
             catalog,
-            CogVideoXBackbone.locate(TINY, PARTS).encoder_id,
+            locate_backbone(TINY).encoder_id,
             workspace(work, "pairs.use_given=join").profile.pairs,
         )

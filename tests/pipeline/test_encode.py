@@ -7,7 +7,7 @@ from pipeline.encode import EMPTY_CAPTION, EncodeSettings, encode, encoder_of
 from pipeline.features.tensors import TornTensor, from_bytes, to_bytes
 from pipeline.stored import read_stored
 from tests.pipeline.made import make_catalog
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.errors import WeightsUnreachable
 
@@ -39,7 +39,7 @@ def encoded(ray_cluster, tmp_path_factory):
 
 def test_features_are_what_the_backbone_makes_of_the_clip(encoded):
     catalog, report, _ = encoded
-    backbone = CogVideoXBackbone.load(BACKBONE, {"vae", "text"})
+    backbone = load_backbone(BACKBONE, {"vae", "text"})
     assert report.encoder_id == backbone.encoder_id == encoder_of(BACKBONE)
     row = catalog.get("features", ["b"]).to_pylist()[0]
     assert row["encoder_id"] == backbone.encoder_id
@@ -59,7 +59,7 @@ def test_the_first_frame_is_stored_clean_and_in_noised_variants(encoded):
     first = from_bytes(row["first_frame_latents"], row["first_frame_shape"])
     assert len(first) == 3
     ((_, frames, _),) = read_stored(catalog, ["b"])
-    clean = CogVideoXBackbone.load(BACKBONE, {"vae"}).encode_first_frame(frames[0])[0]
+    clean = load_backbone(BACKBONE, {"vae"}).encode_first_frame(frames[0])[0]
     torch.testing.assert_close(first[0], clean.bfloat16())
     assert not torch.equal(first[1], first[0])
     assert not torch.equal(first[1], first[2])
@@ -68,7 +68,7 @@ def test_the_first_frame_is_stored_clean_and_in_noised_variants(encoded):
 def test_the_empty_caption_is_stored_for_caption_dropout(encoded):
     catalog, _, _ = encoded
     row = catalog.get("features", [EMPTY_CAPTION]).to_pylist()[0]
-    text = CogVideoXBackbone.load(BACKBONE, {"text"}).encode_text([""])[0]
+    text = load_backbone(BACKBONE, {"text"}).encode_text([""])[0]
     torch.testing.assert_close(from_bytes(row["text_embedding"], row["text_shape"]), text.bfloat16())
     assert row["latents_mean"] is None
 

@@ -6,6 +6,7 @@ import time
 import traceback
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,8 +141,8 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
         settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     )
     trainer = TorchTrainer(
-        _work,
-        train_loop_config={"job": job, "stream": stream, "folder": folder},
+        # Bound here: Ray's controller reads a `train_loop_config`, and would import the whole model for it.
+        partial(_work, job, stream, folder),
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
@@ -180,12 +181,11 @@ def _save_and_say(running: Future, folder: RunFolder) -> None:
     logger.warning("Training stopped. Step %d is saved in %s; %s.", step, folder.path, lost)
 
 
-def _work(config: dict) -> None:
+def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     """One worker. What a person has to put right is recorded, so that no restart tries it again; so is a bug.
 
     Ray restarts workers after whatever exception, and does not let its kind decide.
     """
-    job, stream, folder = config["job"], config["stream"], config["folder"]
     if folder.stopped() is not None:
         return
     try:

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.base import Backbone
+from training.backbones.registry import load_backbone
 from training.evaluation.transfer_gap import pair_losses
 
 EFFECTS = (5, 9)
@@ -28,8 +29,8 @@ LESSONS = Lessons(
 
 
 @pytest.fixture(scope="module")
-def backbone() -> CogVideoXBackbone:
-    return CogVideoXBackbone.load(pocket_settings())
+def backbone() -> Backbone:
+    return load_backbone(pocket_settings())
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def held(backbone, tmp_path_factory) -> Pairs:
     return Pairs.load(backbone, folder, TEST_FROM, 6, effects=EFFECTS, precision="float32")
 
 
-def advantages(backbone: CogVideoXBackbone, pairs: Pairs, held: Pairs, work, references) -> np.ndarray:
+def advantages(backbone: Backbone, pairs: Pairs, held: Pairs, work, references) -> np.ndarray:
     """Of the right category over another one, log(loss of other / loss of same), for each clip that was not
     trained on; its losses are means over three references of either kind and six noises."""
     method, _ = teach(backbone, pairs, POCKET_METHOD, replace(LESSONS, references=references), work)

@@ -7,13 +7,13 @@ import torch
 from pipeline.pocket.backbone import naming
 from pipeline.pocket.hypernetwork import POCKET_METHOD, CategoryAdapters, Lessons, pocket_settings
 from pipeline.pocket.pairs import Pairs
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.registry import load_backbone
 from training.methods.registry import build_method
 from training.pretrain.encoded import EncodedClips
 
 
 def test_an_adapter_of_a_category_is_taught_by_the_backbone_that_is_told_the_effects_name(tmp_path):
-    backbone = CogVideoXBackbone.load(pocket_settings())
+    backbone = load_backbone(pocket_settings())
     encoded = EncodedClips(tmp_path)
     encoded.mean = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
     encoded.std = torch.zeros_like(encoded.mean)

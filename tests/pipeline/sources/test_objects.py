@@ -127,21 +127,14 @@ def test_an_object_over_the_size_limit_is_not_fetched(bucket, video, s3_endpoint
 
 
 def test_a_catalogue_in_s3_takes_an_ingest_and_a_repeat(
-    bucket, video, settings, s3_endpoint, tmp_path, ray_cluster
+    bucket, video, settings, s3_endpoint, s3_options, ray_cluster
 ):
     name, put = bucket
     put("in/melt/a.mp4", video(1))
-    options = {
-        "endpoint": s3_endpoint,
-        "allow_http": "true",
-        "region": "us-east-1",
-        "access_key_id": "tests",
-        "secret_access_key": "tests",
-    }
-    catalog = Catalog.create(f"s3://{name}/catalog", SPEC, storage_options=options)
+    catalog = Catalog.create(f"s3://{name}/catalog", SPEC, storage_options=s3_options)
     sources = discover(f"s3://{name}/in", endpoint=s3_endpoint)
     assert ingest(sources, catalog, settings).counts["accepted"] == 1
-    opened = Catalog.open(f"s3://{name}/catalog", storage_options=options)
+    opened = Catalog.open(f"s3://{name}/catalog", storage_options=s3_options)
     (clip,) = opened.scan("clips", ["clip_id", "category_id"]).to_pylist()
     assert clip["category_id"] == "melt"
     assert opened.videos([clip["clip_id"]])[clip["clip_id"]][4:8] == b"ftyp"

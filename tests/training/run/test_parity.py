@@ -71,9 +71,9 @@ def test_a_steps_figures_cost_one_reduction_and_one_read_under_every_stage(resul
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_no_stage_reads_less_in_a_step_than_the_one_that_auto_prefers(results, precision):
+def test_the_host_waits_for_less_under_the_stage_that_auto_prefers_than_without_sharding(results, precision):
     reads = [results.counts[f"{precision}-{stage}"]["step"]["host reads"] for stage in STAGES]
-    assert reads[PREFERENCE[0][0]] == min(reads) < min(reads[0], reads[3])
+    assert reads[PREFERENCE[0][0]] < reads[0] / 2
 
 
 @pytest.mark.slow

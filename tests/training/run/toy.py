@@ -1,11 +1,18 @@
-"""A module with the shape of what the loop trains: a frozen part, a trainable part, a loss as its forward."""
+"""A module with the shape of what the loop trains: a frozen part, a trainable part, a loss as its forward.
 
+And a run of it, for what the loop does whatever it trains. Its workers import no model and start sooner.
+"""
+
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from training.methods.base import Loss
+from training.run.job import TrainJob
+from training.run.settings import TrainSettings
 
 
 @dataclass
@@ -61,9 +68,52 @@ def toy_batch(numbers: list[int]) -> ToyBatch:
     return ToyBatch(inputs, inputs @ truth)
 
 
+def toy_job(folder: Path, workers: int = 1, **changes) -> TrainJob:
+    """Six steps of four samples each, however many workers there are; saved after every second."""
+    settings = {
+        "steps": 6,
+        "batch_size": 4 // workers,
+        "workers": workers,
+        "checkpoint_every": 2,
+        "evaluate_every": None,
+        "max_failures": 1,
+        "worker_threads": 1,
+        "trackers": (),
+    }
+    return TrainJob(TrainSettings(**settings | changes), Toy, folder, identity={"method": "toy"})
+
+
+@dataclass
 class ToyStream:
-    """A BatchStream without a catalogue behind it."""
+    """A BatchStream without a catalogue behind it, that takes `seconds` over each batch."""
+
+    seconds: float = 0.0
 
     def __call__(self, plan):
         for numbers in plan:
+            time.sleep(self.seconds)
             yield toy_batch(numbers)
+
+
+@dataclass
+class BrokenStream:
+    """Delivers something else from a sample on: values that are not finite, or an error.
+
+    Each worker that reads from it adds a line to the file `tries`.
+    """
+
+    sample: int
+    error: Exception | None = None
+    tries: Path | None = None
+
+    def __call__(self, plan):
+        if self.tries is not None:
+            with self.tries.open("a") as file:
+                file.write("once\n")
+        for numbers in plan:
+            batch = toy_batch(numbers)
+            if self.sample in numbers:
+                if self.error is not None:
+                    raise self.error
+                batch.inputs.fill_(torch.nan)
+            yield batch
