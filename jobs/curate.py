@@ -34,8 +34,7 @@ def ingest_step(job: Job, place: Place) -> None:
     job.report["counts"] |= report.counts
     job.report |= {"refused": report.refused, "conflicts": report.conflicts}
     job.report["relabelled"] = report.relabelled
-    job.report["inputs"] = list(told.of_ingest(report))
-    for line in job.report["inputs"]:
+    for line in told.of_ingest(report):
         say(f"  {line}")
 
 

@@ -35,6 +35,11 @@ def said(form: FormData, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def texts(form: FormData, name: str) -> list[str]:
+    """All values of a field, in order, each once."""
+    return list(dict.fromkeys(value for value in form.getlist(name) if isinstance(value, str)))
+
+
 def selection_of(site: Site, view: View, expected: str) -> Selection:
     """The clips that are selected in a grid, as an act takes them.
 
@@ -42,7 +47,7 @@ def selection_of(site: Site, view: View, expected: str) -> Selection:
         expected: how many the page showed; where others match by now, the act is refused.
     """
     count = int(expected) if expected.isascii() and expected.isdigit() and len(expected) < 10 else None
-    if view.everything and not (view.words or view.like or view.left_out):
+    if view.everything and not (view.words or view.like or view.lasso or view.left_out):
         return Selection.matching(view.filter() or ANY, count)
     if not view.everything:
         return Selection(view.selected, expected=count)

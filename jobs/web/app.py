@@ -26,12 +26,25 @@ from catalog.errors import (
 from jobs.errors import JobError
 from jobs.web.gate import Gate
 from jobs.web.pages import told
-from jobs.web.routes import acts, categories, clip, enter, grid, history, media, review
+from jobs.web.routes import (
+    acts,
+    categories,
+    chart,
+    clip,
+    duplicates,
+    enter,
+    grid,
+    history,
+    media,
+    review,
+    runs,
+    snapshots,
+)
 from jobs.web.site import ExampleForgotten, Site
 from pipeline.errors import PipelineError
 
 STATIC = Path(__file__).parent / "static"
-_ROUTERS = (grid, media, clip, categories, review, acts, history, enter)
+_ROUTERS = (grid, media, clip, categories, review, chart, duplicates, snapshots, runs, acts, history, enter)
 # Bytes of a request; a route that takes more says so.
 LARGEST = 2 * 2**20
 _SESSION_SECONDS = 12 * 3600

@@ -18,7 +18,16 @@ from jobs.web.access import Role
 LONGEST = 200
 # The part of an address that names the act which led to it.
 DONE = "done"
-_NAV = (("/", "Clips"), ("/categories", "Categories"), ("/review", "Review"), ("/history", "History"))
+_NAV = (
+    *(("/", "Clips"), ("/categories", "Categories"), ("/review", "Review"), ("/duplicates", "Duplicates")),
+    *(
+        ("/map", "Map"),
+        ("/snapshots", "Snapshots"),
+        ("/licences", "Licences"),
+        ("/runs", "Models"),
+        ("/history", "History"),
+    ),
+)
 
 
 def short(text: object, longest: int = LONGEST) -> str:

@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import UnknownClip
 from catalog.names import CategoryNames
 from catalog.search import clip_filter, search_text
 from catalog.store import Catalog
+from jobs.errors import JobError
+from jobs.web.chart import Charts
 from jobs.web.kept import Kept
 from jobs.web.view import FACETS, NONE, PAGE, View
 from pipeline.find import LazyEmbedder, find_hits
@@ -28,6 +31,10 @@ _COLUMNS = (
 
 # Clips that a search by words finds by what they show.
 MOST_SHOWN = 200
+
+
+class NoChart(JobError):
+    """A lasso on a map that is not drawn."""
 
 
 class Count(NamedTuple):
@@ -79,9 +86,10 @@ class _Base:
 class Shelf:
     """Clips by view. The rows of a few views are in memory, each as of one version of the catalogue."""
 
-    def __init__(self, catalog: Catalog, model: LazyEmbedder) -> None:
+    def __init__(self, catalog: Catalog, model: LazyEmbedder, charts: Charts) -> None:
         self.catalog = catalog
         self.model = model
+        self.charts = charts
         self._bases: Kept[_Base] = Kept(8)
         self._found: Kept[Found] = Kept(32)
 
@@ -99,7 +107,7 @@ class Shelf:
         Raises:
             CatalogError, PipelineError: a filter or an example that cannot be used, in a sentence.
         """
-        asked = (self.version(), view.words, view.like, view.where)
+        asked = (self.version(), view.words, view.like, view.where, view.lasso)
         chosen = tuple(sorted(view.chosen.items()))
 
         def make() -> Found:
@@ -118,6 +126,8 @@ class Shelf:
         names = CategoryNames.load(self.catalog)
         condition = clip_filter(self.catalog, view.where) if view.where else None
         rows = self.catalog.scan("clips", _COLUMNS, condition)
+        if view.lasso:
+            rows = rows.filter(pc.is_in(rows["clip_id"], pa.array(self._caught(view.lasso), pa.string())))
         if view.words or view.like:
             hits = self._hits(view, example)
             place = {clip: number for number, clip in enumerate(rows["clip_id"].to_pylist())}
@@ -132,6 +142,11 @@ class Shelf:
         }  # fmt: skip
         values["category"] = _values(map(names.kept, rows["category_id"].to_pylist()))
         return _Base(rows, values, names)
+
+    def _caught(self, lasso: Sequence[tuple[float, float]]) -> list[str]:
+        if (chart := self.charts.newest()) is None:
+            raise NoChart("There is no map yet to which the lasso belongs; open the map first.")
+        return chart.within(np.array(lasso))
 
     def _hits(self, view: View, example: Sequence[float] | None) -> list[dict[str, Any]]:
         """What is found, best first: all by an example; by words what says them or shows them best."""

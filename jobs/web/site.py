@@ -16,6 +16,7 @@ from catalog.curation.queue import Queued, review_queue
 from catalog.store import Catalog
 from jobs.errors import JobError
 from jobs.web.access import Access
+from jobs.web.chart import Charts
 from jobs.web.kept import Kept
 from jobs.web.palette import Palette
 from jobs.web.shelf import Shelf
@@ -49,6 +50,7 @@ class Site:
     folder: Path
     access: Access
     model: LazyEmbedder
+    charts: Charts = field(init=False)
     shelf: Shelf = field(init=False)
     examples: Kept[list[float]] = field(default_factory=lambda: Kept(64))
     videos: Kept[bytes] = field(default_factory=lambda: Kept(32))
@@ -59,7 +61,8 @@ class Site:
     _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.catalog, self.model)
+        self.charts = Charts(self.catalog, self.folder)
+        self.shelf = Shelf(self.catalog, self.model, self.charts)
 
     def video(self, clip_id: str) -> bytes | None:
         """The stored video of a clip; None where there is none."""

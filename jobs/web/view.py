@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,8 @@ SORTS = {
 }
 PAGE = 48
 # Characters of words or of a filter, and clips that are named one by one: what an address can hold.
-LONGEST, MOST_NAMED = 4_000, 200
+LONGEST, MOST_NAMED, MOST_CORNERS = 4_000, 200, 100
+_CORNER = re.compile(r"-?\d{1,3}\.\d{1,3}_-?\d{1,3}\.\d{1,3}", re.ASCII)
 
 
 class BadAddress(JobError):
@@ -40,6 +42,7 @@ class View:
         words: to look for in captions and categories.
         like: a clip that others are to be like, or an uploaded example.
         where: a filter as people type it.
+        lasso: a polygon on the map, within which the clips lie.
         chosen: by facet, the values of which one has to hold.
         sort: one of `SORTS`, or empty for the best order of what was asked.
         page: from 1.
@@ -50,6 +53,7 @@ class View:
     words: str = ""
     like: str = ""
     where: str = ""
+    lasso: tuple[tuple[float, float], ...] = ()
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sort: str = ""
     page: int = 1
@@ -85,6 +89,7 @@ class View:
             words,
             like,
             where,
+            _lasso(asked.get("lasso", "")),
             {
                 name: tuple(dict.fromkeys(values))
                 for name in FACETS
@@ -119,6 +124,8 @@ class View:
         for name, value in (("q", self.words), ("like", self.like), ("where", self.where)):
             if value:
                 yield name, value
+        if self.lasso:
+            yield "lasso", "~".join(f"{x:.3f}_{y:.3f}" for x, y in self.lasso)
         yield from ((name, value) for name, values in self.chosen.items() for value in values)
         if self.sort:
             yield "sort", self.sort
@@ -169,6 +176,16 @@ class View:
 
 # A filter that every clip passes: `search` wants to be asked something.
 ANY = "clip_id is not null"
+
+
+def _lasso(text: str) -> tuple[tuple[float, float], ...]:
+    """The corners of a polygon: `x_y~x_y~x_y`, each number with at most three decimals."""
+    if not text:
+        return ()
+    corners = text.split("~")
+    if not 3 <= len(corners) <= MOST_CORNERS or not all(_CORNER.fullmatch(each) for each in corners):
+        raise BadAddress(f"{text[:40]!r} is no lasso; draw one on the map.")
+    return tuple((float(x), float(y)) for x, y in (each.split("_") for each in corners))
 
 
 def _one_of(facet: str, values: Iterable[str]) -> str:

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from pipeline.pocket.hypernetwork import POCKET_METHOD
-from tests.benchmarks.ablations import GRID, GROUPS, draw
+from tests.benchmarks.ablations import GRID, draw
+from tests.benchmarks.learning import GROUPS
 from training.evaluation.transfer_gap import TransferGap
 from training.methods.registry import parse_settings
 

@@ -90,7 +90,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 });
 
 // Keys. Nothing is a key while somebody types.
-const typing = (target) => target.matches("input:not([type=checkbox]), textarea, select, [contenteditable]");
+const typing = (target) => target.matches("input:not([type=checkbox], [type=range]), textarea, select, [contenteditable]");
 
 function cardKeys(event) {
   const cards = [...document.querySelectorAll("#cards .card")];
@@ -116,7 +116,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && document.querySelector("input[type=search]")) {
     document.querySelector("input[type=search]").focus();
   } else if (pressed) {
-    pressed.matches("input, select, textarea") ? pressed.focus() : pressed.click();
+    pressed.matches("input:not([type=checkbox]), select, textarea") ? pressed.focus() : pressed.click();
   } else if (turned) {
     turned.click();
   } else if (!cardKeys(event)) {
@@ -144,3 +144,15 @@ document.addEventListener("DOMContentLoaded", () => {
   takeToken();
 });
 document.addEventListener("htmx:afterSettle", watchScreens);
+
+// The duplicate bench: wipe between two clips, or the difference of their pixels, at the same moment.
+function bench(event) {
+  const pair = document.querySelector(".pair");
+  if (!pair) return;
+  const [under, over] = pair.querySelectorAll("video");
+  if (event.target.id === "wipe") pair.style.setProperty("--wipe", `${event.target.value}%`);
+  if (event.target.id === "difference") pair.classList.toggle("difference", event.target.checked);
+  if (event.target.id === "second") over.src = event.target.value;
+  if (over.currentTime !== under.currentTime) over.currentTime = under.currentTime;
+}
+document.addEventListener("input", bench);

@@ -18,7 +18,15 @@ PAGES = (
         "/clips/melt0",
         "/categories",
     ),
-    *("/category?id=melt", "/review", "/history"),
+    *(
+        "/category?id=melt",
+        "/review",
+        "/history",
+        "/duplicates",
+        "/snapshots?one=now",
+        "/licences?exclude=cc0",
+    ),
+    *("/runs", "/map"),
 )
 
 
@@ -131,6 +139,39 @@ def test_the_queue_is_worked_off_by_keyboard_and_put_back(browser, catalog, tmp_
         by_ada = {row["category_id"] for row in found if row["reviewed_by"] == "ada"}
         assert "explode" in by_ada
         assert len([row for row in found if row["reviewed_by"]]) == 2
+
+
+def test_a_lasso_leads_to_the_grid_of_what_it_caught(tab):
+    tab.goto("/map")
+    until(tab, "document.getElementById('map-said').textContent.startsWith('12 clips')", 60)
+    box = tab.locator("#map").bounding_box()
+    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.02)]
+    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    tab.mouse.move(*corners[0])
+    tab.mouse.down()
+    for x, y in corners[1:]:
+        tab.mouse.move(x, y)
+    tab.mouse.up()
+    tab.wait_for_url(re.compile("lasso="))
+    assert tab.locator(".total").inner_text().startswith("12 clips")
+
+
+def test_two_copies_are_wiped_over_each_other_and_subtracted(browser, catalog, tmp_path):
+    rows = [{"clip_id": clip, "duplicate_group": "melt0"} for clip in ("melt0", "melt1")]
+    catalog.update("clips", rows)
+    with served(site_for(catalog, tmp_path)) as address:
+        tab = browser.new_context(base_url=address).new_page()
+        tab.goto("/duplicates")
+        tab.locator("#wipe").fill("80")
+        assert (
+            tab.evaluate("getComputedStyle(document.querySelector('.over')).clipPath")
+            == "inset(0px 0px 0px 80%)"
+        )
+        tab.keyboard.press("v")
+        until(tab, "getComputedStyle(document.querySelector('.over')).mixBlendMode == 'difference'")
+        tab.keyboard.press("d")
+        tab.wait_for_url(re.compile("done=1"))
+        assert "No two clips show the same" in tab.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

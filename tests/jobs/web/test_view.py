@@ -31,6 +31,9 @@ def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
         ("page=٣", "first one is 1"),
         ("page=1e9", "first one is 1"),
         ("sort=owner", "Clips are not sorted by 'owner'"),
+        ("lasso=0_0~1_1", "no lasso"),
+        ("lasso=0.1_0.1~0.2_0.2~1e9_nan", "no lasso"),
+        ("lasso=" + "~".join(["0.1_0.1"] * 101), "no lasso"),
         ("q=" + "x" * 5000, "has 5000 characters"),
         ("&".join(f"select={n}" for n in range(201)), "can name 200 clips, not 201"),
     ],
@@ -67,3 +70,10 @@ def test_the_command_line_has_every_part_as_one_word():
     assert words[-2:] == ["--", "-red 'mug'"]
     options = dict(zip(words[2:-2:2], words[3:-2:2], strict=True))
     assert options == {"--like": "c1", "--where": "category = 'melt'", "--limit": "7", "-w": "my work"}
+
+
+def test_a_lasso_is_a_part_of_the_address():
+    view = view_of("lasso=0.100_0.200~0.900_0.200~0.500_-0.800&split=val")
+    assert view.lasso == ((0.1, 0.2), (0.9, 0.2), (0.5, -0.8))
+    assert view_of(urlsplit(view.address()).query) == view
+    assert view.toggled("split", "val").lasso == view.lasso
