@@ -77,7 +77,8 @@ def copy_of(original: str, labels: tuple[str | None, str | None] | None = None) 
     if labels is None:
         return SAME_CONTENT, f"It has the same content as {original}."
     theirs, own = labels
+    other = f"which is labelled {theirs!r}" if theirs else "as others with another label"
     return LABEL_CONFLICT, (
-        f"It has the same content as {original}, which is labelled {theirs!r}, and is labelled {own!r}; a "
-        "person has to say which it is."
+        f"It has the same content as {original}, {other}, and is labelled {own!r}; a person has to say which "
+        "it is."
     )

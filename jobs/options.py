@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**63 - 1
 
 Source = Annotated[
-    str, typer.Argument(help="A folder, glob, video, manifest (CSV, JSON, JSONL, Parquet) or s3:// prefix.")
+    str,
+    typer.Argument(help="A folder, glob, video, manifest (CSV, JSON, JSONL, Parquet), .tar or s3:// prefix."),
 ]
 
 Workdir = Annotated[

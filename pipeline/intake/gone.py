@@ -12,6 +12,7 @@ from pipeline.intake.settle import PER_QUERY
 from pipeline.intake.stat import not_read
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
+from pipeline.sources.members import member_at
 from pipeline.sources.source import Source
 
 _COLUMNS = ["source_uri", "window", "sha256", "outcome", "reason_code", "clip_ids", "label"]
@@ -47,6 +48,8 @@ def is_there(location: str, endpoint: str | None = None) -> bool:
     try:
         if objects.is_object(location):
             objects.head(location, endpoint)
+        elif (member := member_at(location)) is not None:
+            member.told()
         else:
             path_of(location).stat()
     except OSError as error:

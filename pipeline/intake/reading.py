@@ -9,15 +9,25 @@ from typing import BinaryIO
 from pipeline.intake.stat import Stat, stat
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
+from pipeline.sources.members import member_at
 
 
 @contextmanager
 def reading(uri: str, expected: Stat, endpoint: str | None = None) -> Iterator[BinaryIO]:
-    """Open an input; an object of S3 is copied to a temporary file that has no name and ends with its use.
+    """Open an input; what is no file here is copied to one that has no name and ends with its use.
 
     Raises:
         InputChanged: it is not, or not any more, what `expected` says; OSError: it cannot be read.
     """
+    if (member := member_at(uri)) is not None:
+        with tempfile.TemporaryFile(prefix="video2lora-") as copy:
+            for piece in member.content():
+                copy.write(piece)
+            if stat(uri) != expected:
+                raise InputChanged(uri)
+            copy.seek(0)
+            yield copy
+        return
     if not objects.is_object(uri):
         with path_of(uri).open("rb") as file:
             yield file

@@ -12,6 +12,7 @@ import ray.data
 
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
+from pipeline.sources.members import member_at
 from pipeline.sources.source import Refusal
 from pipeline.workers.actors import MAX_BLOCKS
 
@@ -37,6 +38,8 @@ def stat(uri: str, endpoint: str | None = None) -> Stat:
         if objects.is_object(uri):
             size, etag = objects.head(uri, endpoint)
             return Stat(size, None, etag)
+        if (member := member_at(uri)) is not None:
+            return Stat(*member.told())
         found = path_of(uri).stat()
     except OSError:
         return Stat()
@@ -82,6 +85,9 @@ def not_read(error: OSError) -> Refusal:
 
 
 def _chunks(location: str) -> Iterator[bytes]:
+    if (member := member_at(location)) is not None:
+        yield from member.identity()
+        return
     with path_of(location).open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk

@@ -31,7 +31,10 @@ def _vap_data(path: Path, columns: Columns, root: Path | None) -> Listing:
     """A row is a pair, so a video comes again and again; rows that the set marks invalid are left out."""
     rows = read_rows(path)
     valid = [row for row in rows if str(row.values.get("_valid", "true")).lower() not in ("false", "0")]
-    listing = manifests.to_sources(path, valid, columns, root, again=True)
+    said = [
+        Row(row.line, {key: value for key, value in row.values.items() if key != "_valid"}) for row in valid
+    ]
+    listing = manifests.to_sources(path, said, columns, root, again=True)
     named = manifests.resolve_columns(path, rows, columns)["path"] if rows else ""
     invalid = {row.values.get(named) for row in rows} - {row.values.get(named) for row in valid}
     if invalid:
@@ -48,8 +51,12 @@ def _labelled_by_folder(path: Path, columns: Columns, root: Path | None) -> List
 
 
 def _folder_label(source: Source) -> str | None:
-    name = PurePosixPath(source.uri).parent.name
-    return None if source.refusal or plain(name) in _NO_LABELS else name
+    return None if source.refusal else label_of(PurePosixPath(source.uri).parent.name)
+
+
+def label_of(folder: str) -> str | None:
+    """The category that a folder of that name stands for; None for `videos`, `train` and the like."""
+    return None if not folder or plain(folder) in _NO_LABELS else folder
 
 
 def _open_vfx(path: Path, columns: Columns, root: Path | None) -> Listing:

@@ -211,13 +211,18 @@ def to_sources(
         window = None
         if refusal is None:
             window, refusal = _window(row, names, unit)
-        said = {ours: _text(row.values.get(theirs)) for ours, theirs in names.items() if ours in _SAID}
+        said = said_by(row, names)
         uri = entry_of(path, row.line) if refusal else uri
         sources.append(Source(uri=uri, window=window, refusal=refusal, **said))
         lines.append(row.line)
     refuse(path, outside)
     told = unread(rows, names) + _repeated_ids(rows, names, again)
     return Listing(merged([(path, *pair) for pair in zip(lines, sources, strict=True)], again), told)
+
+
+def said_by(row: Row, names: Mapping[str, str]) -> dict[str, str | None]:
+    """What an entry says of its video, as attributes of a source; `names` are ours to the manifest's."""
+    return {ours: _text(row.values.get(theirs)) for ours, theirs in names.items() if ours in _SAID}
 
 
 def entry_of(path: Path | ObjectPath, line: int) -> str:

@@ -15,6 +15,8 @@ from pipeline.errors import BadManifest
 
 SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
 _DELIMITERS = ",;\t|"
+# Of several columns with bytes, as of a video and its mask, these hold the videos.
+_OF_VIDEOS = frozenset({"video", "videos", "mp4", "video_bytes", "bytes", "data"})
 # Of many mistakes these many are told at once.
 _TOLD = 20
 # Captions may be long; Python's own limit is 128 KiB a cell.
@@ -170,11 +172,10 @@ def _entry(line: int, entry: object, wrong: list[tuple[int, str]]) -> Iterator[R
 def _parquet(path: Path) -> Iterator[Row]:
     try:
         data = pa.BufferReader(path.read_bytes())
-        held = [field.name for field in pq.read_schema(data) if holds_bytes(field.type)]
-        if held:
+        if (held := bytes_column(pq.read_schema(data))) is not None:
             raise BadManifest(
-                f"{str(path)!r} holds the bytes of files, in its column {held[0]!r}; only Parquet that names "
-                "video files is read. Write them to files first, as with `datasets` or `pandas`."
+                f"{str(path)!r} holds the bytes of files, in its column {held!r}, where a list of files was "
+                "expected; give its own path, or that of its folder, without `--layout`."
             )
         table = pq.read_table(data)
     except (pa.ArrowException, OSError) as error:
@@ -184,8 +185,15 @@ def _parquet(path: Path) -> Iterator[Row]:
         yield Row(number, values)
 
 
-def holds_bytes(kind: pa.DataType) -> bool:
-    """Whether a column holds files and not their names: binary values, or Hugging Face's {bytes, path}."""
+def bytes_column(schema: pa.Schema) -> str | None:
+    """The column that holds files and not their names, the likeliest of several; None where none does."""
+    held = [column.name for column in schema if _holds_bytes(column.type)]
+    return next((name for name in held if plain(name) in _OF_VIDEOS), held[0] if held else None)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a column's values are binary, or Hugging Face's {bytes, path}."""
     if pa.types.is_struct(kind):
-        return any(holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
+        names = [kind.field(number).name for number in range(kind.num_fields)]
+        return "bytes" in names and _holds_bytes(kind.field("bytes").type)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)

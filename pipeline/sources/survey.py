@@ -7,13 +7,18 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import BadManifest, BadSource
 from pipeline.sources import layouts
-from pipeline.sources.addresses import address_of, path_of
+from pipeline.sources.addresses import address_of
+from pipeline.sources.holders import Held, held_by
 from pipeline.sources.manifests import Listing
+from pipeline.sources.members import INSIDE, is_there
 from pipeline.sources.objects import ObjectPath, is_object
-from pipeline.sources.rows import SUFFIXES, holds_bytes
+from pipeline.sources.pictures import RATE
+from pipeline.sources.rows import SUFFIXES
 from pipeline.sources.sidecars import with_captions
 from pipeline.sources.source import Skipped, Source
-from pipeline.sources.walk import Place, Walk, is_video_name, walk
+from pipeline.sources.walk import HOLDERS, Place, Walk, is_video_name, is_video_suffix, walk
+
+_UNLISTED = "an archive that the data set's own list does not mention"
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ def discover(
     """The inputs at a place; `survey` without what it tells beside.
 
     Args:
-        location: a video file, a folder, a glob pattern, or a manifest (.csv, .json, .jsonl, .parquet);
-            all but the glob also in S3, as `s3://bucket/prefix`.
+        location: a video file, a folder, a glob pattern, a manifest (.csv, .json, .jsonl, .parquet), or what
+            holds videos (.tar, .parquet); all but the glob and the last also in S3, as `s3://bucket/prefix`.
         layout: one of `layouts.LAYOUTS` or `folder`; None detects it.
         columns: for manifests, our name of a column (`path`, `label`, `caption`, `licence`, …) to theirs;
             the empty name says that none is meant (`label` to nothing: no folder names one either).
@@ -87,7 +92,9 @@ def survey(
     path = _place(location, endpoint)
     root = None if root is None else _place(root, endpoint)
     if not _exists(path):
-        found = _from_glob(str(path))
+        found = _from_glob(str(path), columns)
+    elif layout is None and (held := _held(path, columns)) is not None:
+        found = _from_holder(path, held)
     elif path.is_file():
         if path.suffix.lower() in SUFFIXES or (layout and path.suffix.lower() == ".txt"):
             found = _from_manifest(path, layout, columns, root)
@@ -139,17 +146,38 @@ def _refuse_missing(sources: Sequence[Source], location: str) -> None:
 
 
 def _there(source: Source) -> bool:
-    return is_object(source.location) or path_of(source.location).exists()
+    return is_object(source.location) or is_there(source.location)
 
 
-def _from_glob(pattern: str) -> Survey:
+def _from_glob(pattern: str, columns) -> Survey:
     if not glob.has_magic(pattern) or is_object(pattern):
         raise BadSource(f"There is nothing at {pattern!r}. Give a video, a folder, a glob or a manifest.")
     files = [Path(name) for name in glob.iglob(pattern, recursive=True)]  # noqa: PTH207 - may be absolute
-    files = [file for file in files if file.is_file() and is_video_name(file)]
-    if not files:
+    files = [file for file in files if file.is_file()]
+    held = Held()
+    for file in files:
+        held.add(_held(file, columns, layouts.label_of(file.absolute().parent.name)))
+    videos = [_in_folder(address(file), "") for file in files if is_video_name(file)]
+    if not videos and not held.sources:
         raise BadSource(f"No video matches {pattern!r}.")
-    return Survey("glob", [_in_folder(address(file), "") for file in files])
+    return Survey("glob", [*videos, *held.sources], skipped=held.skipped, notes=held.notes)
+
+
+def _held(file: Place, columns, label: str | None = None) -> Held | None:
+    """What a tar or a table holds; None for every other file, and for a table of names."""
+    if isinstance(file, ObjectPath) or file.suffix.lower() not in HOLDERS or not file.is_file():
+        return None
+    return held_by(_top_resolved(file), columns, label, is_video_suffix)
+
+
+def _from_holder(file: Path, held: Held) -> Survey:
+    if not held.sources:
+        raise BadSource(f"{str(file)!r} holds no videos.")
+    if all(source.refusal for source in held.sources):
+        raise BadSource(f"{str(file)!r} holds no videos that can be read. {held.sources[0].refusal.reason}")
+    scope = f"{address(_top_resolved(file))}{INSIDE}"
+    layout = file.suffix[1:].lower()
+    return Survey(layout, held.sources, skipped=held.skipped, notes=held.notes, scope=scope)
 
 
 def _from_manifest(path: Place, layout: str | None, columns, root) -> Survey:
@@ -181,12 +209,34 @@ def _from_folder(folder: Place, layout: str | None, columns, root) -> Survey:
         name, listing = found
         _refuse_empty(listing, f"The data set at {str(folder)!r} ({name})", root or folder)
         listed = {source.location for source in listing.sources}
-        unlisted = [file for file in map(address, seen.files) if file not in listed]
+        unlisted = [file for file in map(address, [*seen.files, *seen.sequences]) if file not in listed]
+        skipped += [
+            Skipped(address(file), _UNLISTED) for file in seen.holders if file.suffix.lower() == ".tar"
+        ]
         return Survey(name, [*listing.sources, *seen.closed], unlisted, skipped, listing.notes, scope)
-    if not seen.files and not (seen.closed and seen.closed[0].uri != address(folder)):
+    held = Held()
+    for file in seen.holders:
+        named = _in_folder(address(file), scope).label
+        held.add(_held(file, columns, named and layouts.label_of(named)))
+    skipped += held.skipped
+    if not (seen.files or seen.sequences or held.sources) and not (
+        seen.closed and seen.closed[0].uri != address(folder)
+    ):
         raise BadSource(_nothing(folder, seen, skipped))
     sources = [_in_folder(address(file), scope) for file in seen.files]
-    return Survey("folder", [*sources, *seen.closed], [], skipped, [], scope)
+    sources += [_of_sequence(file, seen.sequences, scope) for file in seen.sequences]
+    if seen.sequences:
+        how = f"numbered pictures as videos of {RATE} frames a second"
+        held.notes.append(f"{len(seen.sequences)} inputs are {how}")
+    return Survey("folder", [*sources, *held.sources, *seen.closed], [], skipped, held.notes, scope)
+
+
+def _of_sequence(sequence: Place, others: Sequence[Place], scope: str) -> Source:
+    """Pictures that have a folder to themselves are labelled by the one above it, unless that is the top."""
+    alone = sum(other.parent == sequence.parent for other in others) == 1
+    alone = alone and address(sequence.parent).startswith(scope)
+    above = _in_folder(address(sequence.parent), scope).label if alone else None
+    return Source(address(sequence), label=above or _in_folder(address(sequence), scope).label)
 
 
 def _in_folder(uri: str, scope: str) -> Source:
@@ -211,26 +261,12 @@ def _other_lists(folder: Place, read: bool) -> list[Skipped]:
     if isinstance(folder, ObjectPath):
         return []
     found = []
-    for file in sorted(folder.glob("*.parquet")) if not read else ():
-        if _holds_videos(file):
-            told = "holds the bytes of videos, which are not read from Parquet; write them to files first"
-            found.append(Skipped(address(file), told))
     names = {name for marks, _ in layouts.LAYOUTS.values() for name in marks}
     for file in sorted([*folder.glob("*.csv"), *folder.glob("*.jsonl")]) if not read else ():
         if file.name not in names and layouts.lists_paths(file):
             told = "a list of files that was not read; give its path in place of the folder's to read it"
             found.append(Skipped(address(file), told))
     return found
-
-
-def _holds_videos(file: Path) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return any(holds_bytes(column.type) for column in pq.read_schema(file))
-    except (OSError, pa.ArrowException):
-        return False
 
 
 def _revision(folder: Place) -> Place:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.sources.addresses import address_of
 from pipeline.sources.objects import ObjectPath
+from pipeline.sources.pictures import PICTURES, SHORTEST, pattern_of
 from pipeline.sources.source import Refusal, Skipped, Source
 from pipeline.video.container import SNIFF_BYTES, is_text
 
@@ -16,7 +17,7 @@ _MEDIA_NAMES = """
     ps 3gp 3g2 mxf dv y4m ivf h264 264 h265 265 hevc rm rmvb nut mj2 mjp2
     webp avif heic mp3 m4a aac ac3 ec3 wav flac wma opus
 """
-_PICTURE_NAMES = "jpg jpeg png bmp tif tiff exr dpx tga"
+_OTHER_PICTURES = ".bmp"
 _ARCHIVE_NAMES = "zip tar gz tgz bz2 xz zst 7z rar"
 # What else lies in data sets and is no input.
 _OTHER_NAMES = """
@@ -30,10 +31,10 @@ def _suffixes(names: str) -> frozenset[str]:
 
 
 MEDIA_SUFFIXES = _suffixes(_MEDIA_NAMES)
-_PICTURES, _ARCHIVES = _suffixes(_PICTURE_NAMES), _suffixes(_ARCHIVE_NAMES)
+_PICTURES, _ARCHIVES = frozenset({*PICTURES, _OTHER_PICTURES}), _suffixes(_ARCHIVE_NAMES)
+# What may hold videos, and is looked into.
+HOLDERS = frozenset({".tar", ".parquet"})
 _OTHER_SUFFIXES = _suffixes(_OTHER_NAMES) | _PICTURES | _ARCHIVES
-# So many pictures whose names differ in their number only are frames of a video.
-_SEQUENCE = 8
 # What `video2lora` makes in a working directory; none of it is ever an input.
 _PRODUCTS = frozenset({"catalog", "runs", "models", "generated", "reports", "report_files", "ingest_files"})
 _OURS = "video2lora made it"
@@ -45,11 +46,14 @@ Place = Path | ObjectPath
 class Walk:
     """What lies below a folder.
 
-    `files` are the inputs, `closed` folders that cannot be listed, as inputs with a refusal, `skipped` what
-    is left alone, `others` whether there are files of any other kind.
+    `files` are the inputs, `sequences` numbered pictures that are one input each, `holders` archives and
+    tables that may hold some, `closed` folders that cannot be listed, as inputs with a refusal, `skipped`
+    what is left alone, `others` whether there are files of any other kind.
     """
 
     files: list[Place] = field(default_factory=list)
+    sequences: list[Place] = field(default_factory=list)
+    holders: list[Path] = field(default_factory=list)
     closed: list[Source] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     others: bool = False
@@ -130,14 +134,17 @@ def _kept(found: Walk, place: Path, entries: list[os.DirEntry]) -> Iterator[os.D
             if suffix.lower() in _PICTURES and (number := re.search(r"\d+$", stem)):
                 pictures.setdefault((stem[: number.start()], suffix), []).append(entry.name)
             yield entry
+    videos = {os.path.splitext(name)[0] for name in names if Path(name).suffix.lower() in MEDIA_SUFFIXES}  # noqa: PTH122
     for (prefix, suffix), frames in pictures.items():
-        if len(frames) >= _SEQUENCE:
-            width = len(frames[0]) - len(prefix) - len(suffix)
-            told = (
-                f"{len(frames)} numbered pictures, which are not read as a video; make one of them, as with "
-                f"`ffmpeg -framerate 24 -i '{prefix}%0{width}d{suffix}' clip.mp4`"
-            )
-            found.skipped.append(Skipped(address_of(place / frames[0]), told))
+        # Beside videos of the same names they are their posters.
+        if len(frames) < SHORTEST or any(name.removesuffix(suffix) in videos for name in frames):
+            continue
+        sequence = place / pattern_of(prefix, suffix, frames)
+        if suffix.lower() in PICTURES:
+            found.sequences.append(sequence)
+        else:
+            told = f"{len(frames)} numbered pictures of a kind that is not read; {', '.join(PICTURES)} are"
+            found.skipped.append(Skipped(address_of(sequence), told))
 
 
 def _has_lora(stem: str, suffix: str, names: set[str]) -> bool:
@@ -161,8 +168,13 @@ def _take(found: Walk, entry: os.DirEntry, path: Path) -> None:
         broken = not regular and entry.is_symlink()
     except OSError:
         regular = broken = True  # cannot be looked at: its row will say so
-    if suffix in _ARCHIVES:
-        found.skipped.append(Skipped(address_of(path), "an archive; unpack it first (WebDataset: `tar xf`)"))
+    if suffix in HOLDERS and regular:
+        found.holders.append(path)
+        found.others = True
+    elif suffix in _ARCHIVES:
+        found.skipped.append(
+            Skipped(address_of(path), "an archive; unpack it first (of archives only .tar is read)")
+        )
     elif suffix in MEDIA_SUFFIXES and not (regular or broken):
         found.skipped.append(Skipped(address_of(path), "no regular file"))
     elif (regular or (broken and suffix in MEDIA_SUFFIXES)) and is_video_name(path):
@@ -178,7 +190,8 @@ def _walk_objects(folder: ObjectPath) -> Walk:
             if file.suffix.lower() in MEDIA_SUFFIXES:
                 found.skipped.append(Skipped(str(file), "its name begins with a dot"))
         elif file.suffix.lower() in _ARCHIVES:
-            found.skipped.append(Skipped(str(file), "an archive; unpack it first (WebDataset: `tar xf`)"))
+            told = "an archive in S3; copy it here first, where a .tar is read as it is"
+            found.skipped.append(Skipped(str(file), told))
         elif ".lance/" in file.place:
             table = Skipped(str(file).partition(".lance/")[0] + ".lance", _OURS)
             found.skipped += [] if table in found.skipped[-1:] else [table]
@@ -212,3 +225,8 @@ def is_video_name(file: Place) -> bool:
             return not is_text(opened.read(SNIFF_BYTES))
     except OSError:
         return True
+
+
+def is_video_suffix(suffix: str) -> bool:
+    """Whether a name with this end, from its first dot, is one of an input."""
+    return "." + suffix.rpartition(".")[2].lower() in MEDIA_SUFFIXES

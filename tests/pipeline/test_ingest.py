@@ -3,6 +3,8 @@ import shutil
 from collections import Counter
 
 import av
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from lancedb.expr import col
 
@@ -22,6 +24,7 @@ from pipeline.sources.survey import discover, survey
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.transcode import read_clip
+from tests.pipeline.sources.test_members import pictures, shard
 from tests.pipeline.video.video_files import ffmpeg, moving, write
 
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
@@ -194,6 +197,34 @@ def test_one_content_under_two_labels_is_a_conflict_until_they_agree(catalog, tm
     assert agreed.counts["conflicts"] == 0
     cluster(catalog, ClusterSettings())
     assert catalog.scan("clips", ["category_id"]).to_pylist() == [{"category_id": "melt"}]
+
+
+def test_what_tars_tables_and_pictures_hold_is_ingested_once_and_told_when_it_is_gone(catalog, tmp_path):
+    first, second, third = (write(tmp_path / f"{n}.mp4", moving(30, seed=n)).read_bytes() for n in range(3))
+    place = tmp_path / "v"
+    shard(place / "melt" / "0.tar", [("a.mp4", first), ("b.mp4", second), ("c.mp4", b"no video at all")])
+    pq.write_table(pa.table({"video": [third, first], "label": ["glow", "melt"]}), place / "0.parquet")
+    pictures(place / "crush" / "clip")
+
+    def run():
+        found = survey(place)
+        return ingest(found.sources, catalog, scope=found.scope)
+
+    report = run()
+    assert {name: report.counts[name] for name in ("found", "accepted", "duplicate", "rejected")} == {
+        "found": 6,
+        "accepted": 4,
+        "duplicate": 1,
+        "rejected": 1,
+    }
+    clips = catalog.scan("clips", ["source_uri", "category_id"]).to_pylist()
+    assert sorted(clip["category_id"] for clip in clips) == ["crush", "glow", "melt", "melt"]
+    before = catalog.versions()
+    assert run().counts["unchanged"] == 6
+    assert catalog.versions() == before
+    shard(place / "melt" / "0.tar", [("a.mp4", first)])
+    again = run()
+    assert (again.counts["gone"], again.counts["decoded"]) == (2, 0)
 
 
 def test_windows_of_one_file_are_clips_of_their_own(catalog, tmp_path):

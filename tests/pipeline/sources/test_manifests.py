@@ -3,8 +3,6 @@
 import json
 import unicodedata
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import PipelineError
@@ -160,14 +158,6 @@ def test_several_windows_of_one_file_are_several_inputs(tmp_path):
     assert kept == {"movie.mp4#seconds:0-3": ("melt", movie), "movie.mp4#seconds:3-6": ("crush", movie)}
     (twice,) = [source for source in found.sources if source.refusal]
     assert "line 2 lists already as 'crush', here as 'melt'; the first counts" in twice.refusal.reason
-
-
-def test_parquet_that_holds_the_videos_themselves_is_named_as_what_it_is(tmp_path):
-    table = pa.table({"video": [{"bytes": b"x", "path": "a.mp4"}], "label": ["melt"]})
-    pq.write_table(table, tmp_path / "train.parquet")
-    for place in (tmp_path, tmp_path / "train.parquet"):
-        with pytest.raises(PipelineError, match=r"holds the bytes of (videos|files)"):
-            discover(place)
 
 
 def test_a_list_of_another_name_beside_videos_is_pointed_at(tmp_path):

@@ -52,7 +52,7 @@ def test_a_single_file_and_a_glob_are_sources(tmp_path):
         (lambda p: put(p, "t/readme.txt", data=b"x") or p / "t", "holds no videos"),
         (lambda p: p / "*.mp4", "No video matches"),
         (lambda p: "", "No place is named"),
-        (lambda p: put(p, "w/0.tar", data=b"x") or p / "w", r"only 0\.tar .an archive; unpack it first"),
+        (lambda p: put(p, "w/0.zip", data=b"x") or p / "w", r"only 0\.zip .an archive; unpack it first"),
         (lambda p: p / ("x" * 5000), "cannot be looked at: file name too long"),
     ],
 )

@@ -63,6 +63,34 @@ def test_an_avi_that_holds_frames_with_empty_chunks_is_whole(tmp_path):
     assert (np.diff(greys) > 0).all()
 
 
+@pytest.mark.parametrize(
+    "name", ["cinepak.avi", "msvideo1.avi", "zmbv.avi", "msmpeg4v2.avi", "svq1.mov", "smc.mov", "flv1.flv"]
+)
+def test_codecs_of_the_nineties_are_read(tmp_path, name):
+    write(tmp_path / "a.mp4", moving(30))
+    codec = name.partition(".")[0]
+    ffmpeg("-i", str(tmp_path / "a.mp4"), "-c:v", codec, str(tmp_path / name))
+    facts, _ = shown(tmp_path / name)
+    assert (facts.codec, len(facts.timestamps)) == (codec, 30)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "says"),
+    [
+        (b"IV31", "undecodable", "Not one frame of its indeo3 video can be decoded."),
+        (b"IV50", "undecodable", "Not one frame of its indeo5 video can be decoded."),
+        (b"ZZZZ", "unknown_codec", "Its video is of a kind that no decoder here knows."),
+    ],
+)
+def test_a_codec_that_cannot_be_decoded_is_a_reason(tmp_path, kind, code, says):
+    write(tmp_path / "a.mp4", moving(30))
+    path = tmp_path / "a.avi"
+    ffmpeg("-i", str(tmp_path / "a.mp4"), "-c:v", "mjpeg", str(path))
+    path.write_bytes(path.read_bytes().replace(b"MJPG", kind).replace(b"mjpg", kind))
+    refused = refusal(path)
+    assert (refused.code, refused.reason) == (code, says)
+
+
 def test_a_movie_whose_edit_list_leaves_out_its_end_is_whole(tmp_path):
     path = write(tmp_path / "a.mp4", numbered(60), fps=12, options={"crf": "12", "bf": "0"})
     data = bytearray(path.read_bytes())
