@@ -42,7 +42,7 @@ class CategoryNet(nn.Module):
 
         near = 2 if deep else 3  # pixels to a step
         self.blocks = nn.Sequential(
-            nn.Conv3d(6, width, (3, 5, 5), stride=(2, near, near), padding=(1, 2, 2)),
+            nn.Conv3d(9, width, (3, 5, 5), stride=(2, near, near), padding=(1, 2, 2)),
             nn.GroupNorm(4, width),
             nn.GELU(),
             *halved(width, 2 * width, 2),
@@ -54,7 +54,9 @@ class CategoryNet(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         change = frames - frames[:, :, :1]
-        return self.head(self.blocks(torch.cat([frames, change], dim=1)).flatten(1))
+        # What moves from frame to frame: drops and flakes are lost in what the camera has changed.
+        motion = torch.diff(frames, dim=2, prepend=frames[:, :, :1])
+        return self.head(self.blocks(torch.cat([frames, change, motion], dim=1)).flatten(1))
 
 
 class Residual(nn.Module):

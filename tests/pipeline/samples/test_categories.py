@@ -67,6 +67,24 @@ def test_any_two_categories_differ_on_the_same_scene():
         assert apart.min() > 0.5, (names[k], names[k + 1 + apart.argmin()])
 
 
+def test_where_rain_and_snow_are_blown_to_is_seen_in_what_moves():
+    def slant(name: str, seed: int) -> float:
+        """Of the contours that move: 1 along the falling diagonal, -1 along the rising one, 0 upright."""
+        shown = np.stack(list(render_frames(name, seed, np.linspace(0, 1, FRAMES), HEIGHT, WIDTH)))
+        moved = np.diff(shown.mean(-1), axis=0)[5:]
+        down, across = np.gradient(moved, axis=(1, 2))
+        return -2 * (across * down).sum() / (across**2 + down**2).sum()
+
+    for seed in range(3):
+        assert (
+            slant("weather_snow_to_the_left", seed) < -0.3 and slant("weather_snow_to_the_right", seed) > 0.3
+        )
+        assert (
+            slant("weather_rain_to_the_left", seed) < -0.6 and slant("weather_rain_to_the_right", seed) > 0.6
+        )
+        assert abs(slant("weather_rain", seed)) < 0.15
+
+
 def test_no_caption_gives_a_category_away():
     words = {word for effect in CATEGORIES.values() for word in (*effect.name.split("_"), *effect.synonyms)}
     forbidden = {word + ending for word in words - GRAMMAR for ending in ("", "s", "ed", "d", "ing", "ly")}
