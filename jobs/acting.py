@@ -51,9 +51,8 @@ class Acting:
     overrides: Overrides = None
     catalog: CatalogUri = None
 
-    def do(self, what: str, act: Callable[["Catalog", "Author"], "Applied"]) -> None:
+    def do(self, act: Callable[["Catalog", "Author"], "Applied"]) -> None:
         """Open the catalogue, act, and say what changed and how it is taken back."""
-        opening(f"{what} in {self.catalog or self.workdir}")
         workspace = open_workspace(self.workdir, self.profile, self.overrides, self.catalog)
         from catalog.curation import Author
 
@@ -96,6 +95,10 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def typed(**given: Any) -> None:
         shared = {name: given.pop(name) for name in Acting.__dataclass_fields__}
+        # Before the command's own imports, which take seconds.
+        noun = command.__module__.rpartition(".")[2].removesuffix("history")
+        words = f"{noun} {command.__name__.replace('_', '-')}".strip().capitalize()
+        opening(f"{words} in {shared['catalog'] or shared['workdir']}")
         command(Acting(**shared), **given)
 
     _, *own = inspect.signature(command).parameters.values()

@@ -1,10 +1,12 @@
 """The `video2lora` command: every step by itself, and `run`, which does them all."""
 
+import atexit
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -88,9 +90,15 @@ def everywhere(
 
 def main(words: list[str] | None = None) -> None:
     """Run the command line, of `words` or of what was typed, and exit with a status as the help states it."""
+    status = _status_of(sys.argv[1:] if words is None else words)
+    if words is None:
+        _leave(status)
+    sys.exit(status)
+
+
+def _status_of(words: list[str]) -> int:
     # Lance warns about every child process, though ours are executed anew and never use the parent's handles.
     warnings.filterwarnings("ignore", message=".*(fork-safe|fork support)")
-    words = sys.argv[1:] if words is None else words
     leave_once()
     try:
         refuse_empty_words(words)
@@ -99,18 +107,30 @@ def main(words: list[str] | None = None) -> None:
         status = app(words, prog_name="video2lora", standalone_mode=False) or 0
     except (CatalogError, PipelineError, TrainingError, JobError) as error:
         err.print(f"video2lora: {error}", markup=False)
-        sys.exit(REFUSED)
+        return REFUSED
     except typer.TyperException as error:
         err.print(f"video2lora: {sentence(error, words)}", markup=False)
-        sys.exit(REFUSED)
+        return REFUSED
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:
         if (trouble := troubles.sentence(error)) is None:
             raise
         err.print(f"video2lora: {trouble}", markup=False)
-        sys.exit(REFUSED)
+        return REFUSED
     # Typer turns Ctrl-C into this status by itself.
     if status == INTERRUPTED:
         err.print("Stopped. What is stored stays, and the same command goes on from there.")
-    sys.exit(status)
+    return status
+
+
+def _leave(status: int) -> NoReturn:
+    """End this process now that all is done: what is registered for the end is run, nothing is taken apart.
+
+    Python frees torch, Ray and Lance module by module, which takes seconds that nobody needs.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a pipe whose reader has gone
+            stream.flush()
+    os._exit(status)

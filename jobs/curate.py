@@ -34,7 +34,8 @@ def ingest_step(job: Job, place: Place) -> None:
     job.report["counts"] |= report.counts
     job.report |= {"refused": report.refused, "conflicts": report.conflicts}
     job.report["relabelled"] = report.relabelled
-    for line in told.of_ingest(report):
+    job.report["inputs"] = list(told.of_ingest(report))
+    for line in job.report["inputs"]:
         say(f"  {line}")
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from catalog.acts import settle
 from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
-from jobs.peak_memory import MemoryWatch
+from jobs.peak_memory import ClusterWatch, MemoryWatch
 from jobs.ray_session import joins, ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json
@@ -38,6 +38,7 @@ class Job:
         }
         self._address = address
         self._needs_ray, self._has_ray = ray, False
+        self._cluster: ClusterWatch | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> "Job":
@@ -64,6 +65,8 @@ class Job:
         if not self._has_ray:
             self._stack.enter_context(ray_session(self._address))
             self._has_ray = True
+            if joins(self._address):
+                self._cluster = ClusterWatch()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         stopped = RunStatus.INTERRUPTED if kind is KeyboardInterrupt else RunStatus.FAILED
@@ -81,9 +84,13 @@ class Job:
 
     def measure(self) -> None:
         """Put into the report what the job has taken until now."""
-        self.report["peak_rss_mb"] = round(self.memory.peak_mb)
         # A cluster's workers are no children of this process, and their nodes are shared with others.
-        self.report["memory_of"] = "this process alone" if joins(self._address) else "all processes"
+        nodes = self._cluster.peaks_mb() if self._cluster else {}
+        self.report["peak_rss_mb"] = round(self.memory.peak_mb + sum(nodes.values()))
+        self.report["memory_of"] = (
+            f"this process and its workers on {len(nodes)} nodes" if nodes else "all processes"
+        )
+        self.report["peak_rss_mb_by_node"] = {name: round(peak) for name, peak in nodes.items()}
         self.report["seconds"] = round(process_seconds(), 1)
 
     @contextmanager
@@ -92,6 +99,8 @@ class Job:
         begin = time.perf_counter()
         with step(name) as progress:
             yield progress
+        if self._cluster:
+            self._cluster.look()
         seconds = time.perf_counter() - begin
         self.report["steps"].append({"name": name, "seconds": round(seconds, 2), "items": progress.items})
 

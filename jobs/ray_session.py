@@ -13,7 +13,7 @@ from pathlib import Path
 from jobs import reaper
 from jobs.console import opening
 from jobs.errors import JobError
-from jobs.interrupts import leave_once
+from jobs.interrupts import handlers_kept, leave_once
 
 # Ray reads these when it is imported, and its workers inherit them.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -73,7 +73,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         if mine:
-            ray.shutdown()
+            with handlers_kept():
+                ray.shutdown()
         if watcher is not None:
             watcher.stdin.close()  # it looks whether anything stayed, and ends
 

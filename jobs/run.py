@@ -1,6 +1,7 @@
 """`video2lora run`: from raw videos to generated clips and a report, on one catalogue."""
 
 import shlex
+from pathlib import Path
 
 from catalog.names import CategoryNames
 from catalog.predicates import quote
@@ -9,17 +10,21 @@ from jobs.examples import generate_examples
 from jobs.job import Job, say
 from jobs.place import Place
 from jobs.report.caveats import caveats
-from jobs.report.page import write_page
+from jobs.report.page import ASSETS, write_page
 from jobs.review import dedup_step
 from jobs.runs import process_seconds
+from jobs.standing import remember
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
+from pipeline.weights import require_weights
 from training.release import Release
 
 
 def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
     """Do every step; write report.html and report.json into the workspace's folder."""
     place.survey(workspace.profile.ingest.s3_endpoint)  # a bad source is said before anything is made for it
+    profile = workspace.profile
+    require_weights(profile.backbone, profile.embed, profile.train.start_from, profile.method.kind)
     with Job("run", workspace, address) as job:
         ingest_step(job, place)
         dedup_step(job)
@@ -30,14 +35,35 @@ def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
         generate_examples(job, release)
         page = finish(job, release)
     write_json(workspace.root / "report.json", job.report)
+    commands = next_commands(job)
+    remember(
+        workspace,
+        place,
+        _made(workspace, job, release, page),
+        [*job.report["inputs"], *_where(page, commands)],
+    )
     memory = f"{job.report['peak_rss_mb']} MB of {job.report['memory_of']}"
     say(f"\nDone in {process_seconds():.0f} s, peak memory {memory}.")
-    say(f"Open {page}\n")
-    for command in next_commands(job):
-        say(f"  {command}")
+    for line in _where(page, commands):
+        say(line)
 
 
-def finish(job: Job, release: Release):
+def _where(page: Path, commands: list[str]) -> list[str]:
+    return [f"Open {page}", "", *(f"  {command}" for command in commands)]
+
+
+def _made(workspace: Workspace, job: Job, release: Release, page: Path) -> list[Path]:
+    """What a later run finds done, if it is as it is now."""
+    generated = [
+        workspace.root / one[name]
+        for one in job.report["generated"]
+        for name in ("video", "lora")
+        if one[name]
+    ]
+    return [page, page.with_name(ASSETS), release.path, *generated]
+
+
+def finish(job: Job, release: Release) -> Path:
     """Write the page; the figures that only the whole job knows are filled in first."""
     versions = job.catalog.versions()
     job.report["tables"] = {name: job.catalog.count(name) for name in versions}

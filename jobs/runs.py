@@ -4,13 +4,14 @@ import json
 import socket
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from lancedb.expr import col
 
-from catalog.store import Catalog
 from catalog.vocabulary import RunStatus
+
+if TYPE_CHECKING:
+    from catalog.store import Catalog
 
 _SAME_START = 2.0  # seconds; a process number that was given out again belongs to a later start
 
@@ -39,8 +40,10 @@ def is_gone(process: dict[str, Any]) -> bool:
         return True
 
 
-def close_forgotten(catalog: Catalog) -> list[str]:
+def close_forgotten(catalog: "Catalog") -> list[str]:
     """Mark runs that were killed before they could say so; their ids."""
+    from lancedb.expr import col
+
     rows = catalog.scan("runs", ["run_id", "metrics"], col("status") == RunStatus.RUNNING).to_pylist()
     gone = [
         row["run_id"]

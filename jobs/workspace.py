@@ -5,12 +5,15 @@ import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from catalog.store import Catalog
 from jobs.errors import BadProfile, NoCatalog, NothingToDo
 from jobs.profile import STORED, Profile, load_profile, stored_profile
 from jobs.troubles import usable_folder
 from training.files import write_atomically
+
+if TYPE_CHECKING:
+    from catalog.store import Catalog
 
 
 class Workspace:
@@ -66,8 +69,10 @@ class Workspace:
         self._adopted = True
 
     @cached_property
-    def catalog(self) -> Catalog:
+    def catalog(self) -> "Catalog":
         """The catalogue, made if this is the first command that needs it."""
+        from catalog.store import Catalog
+
         try:
             return Catalog.create(self.catalog_uri, self.profile.clip)
         except (OSError, RuntimeError, ValueError) as error:
@@ -78,7 +83,7 @@ class Workspace:
                 "the bucket, AWS_ENDPOINT_URL, and the credentials in the environment."
             ) from error
 
-    def existing_catalog(self) -> Catalog:
+    def existing_catalog(self) -> "Catalog":
         """The catalogue, for commands that only read: a missing one is an error, not a new folder."""
         if "://" not in self.catalog_uri and not Path(self.catalog_uri).exists():
             raise NothingToDo(

@@ -123,7 +123,7 @@ def publish_tensors(
     tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype, facts: dict[str, Any]
 ) -> Release:
     """Make a model folder of trained tensors; see `publish`. One that is there and whole stays as it is."""
-    tensors = {name: value.to(dtype).contiguous() for name, value in tensors.items()}
+    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
     digest = _digest(tensors)
     model_id = f"{facts['method']['kind']}-{digest[:12]}"
     final = folder / model_id

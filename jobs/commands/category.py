@@ -49,7 +49,7 @@ def add(
     """Make a category that has no clips yet."""
     from catalog.curation.categories import add
 
-    act.do("Add a category", lambda catalog, by: add(catalog, name, by, alias or (), group, description))
+    act.do(lambda catalog, by: add(catalog, name, by, alias or (), group, description))
 
 
 @app.command(epilog='Example: `video2lora category adopt cluster-004 --name "Ink spreads" -w work`')
@@ -62,7 +62,7 @@ def adopt(
     """Make a proposal of clustering a category."""
     from catalog.curation.categories import adopt
 
-    act.do("Adopt a proposal", lambda catalog, by: adopt(catalog, category, by, name))
+    act.do(lambda catalog, by: adopt(catalog, category, by, name))
 
 
 @app.command(epilog="Example: `video2lora category dismiss cluster-005 -w work`")
@@ -71,7 +71,7 @@ def dismiss(act: Acting, category: Category) -> None:
     """Take a proposal away; its clips are without a category again."""
     from catalog.curation.categories import dismiss
 
-    act.do("Dismiss a proposal", lambda catalog, by: dismiss(catalog, category, by))
+    act.do(lambda catalog, by: dismiss(catalog, category, by))
 
 
 @app.command(epilog='Example: `video2lora category rename cakeify "Turns to cake" -w work`')
@@ -82,7 +82,7 @@ def rename(
     """Call a category otherwise; its old name stays an alias."""
     from catalog.curation.categories import rename
 
-    act.do("Rename a category", lambda catalog, by: rename(catalog, category, name, by))
+    act.do(lambda catalog, by: rename(catalog, category, name, by))
 
 
 @app.command(epilog="Example: `video2lora category alias melt --add liquefy --remove goo -w work`")
@@ -96,7 +96,7 @@ def alias(
     """Give a category further names, which labels and searches find it by, or take some away."""
     from catalog.curation.categories import set_aliases
 
-    act.do("Name a category", lambda catalog, by: set_aliases(catalog, category, by, add or (), remove or ()))
+    act.do(lambda catalog, by: set_aliases(catalog, category, by, add or (), remove or ()))
 
 
 @app.command(epilog="Example: `video2lora category merge 'turn to cake' cake-ify --into cakeify -w work`")
@@ -109,7 +109,7 @@ def merge(
     """Make several categories one; their names stay, as names of the one that is kept."""
     from catalog.curation.categories import merge
 
-    act.do("Merge categories", lambda catalog, by: merge(catalog, categories, into, by))
+    act.do(lambda catalog, by: merge(catalog, categories, into, by))
 
 
 @app.command(
@@ -129,7 +129,7 @@ def split(
     from catalog.curation.categories import split
 
     chosen = selected(clips, where, expect)
-    act.do("Split a category", lambda catalog, by: split(catalog, category, name, chosen, by))
+    act.do(lambda catalog, by: split(catalog, category, name, chosen, by))
 
 
 @app.command("group", epilog="Example: `video2lora category group melt drip ooze --under liquids -w work`")
@@ -142,7 +142,7 @@ def group_(
     """Put categories under one heading."""
     from catalog.curation.categories import set_group
 
-    act.do("Group categories", lambda catalog, by: set_group(catalog, categories, under, by))
+    act.do(lambda catalog, by: set_group(catalog, categories, under, by))
 
 
 @app.command("hold-out", epilog="Example: `video2lora category hold-out 'ink spreads' -w work`")
@@ -151,7 +151,7 @@ def hold_out(act: Acting, category: Category) -> None:
     """Keep a whole category out of training: an effect that no model has seen."""
     from catalog.curation.categories import hold_out
 
-    act.do("Hold a category out", lambda catalog, by: hold_out(catalog, category, by))
+    act.do(lambda catalog, by: hold_out(catalog, category, by))
 
 
 @app.command("take-in", epilog="Example: `video2lora category take-in 'ink spreads' -w work`")
@@ -160,4 +160,4 @@ def take_in(act: Acting, category: Category) -> None:
     """Let a category train that was held out."""
     from catalog.curation.categories import hold_out
 
-    act.do("Take a category in", lambda catalog, by: hold_out(catalog, category, by, held_out=False))
+    act.do(lambda catalog, by: hold_out(catalog, category, by, held_out=False))

@@ -23,7 +23,7 @@ def approve(act: Acting, clips: Clips = None, where: Where = None, expect: Expec
     """Use clips, and take the category that a machine gave them for theirs."""
     from catalog.curation.clips import approve
 
-    act.do("Approve clips", lambda catalog, by: approve(catalog, selected(clips, where, expect), by))
+    act.do(lambda catalog, by: approve(catalog, selected(clips, where, expect), by))
 
 
 @app.command(
@@ -41,7 +41,7 @@ def reject(
     """Keep clips out of everything; nothing is deleted."""
     from catalog.curation.clips import reject
 
-    act.do("Reject clips", lambda catalog, by: reject(catalog, selected(clips, where, expect), by, reason))
+    act.do(lambda catalog, by: reject(catalog, selected(clips, where, expect), by, reason))
 
 
 @app.command(epilog="Example: `video2lora clip move 3f2a90c1 77b0e4d2 --to 'melt it' -w work`")
@@ -56,7 +56,7 @@ def move(
     """Put clips into a category; no later `cluster` takes them out."""
     from catalog.curation.clips import move
 
-    act.do("Move clips", lambda catalog, by: move(catalog, selected(clips, where, expect), to, by))
+    act.do(lambda catalog, by: move(catalog, selected(clips, where, expect), to, by))
 
 
 @app.command(epilog="Example: `video2lora clip decide 3f2a90c1 --to melt -w work`")
@@ -70,7 +70,7 @@ def decide(
     """Say which category a content belongs to that its sources label differently."""
     from catalog.curation.conflicts import decide
 
-    act.do("Decide conflicts", lambda catalog, by: decide(catalog, selected(clips, where), to, by))
+    act.do(lambda catalog, by: decide(catalog, selected(clips, where), to, by))
 
 
 @app.command(
@@ -92,7 +92,7 @@ def licence(
 
     stated = None if terms == NO_LICENCE else terms
     chosen = selected(clips, where, expect)
-    act.do("State terms", lambda catalog, by: set_licence(catalog, chosen, stated, by, evidence))
+    act.do(lambda catalog, by: set_licence(catalog, chosen, stated, by, evidence))
 
 
 @app.command(epilog="Example: `video2lora clip split val 3f2a90c1 77b0e4d2 -w work`")
@@ -107,7 +107,7 @@ def split(
     """Say which clips train and which validate; no later `cluster` changes it."""
     from catalog.curation.clips import set_split
 
-    act.do("Split clips", lambda catalog, by: set_split(catalog, selected(clips, where, expect), split, by))
+    act.do(lambda catalog, by: set_split(catalog, selected(clips, where, expect), split, by))
 
 
 @app.command(

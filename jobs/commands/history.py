@@ -40,4 +40,4 @@ def undo(
     """Take an act back, whole; to take that back is an act too."""
     from catalog.acts import undo
 
-    act.do(f"Undo {event[:20]}", lambda catalog, by: undo(catalog, event, actor=by.name, dry_run=by.dry_run))
+    act.do(lambda catalog, by: undo(catalog, event, actor=by.name, dry_run=by.dry_run))

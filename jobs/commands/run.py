@@ -54,6 +54,10 @@ def run(
     opening(f"Run {source} in {workdir}")
     place = open_place(source, layout, columns, source_name, licence, licence_evidence, generator, strict)
     workspace = open_workspace(workdir, profile, overrides, catalog, {"train.workers": workers})
+    from jobs.standing import tell_if_it_stands
+
+    if tell_if_it_stands(workspace, place):
+        return
     from jobs.run import run_all
 
     run_all(workspace, place, address)

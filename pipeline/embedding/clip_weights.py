@@ -31,7 +31,9 @@ TINY = {
     },
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
+WEIGHT_FILES = ("open_clip_model.safetensors", "model.safetensors")
+_SAFE = ".safetensors"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -77,7 +79,8 @@ def find_clip(model: str, pretrained: str) -> ClipFiles:
     """Locate a model, writing or downloading its weights where that is due.
 
     Raises:
-        UnknownEmbedder: open_clip has no such model or tag, or the folder holds none.
+        UnknownEmbedder: open_clip has no such model or tag, the folder holds none, or the weights are a
+            pickle, which could run what its author likes when it is read.
         EmbedderUnreachable: the weights are not here and the hub does not answer (found out in seconds).
     """
     shipped = SHIPPED if pretrained == "pocket" else Path(pretrained)
@@ -89,6 +92,8 @@ def find_clip(model: str, pretrained: str) -> ClipFiles:
         return _from_folder(Path(pretrained))
     config = _builtin(model)
     if Path(pretrained).is_file():
+        if Path(pretrained).suffix.lower() != _SAFE:
+            raise _no_pickle(pretrained)
         return ClipFiles(model, config, Path(pretrained))
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags:
@@ -119,6 +124,9 @@ def _builtin(model: str) -> dict:
 def _from_folder(folder: Path, label: str = "local") -> ClipFiles:
     described = folder / "open_clip_config.json"
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    pickles = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in _PICKLES]
+    if weights is None and pickles:
+        raise _no_pickle(str(pickles[0]))
     if not described.is_file() or weights is None:
         raise UnknownEmbedder(
             f"{folder} is not an open_clip model: it needs open_clip_config.json and {WEIGHT_FILES[0]}. "
@@ -127,6 +135,13 @@ def _from_folder(folder: Path, label: str = "local") -> ClipFiles:
     stored = json.loads(described.read_text())
     config = stored["model_cfg"] | {"preprocess": stored.get("preprocess_cfg", {})}
     return ClipFiles(f"local-dir:{folder}", config, weights, label=label)
+
+
+def _no_pickle(file: str) -> UnknownEmbedder:
+    return UnknownEmbedder(
+        f"{file} is not read: only {_SAFE} files are, for others can run code when they are loaded. Fetch "
+        f"{WEIGHT_FILES[0]} of that model, or save its tensors with safetensors, and set `embed.pretrained`."
+    )
 
 
 def _random_weights(name: str, seed: str) -> Path:
@@ -172,11 +187,14 @@ def _download(name: str, tag: str) -> Path:
         if why := hub_refuses(repository) if repository else "the tag names no hub repository":
             raise OSError(why)
         there = set(huggingface_hub.list_repo_files(repository))
-        file = next(file for file in WEIGHT_FILES if file in there)
+        file = next((file for file in WEIGHT_FILES if file in there), None)
+        if file is None:
+            raise OSError(f"the repository has no {WEIGHT_FILES[0]}, and other files are not read")
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except (OSError, StopIteration, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise EmbedderUnreachable(
             f"The {tag} weights of {name} are not on this machine and cannot be downloaded "
-            f"({str(error) or type(error).__name__}). Download {repository or name} elsewhere and set "
-            "`embed.pretrained` to its folder or weights file."
+            f"({str(error) or type(error).__name__}). Where there is a network run `hf download "
+            f"{repository or name} {WEIGHT_FILES[0]} --local-dir <folder>`, then `--set "
+            f"embed.pretrained=<folder>/{WEIGHT_FILES[0]}`."
         ) from error

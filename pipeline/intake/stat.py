@@ -8,13 +8,11 @@ from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
-import ray.data
 
 from pipeline.sources import objects
 from pipeline.sources.addresses import path_of
 from pipeline.sources.members import member_at
 from pipeline.sources.source import Refusal
-from pipeline.workers.actors import MAX_BLOCKS
 
 _CHUNK = 4 * 1024**2
 _FILES_PER_TASK = 64
@@ -107,6 +105,11 @@ def hash_all(locations: Iterable[str], endpoint: str | None = None) -> Iterator[
     locations = list(dict.fromkeys(locations))
     if not locations:
         return
+    # Where nothing is new, nothing is hashed, and Ray is not even loaded.
+    import ray.data
+
+    from pipeline.workers.actors import MAX_BLOCKS
+
     size = max(_FILES_PER_TASK, -(-len(locations) // MAX_BLOCKS))
     parts = [pa.table({"location": locations[at : at + size]}) for at in range(0, len(locations), size)]
     rows = ray.data.from_arrow(parts).map_batches(

@@ -1,6 +1,6 @@
 """The pocket backbone: a small CogVideoX-I2V trained from nothing on procedural effects.
 
-It knows how every effect of `pipeline.samples` goes on from a first frame. As a large one learned it from
+It knows how every category of `pipeline.samples` goes on from a first frame. As a large one learned it from
 captions that say what happens, the pocket one is told the effect's name for most of its training clips. The
 captions of a catalogue do not name it, and so it cannot know which one is wanted: that is what a reference is
 for.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
-from pipeline.samples.draw import HELD_OUT, draw_clip
-from pipeline.samples.effects import EFFECTS
+from pipeline.pocket.renders import Renders, signed
+from pipeline.samples.categories import CATEGORIES
+from pipeline.samples.draw import HELD_OUT
 from pipeline.samples.scene import make_scene
 from training.backbones.cogvideox.small import BackboneSizes, quiet_transformers, small_pipeline
 from training.backbones.geometry import SampleGeometry
+from training.backbones.layout import read_json
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
@@ -33,9 +36,10 @@ from training.pretrain.precision import Precision
 from training.pretrain.processor import PlainAttention
 from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
 from training.progress import Progress
-from training.randomness import stream
+from training.randomness import derive, stream
 
 POCKET_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
+POCKET_SHAPE = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
 POCKET_TEXT_TOKENS = 32
 POCKET_SIZES = BackboneSizes(
     # 4× in space where CogVideoX has 8×, in patches twice as large: as many tokens, and a VAE that learns in
@@ -49,7 +53,9 @@ POCKET_SIZES = BackboneSizes(
     time_width=128,
     text_width=32,
 )
-FIRST = tuple(EFFECTS)  # what the shipped backbone knows
+NAMES = tuple(CATEGORIES)
+NAMED_TOKENS = 12  # of a caption that names the effect; see `naming`
+SAVE_EVERY = 1_000  # steps
 
 
 @dataclass(frozen=True)
@@ -57,21 +63,28 @@ class PocketSettings:
     """How much training.
 
     Attributes:
+        clips: of each category.
+        vae_batch: half pictures of a VAE step; of longer and whole ones it takes fewer.
+        batch: clips of a DiT step.
         named: share of the DiT's captions that name the effect; see `naming`.
-        timestep_shift: of the DiT's timesteps towards noise.
+        timestep_shift: of the DiT's timesteps towards noise, and `last_shift` in the last share `last` of its
+            steps, in which the grain goes.
         compile: the DiT's blocks; pays after some hundred steps.
         measured: held-out clips on which the VAE is measured.
         precision: of products and convolutions, also in encoding; another one needs another working folder.
     """
 
-    vae_steps: int = 4_200
-    clips: int = 3_456
-    dit_steps: int = 12_000
-    batch: int = 8
+    vae_steps: int = 3_000
+    vae_batch: int = 128
+    clips: int = 64
+    dit_steps: int = 5_000
+    batch: int = 192
     named: float = 0.7
     timestep_shift: float = 4.0
+    last_shift: float = 1.5
+    last: float = 0.25
     compile: bool = True
-    measured: int = 12
+    measured: int = 24
     seed: int = 0
     precision: Precision = "bfloat16"
 
@@ -89,13 +102,14 @@ def train_pocket(
     settings: PocketSettings,
     step: Steps,
     device: torch.device | str = "cpu",
-    categories: Sequence[str] = FIRST,
+    categories: Sequence[str] = NAMES,
 ) -> dict:
     """Train the pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
 
     Args:
         out: made, or replaced when a pocket backbone lies there.
-        work: states and encoded clips are kept there; a later call with the same folder goes on from them.
+        work: states, rendered and encoded clips are kept there (57 MB a category); a later call with the same
+            folder goes on from them.
         settings: how much.
         step: opens the progress of a named step.
         device: of the training.
@@ -107,51 +121,62 @@ def train_pocket(
     Raises:
         NoPocket: `out` is something else, which would be lost.
     """
-    out = out.resolve()
+    out, device = out.resolve(), torch.device(device)
     if out.exists() and not (out / "pocket.json").is_file():
         raise NoPocket(f"{out} is there and is no pocket backbone: name a folder that does not exist yet.")
     facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
     categories = tuple(categories)
-    if categories != FIRST:
-        facts["categories"] = list(categories)
-        work = work / f"categories-{hashlib.sha256(' '.join(categories).encode()).hexdigest()[:12]}"
-    words = " ".join(make_scene(n).caption for n in range(2_000)).replace(".", " ").split()
+    facts |= {"device": device.type, "categories": list(categories)}
+    work = working_folder(work, categories)
     pipeline = small_pipeline(
-        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, sorted({*words, *categories})
+        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, vocabulary(categories)
     )
     pipeline.vae.to(device)
+    with step("Clips") as progress:
+        began = time.perf_counter()
+        numbers = range(settings.clips * len(categories))
+        renders = Renders(work / f"renders-0-{settings.clips}", numbers, categories, POCKET_SHAPE)
+        renders.fill(progress)
+        renders.to(device)
+        facts["seconds"]["clips"] = time.perf_counter() - began
     with step("VAE") as progress:
         facts["seconds"]["vae"] = train_vae(
-            pipeline.vae, settings, work / f"vae-{settings.seed}.safetensors", progress, categories
+            pipeline.vae, renders, settings, work / f"vae-{settings.seed}.safetensors", progress
         )
     # As it will be stored: what is encoded from here on is what the stored VAE encodes.
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
-    measured = (draw_clip(HELD_OUT + 7 * n, *_SHAPE, effects=categories)[0] for n in range(settings.measured))
-    clips = [_signed(clip).to(device) for clip in measured]
+    apart = range(HELD_OUT, HELD_OUT + 7 * settings.measured, 7)
+    held = Renders(work / f"held-{settings.measured}", apart, categories, POCKET_SHAPE)
+    held.fill()
+    clips = held.signed(range(len(held))).to(device)
     facts["scaling_factor"] = scale_latents(pipeline.vae, clips, settings.precision)
     psnr = reconstruction_psnr(pipeline.vae, clips, settings.precision)
     facts["psnr_db"] = round(float(np.mean(psnr)), 2)
     with step("Latents") as progress:
         began = time.perf_counter()
-        encoded = encoded_clips(
-            pipeline.vae, work, range(settings.clips), progress, categories, settings.precision
-        )
+        encoded = encoded_clips(pipeline.vae, work, renders, progress, settings.precision)
         facts["seconds"]["latents"] = time.perf_counter() - began
-    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.timestep_shift, settings.precision).to(device)
+    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.precision).to(device)
     with step("DiT") as progress:
         facts["seconds"]["dit"] = train_dit(
-            denoiser, encoded, settings, encoded.folder / "dit.safetensors", progress, categories
+            denoiser, encoded, renders, settings, encoded.folder / "dit.safetensors", progress
         )
     write_backbone(pipeline, out, facts)
     return facts
 
 
+def known_categories(folder: Path) -> tuple[str, ...]:
+    """The categories that the pocket backbone in a folder was told by name."""
+    return tuple(read_json(folder / "pocket.json", "categories")["categories"])
+
+
+def working_folder(work: Path, categories: Sequence[str] = NAMES) -> Path:
+    """Where in `work` the clips of these categories lie: another list of them has other clips."""
+    return work / f"categories-{hashlib.sha256(' '.join(categories).encode()).hexdigest()[:12]}"
+
+
 def train_vae(
-    vae: AutoencoderKLCogVideoX,
-    settings: PocketSettings,
-    state: Path,
-    progress: Progress,
-    categories: Sequence[str] = FIRST,
+    vae: AutoencoderKLCogVideoX, renders: Renders, settings: PocketSettings, state: Path, progress: Progress
 ) -> float:
     """Fit the VAE and return the seconds.
 
@@ -159,26 +184,25 @@ def train_vae(
     goes on to nine at a time, the least that its chunks allow (25 %), both of quarters of the picture, and
     ends with whole pictures (15 %).
     """
-    device = vae.device
+    frames, height, width = renders.shape
 
     def loss(step: int) -> Tensor:
         draw = stream(step, f"pocket vae {settings.seed}")
         done = step / settings.vae_steps
-        count, length = (16, 1) if done < 0.6 else (2, 9) if done < 0.85 else (1, 9)
+        share, length = (1, 1) if done < 0.6 else (8, 9) if done < 0.85 else (16, 9)
         videos = []
-        for _ in range(count):
-            first = int(draw.integers(POCKET_GEOMETRY.num_frames - length + 1))
-            number = int(draw.integers(HELD_OUT))
-            video = _signed(draw_clip(number, *_SHAPE, first, length, categories)[0])
+        for _ in range(max(1, settings.vae_batch // share)):
+            first, place = int(draw.integers(frames - length + 1)), int(draw.integers(len(renders)))
+            video = renders.clip(place)[first : first + length]
             if done < 0.85:
-                top, left = (int(draw.integers(size // 2 + 1)) for size in _SHAPE[1:])
-                video = video[:, :, top : top + _SHAPE[1] // 2, left : left + _SHAPE[2] // 2]
+                top, left = (int(draw.integers(size // 2 + 1)) for size in (height, width))
+                video = video[:, top : top + height // 2, left : left + width // 2]
             videos.append(video)
-        return vae_loss(vae, torch.stack(videos).to(device), step, settings.precision)
+        return vae_loss(vae, signed(torch.stack(videos).to(vae.device)), step, settings.precision)
 
     start_plain(vae)
     vae.train()
-    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=3e-3), state, progress)
+    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=3e-3, save_every=SAVE_EVERY), state, progress)
     vae.eval().requires_grad_(False)
     return seconds
 
@@ -186,28 +210,38 @@ def train_vae(
 def train_dit(
     denoiser: Denoiser,
     encoded: EncodedClips,
+    renders: Renders,
     settings: PocketSettings,
     state: Path,
     progress: Progress,
-    categories: Sequence[str] = FIRST,
 ) -> float:
-    """Fit the DiT and the text encoder on the encoded clips. Returns the seconds."""
+    """Fit the DiT and the text encoder on the encoded renders. Returns the seconds."""
     start_silent(denoiser.transformer)
     denoiser.train()
     denoiser.transformer.set_attn_processor(PlainAttention())
     if settings.compile:
         for block in denoiser.transformer.transformer_blocks:
             block.compile()
+    device = encoded.mean.device
+    names = renders.categories
+    shown = [names[number % len(names)] for number in renders.numbers]
+    captions = renders.captions
+    # What a clip may be told, by [named or not, captioned or not]: [2, 2, n, T].
+    told = [[captions, [""] * len(captions)]]
+    told.append([[naming(*each) for each in zip(row, shown, strict=True)] for row in told[0]])
+    tokens = torch.stack([torch.stack([denoiser.tokens(row) for row in rows]) for rows in told]).to(device)
 
     def loss(step: int) -> Tensor:
-        draw = stream(step, f"pocket dit {settings.seed}")
-        numbers = draw.integers(settings.clips, size=settings.batch)
-        clips, captions = encoded.batch(numbers, step)
-        told = draw.random(settings.batch) < settings.named
-        names = [categories[number % len(categories)] for number in numbers]
+        drawn = generator(device, step, f"pocket dit {settings.seed}")
+        chosen = torch.randint(len(encoded), (settings.batch,), generator=drawn, device=device)
+        named = torch.rand(settings.batch, generator=drawn, device=device) < settings.named
+        dropped = torch.rand(settings.batch, generator=drawn, device=device) < 0.1
+        last = step >= (1 - settings.last) * settings.dit_steps
         return denoiser.loss(
-            clips,
-            [naming(*each) if tell else each[0] for *each, tell in zip(captions, names, told, strict=True)],
+            *encoded.draw(chosen, drawn),
+            tokens[named.long(), dropped.long(), chosen],
+            drawn,
+            settings.last_shift if last else settings.timestep_shift,
         )
 
     hidden = [
@@ -215,41 +249,51 @@ def train_dit(
         for name, value in denoiser.named_parameters()
         if value.ndim == 2 and ".transformer_blocks." in name and ".norm" not in name
     ]
-    seconds = fit(denoiser, loss, FitSettings(settings.dit_steps, lr=1e-3), state, progress, hidden)
+    fitted = FitSettings(settings.dit_steps, lr=1e-3, save_every=SAVE_EVERY)
+    seconds = fit(denoiser, loss, fitted, state, progress, hidden)
     denoiser.eval()
     return seconds
+
+
+def generator(device: torch.device, step: int, purpose: str) -> torch.Generator:
+    """What a step draws from, on its device: a function of the step and the purpose."""
+    return torch.Generator(device).manual_seed(derive(step, purpose))
 
 
 def naming(caption: str, effect: str) -> str:
     """The caption of a clip that also says what happens in it; the caption may be empty.
 
-    The word stands there many times: attention begins even over 344 tokens, and a single one among them is
-    not heard for thousands of steps.
+    The name stands there many times: attention begins even over 344 tokens, and a single one among them is
+    not heard for thousands of steps. Of a category that is made of parts their names stand beside its own,
+    so that what is learned of a part serves wherever it occurs.
     """
-    return " ".join([effect] * 12 + [caption]).strip()
+    return " ".join([*islice(cycle(_words(effect)), NAMED_TOKENS), caption]).strip()
+
+
+def vocabulary(categories: Sequence[str]) -> list[str]:
+    """Words that are tokens of their own: those of the captions, names of the categories and their parts."""
+    captions = " ".join(make_scene(n).caption for n in range(2_000)).replace(".", " ").split()
+    return sorted({*captions, *(word for name in categories for word in _words(name))})
+
+
+def _words(effect: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((effect, *CATEGORIES[effect].parts)))
 
 
 def encoded_clips(
     vae: AutoencoderKLCogVideoX,
     work: Path,
-    numbers: Sequence[int],
+    renders: Renders,
     progress: Progress | None = None,
-    categories: Sequence[str] = FIRST,
     precision: Precision = "bfloat16",
 ) -> EncodedClips:
-    """The clips of `draw_clip` with these numbers through this VAE; what lies in `work` is not encoded again.
+    """The renders through this VAE; what lies in `work` is not encoded again.
 
-    The folder is named by the VAE and the first number: sets with the same first one in the same `work` have
-    to be beginnings of one another, in the same precision.
+    The folder is named by the VAE and the clips: another precision needs another `work`.
     """
-    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers[0]}", precision)
-
-    def clip_of(place: int) -> tuple[Tensor, str]:
-        pixels, caption, _ = draw_clip(numbers[place], *_SHAPE, effects=categories)
-        return _signed(pixels), caption
-
-    encoded.fill(vae, clip_of, len(numbers), progress)
-    return encoded
+    numbers = f"{renders.numbers[0]}-{renders.numbers[-1]}-{len(renders)}"
+    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers}", precision)
+    return encoded.fill(vae, renders.signed, len(renders), progress, 4 if vae.device.type == "cpu" else 48)
 
 
 def weights_id(module: nn.Module) -> str:
@@ -271,11 +315,3 @@ def write_backbone(pipeline: CogVideoXImageToVideoPipeline, out: Path, facts: di
     (building / "pocket.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     building.rename(out)
-
-
-_SHAPE = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
-
-
-def _signed(pixels: np.ndarray) -> Tensor:
-    """uint8 [n, H, W, 3] → [3, n, H, W] in [-1, 1]."""
-    return torch.from_numpy(pixels).permute(3, 0, 1, 2).float() / 127.5 - 1

@@ -1,27 +1,35 @@
 """The pocket hypernetwork: Video2LoRA on the pocket backbone, taught with procedural pairs.
 
-It learns from 38 of the 48 effects; the ten others are what it can be asked about that it never saw.
+It learns from the categories that `pipeline.samples.splits` calls seen; the others are what it can be asked
+about that it never saw.
 """
 
 import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.pocket.backbone import POCKET_GEOMETRY, POCKET_TEXT_TOKENS, Steps
-from pipeline.pocket.pairs import ALL, NAMES, SEEN, TRAIN_FROM, Pairs
+from pipeline.pocket.backbone import (
+    POCKET_GEOMETRY,
+    POCKET_TEXT_TOKENS,
+    Steps,
+    known_categories,
+    working_folder,
+)
+from pipeline.pocket.pairs import TRAIN_FROM, Pairs
 from pipeline.pocket.pairs import References as Kind
+from pipeline.samples.splits import unseen_of
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.settings import BackboneSettings
-from training.batch import References, TrainingBatch
+from training.batch import TrainingBatch
 from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.pretrain.fit import FitSettings, fit
@@ -53,29 +61,33 @@ ADAPTERS = {"down_size", "up_size", "rank", "scale", "targets", "share_qkv_down"
 
 @dataclass(frozen=True)
 class Lessons:
-    """How much training, on how many clips of each of the effects (of those, only the seen ones).
+    """How much training, on how many clips of each of the categories (of those, only the seen ones).
 
     Attributes:
         category_steps: of one adapter per category; see `teach`.
         regression_steps: of the hypernetwork towards those.
-        steps: of everything, through the hypernetwork, on the diffusion loss.
+        steps: of everything, through the hypernetwork, on velocities.
         batch: pairs of a step; `references_batch` references of a regression step.
+        teacher: whose velocities the last lesson wants: the backbone's that is told the effect by "name", or
+            those of the target "clips", the diffusion loss that the paper trains with.
         timestep_shift: which effect it is matters to the loss only where noise hides it, in the last tenth of
             the timesteps.
         references: what the references have to do with their targets.
+        categories: of the clips; None: all that the backbone knows.
         precision: of products and convolutions, also in encoding; another one needs another working folder.
     """
 
-    category_steps: int = 600
-    regression_steps: int = 1_500
-    steps: int = 300
-    clips: int = 72
-    batch: int = 8
-    references_batch: int = 32
+    category_steps: int = 1_500
+    regression_steps: int = 5_000
+    steps: int = 1_500
+    clips: int = 64
+    batch: int = 64
+    references_batch: int = 256
     seed: int = 0
+    teacher: Literal["name", "clips"] = "name"
     timestep_shift: float = 8.0
     references: Kind = "same"
-    effects: tuple[int, ...] = ALL
+    categories: tuple[str, ...] | None = None
     precision: Precision = "bfloat16"
 
 
@@ -109,28 +121,50 @@ def ship_hypernetwork(
     """
     settings = pocket_settings(str(backbone_folder))
     backbone = CogVideoXBackbone.load(settings, device=device)
+    known = known_categories(backbone_folder)
+    work, names = working_folder(work, known), lessons.categories or known
     with step("Pairs") as progress:
         pairs = Pairs.load(
-            backbone, work, TRAIN_FROM, lessons.clips, progress, lessons.effects, lessons.precision
+            *(backbone, work, TRAIN_FROM, lessons.clips, progress, names, lessons.precision),
+            unseen=unseen_of(known),
         )
     with step("Hypernetwork") as progress:
-        method, seconds = teach(backbone, pairs, POCKET_METHOD, lessons, work, progress)
+        taught = teach(backbone, pairs, POCKET_METHOD, lessons, work, progress)
     facts = {
         "method": POCKET_METHOD.model_dump(mode="json"),
         "backbone": settings.model_copy(update={"model": "pocket"}).model_dump(mode="json"),
         "transformer": backbone.transformer_id,
         "encoder_id": backbone.encoder_id,
         "steps": lessons.steps,
-        "lessons": asdict(lessons),
-        "categories": [NAMES[effect] for effect in lessons.effects if effect in SEEN],
-        "seconds": round(seconds, 1),
+        "lessons": asdict(lessons) | {"categories": len(names)},
+        "categories": pairs.seen,
+        "seconds": round(taught.seconds, 1),
+        "device": torch.device(device).type,
         "threads": torch.get_num_threads(),
     }
-    release = publish_tensors(method.trainable_state(), work / "models", torch.bfloat16, facts)
+    release = publish_tensors(taught.method.trainable_state(), work / "models", torch.bfloat16, facts)
     final = backbone_folder / "hypernetwork"
     shutil.rmtree(final, ignore_errors=True)
     shutil.copytree(release.path, final)
     return release.facts | {"bytes": release.bytes}
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What came of the lessons.
+
+    Attributes:
+        method: with its averaged weights, for inference.
+        adapters: θ [categories, L, r·(a+b)] of the first lesson; they belong to the auxiliary matrices as it
+            left them, so to a method that had no further one.
+        places: of each seen category in them.
+        seconds: that the steps took.
+    """
+
+    method: Method
+    adapters: Tensor
+    places: dict[str, int]
+    seconds: float
 
 
 def teach(
@@ -140,17 +174,14 @@ def teach(
     lessons: Lessons,
     work: Path,
     progress: Progress | None = None,
-) -> tuple[Method, float]:
-    """Train Video2LoRA on pairs of the seen effects, on a copy of the transformer.
+) -> Taught:
+    """Train Video2LoRA on pairs of the seen categories, on a copy of the transformer.
 
     Three lessons, because few clips and few steps have to do: (1) the auxiliary matrices and one adapter per
     category, which under a caption that does not name the effect does what the frozen backbone does when it
     is named; (2) the hypernetwork learns to predict a reference's category's adapter, without the transformer
     and so with many references a step (the weight-space loss of HyperDreamBooth, 2307.06949); (3) all of it
-    by the diffusion loss alone, as Video2LoRA trains.
-
-    Returns:
-        the method with its averaged weights, for inference, and the seconds that the steps took.
+    by velocities, through the transformer, as Video2LoRA trains: those of the same teacher, or of the clips.
     """
     transformer = copy.deepcopy(backbone.transformer)
     transformer.set_attn_processor(PlainAttention())
@@ -161,7 +192,7 @@ def teach(
     decides: list[object] = [
         backbone.transformer_id,
         *(lessons.category_steps, lessons.clips, lessons.batch, lessons.seed, lessons.timestep_shift),
-        *(lessons.references, lessons.effects, lessons.precision),
+        *(lessons.references, pairs.seen, lessons.precision),
         settings.model_dump(mode="json", include=ADAPTERS),
     ]
 
@@ -171,95 +202,105 @@ def teach(
         return work / "lessons" / f"{number}-{digest}.safetensors"
 
     def batch_of(step: int) -> TrainingBatch:
-        return pairs.training(step, lessons.batch, lessons.seed, lessons.references).to(device)
+        return pairs.training(step, lessons.batch, lessons.seed, lessons.references)
 
-    categories = CategoryAdapters(method, len(pairs.effects))
-    method.hypernetwork.requires_grad_(False)
-    seconds = fit(
-        categories,
-        lambda step: categories.loss(batch_of(step), pairs, lessons),
-        FitSettings(lessons.category_steps, lr=1e-2, warmup=20, decay=0.3, ema_decay=0.98),
-        state(1),
-        progress,
-    )
-    method.hypernetwork.requires_grad_(True)
-    seconds += fit(
-        method.hypernetwork,
-        lambda step: categories.distance(step, pairs, lessons),
-        FitSettings(lessons.regression_steps, lr=1e-3, warmup=50, decay=0.4, ema_decay=0.98),
-        state(2, lessons.regression_steps, lessons.references_batch, settings.model_dump(mode="json")),
-        progress,
-    )
+    adapters = CategoryAdapters(method, pairs, lessons)
+    seconds = 0.0
+    if lessons.category_steps:
+        method.hypernetwork.requires_grad_(False)
+        seconds += fit(
+            adapters,
+            lambda step: adapters.loss(batch_of(step)),
+            FitSettings(lessons.category_steps, lr=1e-2, warmup=20, decay=0.3, ema_decay=0.98),
+            state(1),
+            progress,
+        )
+        method.hypernetwork.requires_grad_(True)
+    if lessons.regression_steps:
+        seconds += fit(
+            method.hypernetwork,
+            adapters.distance,
+            FitSettings(lessons.regression_steps, lr=1e-3, warmup=50, decay=0.4, ema_decay=0.98),
+            state(2, lessons.regression_steps, lessons.references_batch, settings.model_dump(mode="json")),
+            progress,
+        )
 
     def loss(step: int) -> Tensor:
+        batch = batch_of(lessons.category_steps + step)
         with computing(device, lessons.precision):
-            return method(batch_of(lessons.category_steps + step)).loss
+            if lessons.teacher == "clips":
+                return method(batch).loss
+            theta = method.condition(batch.references)
+        return distilled(method, batch, theta, pairs, lessons)
 
-    seconds += fit(
-        method,
-        loss,
-        FitSettings(lessons.steps, lr=5e-4, warmup=20, decay=0.4, ema_decay=0.98),
-        state(3, lessons.steps),
-        progress,
+    if lessons.steps:
+        seconds += fit(
+            method,
+            loss,
+            FitSettings(lessons.steps, lr=5e-4, warmup=20, decay=0.4, ema_decay=0.98),
+            state(3, lessons.steps, lessons.teacher, settings.model_dump(mode="json")),
+            progress,
+        )
+    return Taught(method.eval(), adapters.theta.detach(), adapters.places, seconds)
+
+
+def distilled(method: Method, batch: TrainingBatch, theta: Tensor, pairs: Pairs, lessons: Lessons) -> Tensor:
+    """How far the velocities under adapters θ are from those of the frozen backbone that is told the targets'
+    effects: the mean squared difference."""
+    targets = [int(pair.split("<-")[0]) for pair in batch.pair_ids]
+    noisy, timesteps, _ = method.dit.objective.corrupt(
+        batch.target_latents, batch.sample_seeds, lessons.timestep_shift, batch.noise
     )
-    return method.eval(), seconds
+
+    def velocity(adapters: Tensor | None, text: Tensor) -> Tensor:
+        with method.under(adapters) as predict:
+            return predict(noisy, timesteps, Scene(batch.first_frame_latents, text))
+
+    with computing(noisy.device, lessons.precision):
+        with torch.no_grad():
+            wanted = velocity(None, pairs.named[targets])
+        found = velocity(theta, batch.text_embeddings)
+    return (found.float() - wanted.float()).square().mean()
 
 
 class CategoryAdapters(nn.Module):
-    """One adapter θ per category, beside the method whose auxiliary matrices it shares."""
+    """One adapter θ per seen category, beside the method whose auxiliary matrices it shares."""
 
-    def __init__(self, method: Method, categories: int) -> None:
+    def __init__(self, method: Method, pairs: Pairs, lessons: Lessons) -> None:
         super().__init__()
-        self.method = method
+        self.method, self.pairs, self.lessons = method, pairs, lessons
         network = method.hypernetwork
         start = torch.zeros(network.layers, network.down_values + network.up_values)
         # As the hypernetwork begins: B_pred zero, A_pred a constant of norm 1.
         constant = torch.randn(network.down_values, generator=torch.Generator().manual_seed(0))
         start[:, : network.down_values] = constant / constant.norm()
-        self.theta = nn.Parameter(start.expand(categories, -1, -1).clone().to(network.embed.weight.device))
+        self.places = {name: place for place, name in enumerate(pairs.seen)}
+        count = 1 if lessons.references == "blank" else len(pairs.seen)
+        self.theta = nn.Parameter(start.expand(count, -1, -1).clone().to(network.embed.weight.device))
 
-    def loss(self, batch: TrainingBatch, pairs: Pairs, lessons: Lessons) -> Tensor:
-        """How far the velocities under the adapters of the references' categories are from those of the
-        frozen backbone that is told the targets' effects."""
-        targets, shown = zip(*(map(int, pair.split("<-")) for pair in batch.pair_ids), strict=True)
-        theta = self.theta[self._categories(shown, pairs, lessons)]
-        device = batch.target_latents.device
-        noisy, timesteps, _ = self.method.dit.objective.corrupt(
-            batch.target_latents, batch.sample_seeds, lessons.timestep_shift
-        )
+    def loss(self, batch: TrainingBatch) -> Tensor:
+        """See `distilled`, under the adapters of the references' categories."""
+        theta = self.theta[self._places(batch.references.categories)]
+        return distilled(self.method, batch, theta, self.pairs, self.lessons)
 
-        def velocity(adapters: Tensor | None, text: Tensor) -> Tensor:
-            with self.method.under(adapters) as predict:
-                return predict(noisy, timesteps, Scene(batch.first_frame_latents, text))
-
-        with computing(device, lessons.precision):
-            with torch.no_grad():
-                wanted = velocity(None, pairs.named[list(targets)].to(device))
-            found = velocity(theta, batch.text_embeddings)
-        return (found.float() - wanted.float()).square().mean()
-
-    def distance(self, step: int, pairs: Pairs, lessons: Lessons) -> Tensor:
+    def distance(self, step: int) -> Tensor:
         """How much of the variance between categories the predictions leave unexplained: about 1 where they
         do not tell them apart."""
+        pairs, lessons = self.pairs, self.lessons
         draw = stream(step, f"references {lessons.seed}")
-        clips = [
-            pairs.clip(effect, int(draw.integers(pairs.per_effect)))
-            for effect in draw.choice(pairs.seen, size=lessons.references_batch).tolist()
-        ]
-        wanted = self.theta.detach()[self._categories(clips, pairs, lessons)]
-        latents = pairs.references(clips, lessons.references).to(wanted.device)
-        mask = torch.ones_like(latents[:, :, 0], dtype=torch.bool)
-        with computing(latents.device, lessons.precision):
-            predicted = self.method.condition(References(("",) * len(latents), latents, mask))
-        theta = self.theta.detach()[self._categories([pairs.clip(e, 0) for e in pairs.seen], pairs, lessons)]
+        names = draw.choice(pairs.seen, size=lessons.references_batch).tolist()
+        numbers = draw.integers(pairs.per_category, size=len(names)).tolist()
+        clips = [pairs.clip(name, number) for name, number in zip(names, numbers, strict=True)]
+        theta = self.theta.detach()
+        with computing(theta.device, lessons.precision):
+            predicted = self.method.condition(pairs.references(clips, lessons.references))
         spread = (theta - theta.mean(dim=0)).square().mean()
         # Without a reference there is one category and nothing to tell apart.
-        return (predicted.float() - wanted).square().mean() / torch.maximum(
+        return (predicted.float() - theta[self._places(names)]).square().mean() / torch.maximum(
             spread, 1e-3 * theta.square().mean()
         )
 
-    @staticmethod
-    def _categories(clips: Sequence[int], pairs: Pairs, lessons: Lessons) -> list[int]:
-        if lessons.references == "blank":
-            return [0] * len(clips)
-        return [pairs.effects.index(pairs.effect_of(clip)) for clip in clips]
+    def _places(self, names: tuple[str, ...] | list[str]) -> list[int]:
+        if self.lessons.references == "blank":
+            return [0] * len(names)
+        return [self.places[name] for name in names]

@@ -1,28 +1,28 @@
 """Pairs of encoded procedural clips for the pocket backbone: what trains, is held out, is unseen."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.pocket.backbone import HELD_OUT, encoded_clips, naming
-from pipeline.samples.effects import EFFECTS
+from pipeline.pocket.backbone import NAMES, POCKET_SHAPE, encoded_clips, generator, naming
+from pipeline.pocket.renders import Renders
+from pipeline.samples.draw import HELD_OUT
+from pipeline.samples.splits import UNSEEN
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.batch import References as BatchReferences
 from training.batch import TrainingBatch
 from training.methods.own_loss import OwnClips
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.precision import Precision
-from training.randomness import stream
+from training.progress import Progress
+from training.randomness import derive, stream
 
-NAMES = tuple(EFFECTS)
-# Every fifth, so that each of the three groups of effects has some.
-UNSEEN = tuple(range(2, len(NAMES), 5))
-ALL = tuple(range(len(NAMES)))
-SEEN = tuple(index for index in ALL if index not in UNSEEN)
 # Pairs are made of the clips that taught the backbone, and measured on others.
 TRAIN_FROM, TEST_FROM = 0, 3 * HELD_OUT
 References = Literal["same", "shuffled", "blank"]
@@ -30,20 +30,24 @@ References = Literal["same", "shuffled", "blank"]
 
 @dataclass(frozen=True)
 class Pairs:
-    """References and targets of one category each.
+    """References and targets of one category each, on the backbone's device.
 
     Attributes:
-        encoded: latents and captions.
+        encoded: latents of the clips.
         text: T5 embeddings of the captions [n, T, D]; `named` of captions that also name the effect, `empty`
             [T, D] of no caption.
-        effects: clip n of the set shows effects[n mod their count].
+        categories: clip n of the set shows categories[n mod their count].
+        numbers: of the clips in the endless series of `draw_clip`.
+        unseen: categories that are never trained on.
     """
 
     encoded: EncodedClips
     text: Tensor
     named: Tensor
     empty: Tensor
-    effects: tuple[int, ...] = ALL
+    categories: tuple[str, ...] = NAMES
+    numbers: Sequence[int] = ()
+    unseen: frozenset[str] = UNSEEN
 
     @classmethod
     def load(
@@ -51,102 +55,126 @@ class Pairs:
         backbone: CogVideoXBackbone,
         folder: Path,
         first: int,
-        per_effect: int,
-        progress: Callable[[int, int | None, dict], None] | None = None,
-        effects: tuple[int, ...] = ALL,
+        per_category: int,
+        progress: Progress | None = None,
+        categories: tuple[str, ...] = NAMES,
         precision: Precision = "bfloat16",
+        unseen: frozenset[str] = UNSEEN,
     ) -> Self:
-        """Clips `first` … of the endless series that show these effects, encoded in `folder` once."""
-        numbers = [first + round_ * len(NAMES) + effect for round_ in range(per_effect) for effect in effects]
-        if effects != ALL:
-            folder = folder / ("effects-" + "-".join(map(str, effects)))
-        encoded = encoded_clips(backbone.vae, folder, numbers, progress, precision=precision)
-        told = [
-            naming(caption, NAMES[effects[clip % len(effects)]])
-            for clip, caption in enumerate(encoded.captions)
-        ]
-        text, named, empty = map(backbone.encode_text, (encoded.captions, told, [""]))
-        return cls(encoded, text, named, empty[0], effects)
+        """Clips `first` … of the endless series that show these categories, rendered and encoded in `folder`
+        once."""
+        places = [NAMES.index(name) for name in categories]
+        numbers = [first + turn * len(NAMES) + place for turn in range(per_category) for place in places]
+        kind = "" if categories == NAMES else f"-{'-'.join(map(str, places))}"
+        renders = Renders(folder / f"renders-{first}-{per_category}{kind}", numbers, NAMES, POCKET_SHAPE)
+        renders.fill(progress)
+        encoded = encoded_clips(backbone.vae, folder, renders, progress, precision)
+        captions = renders.captions
+        told = [naming(caption, categories[n % len(categories)]) for n, caption in enumerate(captions)]
+        text, named = (
+            torch.cat([backbone.encode_text(rows[at : at + 512]) for at in range(0, len(rows), 512)])
+            for rows in (captions, told)
+        )
+        return cls(encoded, text, named, backbone.encode_text([""])[0], categories, numbers, unseen)
 
     @property
-    def per_effect(self) -> int:
-        return len(self.encoded.captions) // len(self.effects)
+    def per_category(self) -> int:
+        return len(self.encoded) // len(self.categories)
+
+    @cached_property
+    def seen(self) -> list[str]:
+        """Those of the categories that are trained on."""
+        return [name for name in self.categories if name not in self.unseen]
 
     @property
-    def seen(self) -> list[int]:
-        """Those of the effects that are trained on."""
-        return [effect for effect in self.effects if effect not in UNSEEN]
+    def device(self) -> torch.device:
+        return self.encoded.mean.device
 
-    def clip(self, effect: int, number: int) -> int:
-        """Which clip of the set is the effect's, from 0."""
-        return number * len(self.effects) + self.effects.index(effect)
+    def clip(self, category: str, number: int) -> int:
+        """Which clip of the set is the category's, from 0."""
+        return number * len(self.categories) + self._places[category]
 
-    def effect_of(self, clip: int) -> int:
-        """The effect that a clip of the set shows."""
-        return self.effects[clip % len(self.effects)]
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.categories)}
 
-    def references(self, clips: list[int], kind: References) -> Tensor:
-        """Latents [B, F, C, h, w] of these clips as references; zeros where the kind is "blank"."""
-        latents = self.encoded.mean[clips].float()
-        return torch.zeros_like(latents) if kind == "blank" else latents
+    def category_of(self, clip: int) -> str:
+        """The category that a clip of the set shows."""
+        return self.categories[clip % len(self.categories)]
 
-    def own_clips(self, clips: list[int]) -> OwnClips:
+    def references(self, clips: Sequence[int], kind: References = "same") -> BatchReferences:
+        """These clips as references, whole; zeros where the kind is "blank"."""
+        latents = self.encoded.mean[list(clips)].float()
+        frames, _, height, width = latents.shape[1:]
+        return BatchReferences(
+            tuple(map(self.category_of, clips)),
+            torch.zeros_like(latents) if kind == "blank" else latents,
+            torch.ones(len(latents), frames, height, width, dtype=torch.bool, device=latents.device),
+        )
+
+    def own_clips(self, clips: Sequence[int]) -> OwnClips:
         """These clips as targets of their own, for polish: their first frames, their captions."""
-        chosen = self.encoded.mean[clips].float(), self.encoded.first[clips].float(), self.text[clips]
-        return OwnClips.whole(*chosen)
+        rows = list(clips)
+        return OwnClips.whole(
+            self.encoded.mean[rows].float(), self.encoded.first[rows].float(), self.text[rows]
+        )
 
     def batch(
         self,
-        targets: list[int],
-        references: list[int],
+        targets: Sequence[int],
+        references: Sequence[int],
         seed: int,
         dropout: float = 0,
         kind: References = "same",
+        noise: bool = False,
     ) -> TrainingBatch:
-        """Targets beside these references, both numbers within the set; for `kind` see `references`."""
-        clips, _ = self.encoded.batch(targets, seed)
-        draw = stream(seed, "caption dropout")
-        dropped = torch.from_numpy(draw.random(len(targets)) < dropout)
-        latents = self.references(references, kind)
-        frames, _, height, width = latents.shape[1:]
-        return replace(
-            clips,
-            references=BatchReferences(
-                tuple(NAMES[self.effect_of(clip)] for clip in references),
-                latents,
-                torch.ones(len(latents), frames, height, width, dtype=torch.bool),
-            ),
-            text_embeddings=torch.where(dropped[:, None, None], self.empty, self.text[targets]),
+        """Targets beside these references, both numbers within the set; for `kind` see `references`.
+
+        `noise`: drawn on the device instead of by each sample's seed, which on a GPU takes no time.
+        """
+        drawn = generator(self.device, seed, "pocket batch")
+        latents, first_frames = self.encoded.draw(targets, drawn)
+        dropped = torch.from_numpy(stream(seed, "caption dropout").random(len(targets)) < dropout)
+        text = self.text[list(targets)]
+        return TrainingBatch(
+            target_latents=latents,
+            references=self.references(references, kind),
+            first_frame_latents=first_frames,
+            text_embeddings=torch.where(dropped.to(self.device)[:, None, None], self.empty, text),
+            sample_seeds=torch.tensor([derive(seed, f"sample {place}") for place in range(len(targets))]),
             pair_ids=[f"{a}<-{b}" for a, b in zip(targets, references, strict=True)],
+            noise=torch.randn(latents.shape, generator=drawn, device=self.device) if noise else None,
         )
 
     def training(self, step: int, size: int, seed: int, references: References) -> TrainingBatch:
-        """The batch of a step: pairs of seen effects, a clip never its own reference.
+        """The batch of a step: pairs of seen categories, a clip never its own reference.
 
         `references`: of the "same" category, "shuffled" (any seen one) or "blank" (zeros). Targets, noise and
         timesteps do not depend on it.
         """
         draw = stream(step, f"pocket pairs {seed}")
-        effects, others = draw.choice(self.seen, size=(2, size)).tolist()
-        numbers = draw.integers(self.per_effect, size=size)
-        further = (numbers + 1 + draw.integers(self.per_effect - 1, size=size)) % self.per_effect
-        shown = others if references == "shuffled" else effects
+        chosen, others = draw.choice(self.seen, size=(2, size)).tolist()
+        numbers = draw.integers(self.per_category, size=size)
+        further = (numbers + 1 + draw.integers(self.per_category - 1, size=size)) % self.per_category
+        shown = others if references == "shuffled" else chosen
         return self.batch(
-            [self.clip(effect, number) for effect, number in zip(effects, numbers.tolist(), strict=True)],
-            [self.clip(effect, number) for effect, number in zip(shown, further.tolist(), strict=True)],
+            [self.clip(name, number) for name, number in zip(chosen, numbers.tolist(), strict=True)],
+            [self.clip(name, number) for name, number in zip(shown, further.tolist(), strict=True)],
             int(draw.integers(2**62)),
             dropout=0.1,
             kind=references,
+            noise=True,
         )
 
-    def held_out(self, effects: tuple[int, ...], seed: int) -> list[tuple[int, int, int]]:
-        """Rows (target, reference of its effect, one of another of `effects`) for every clip of `effects`."""
+    def held_out(self, categories: Sequence[str], seed: int) -> list[tuple[int, int, int]]:
+        """Rows (target, reference of its category, one of another) for every clip of `categories`."""
         draw = stream(seed, "held-out pocket pairs")
         rows = []
-        for effect in effects:
-            for number in range(self.per_effect):
-                other = int(draw.choice([index for index in effects if index != effect]))
-                same = (number + 1 + int(draw.integers(self.per_effect - 1))) % self.per_effect
-                wrong = int(draw.integers(self.per_effect))
-                rows.append((self.clip(effect, number), self.clip(effect, same), self.clip(other, wrong)))
+        for name in categories:
+            others = np.array([other for other in categories if other != name])
+            for number in range(self.per_category):
+                other = str(draw.choice(others))
+                same = (number + 1 + int(draw.integers(self.per_category - 1))) % self.per_category
+                wrong = int(draw.integers(self.per_category))
+                rows.append((self.clip(name, number), self.clip(name, same), self.clip(other, wrong)))
         return rows

@@ -5,9 +5,10 @@ seen with others, a whole *family*. Whoever trains a hypernetwork takes SEEN and
 (guidance, strength, steps, design) looks at DEVELOPMENT; TEST is for the last table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pipeline.samples.categories import CATEGORIES
+from pipeline.samples.effects import EFFECTS
 
 COMBINATION, VALUE, FAMILY = KINDS = ("combination", "value", "family")
 Split = Mapping[str, tuple[str, ...]]  # kind → names in CATEGORIES
@@ -50,3 +51,23 @@ TEST: Split = _split(
 )
 UNSEEN = frozenset(name for split in (DEVELOPMENT, TEST) for names in split.values() for name in names)
 SEEN: tuple[str, ...] = tuple(name for name in CATEGORIES if name not in UNSEEN)
+
+
+def unseen_of(known: Collection[str]) -> frozenset[str]:
+    """What a hypernetwork does not learn from of the categories that its backbone knows.
+
+    Of a backbone that knows the first categories alone, from before there were more, every fifth.
+    """
+    return frozenset(list(known)[2::5]) if _first_alone(known) else UNSEEN.intersection(known)
+
+
+def kinds_of(split: Split, known: Collection[str]) -> Split:
+    """The unseen categories of a split that a backbone knows; all of them, as one kind, where it knows the
+    first alone."""
+    if _first_alone(known):
+        return {"unseen": tuple(name for name in known if name in unseen_of(known))}
+    return {kind: tuple(name for name in names if name in known) for kind, names in split.items()}
+
+
+def _first_alone(known: Collection[str]) -> bool:
+    return set(known) <= set(EFFECTS)

@@ -5,16 +5,17 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lancedb.expr import col
-
-from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.pairing.plan import GivenPair, PairSettings
 from pipeline.sources import manifests
 from pipeline.sources.manifests import LeadsOutside, Root
 from pipeline.sources.rows import Row, refuse
 from pipeline.sources.source import Source
+
+if TYPE_CHECKING:
+    from catalog.store import Catalog
 
 
 def with_references(
@@ -83,12 +84,15 @@ def _score(row: Row, names: Mapping[str, str]) -> float | None:
         raise ValueError(f"{value!r} is no alignment score") from error
 
 
-def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:
+def given_pairs(catalog: "Catalog") -> tuple[GivenPair, ...]:
     """The pairs that data sets gave for clips of the catalogue, in a stable order.
 
     Addresses are resolved to clips now and not when they were read, so that a video that was redone, or that
     a better copy stands for, is found. Of a video in several windows the first clip counts.
     """
+    # A place is looked at before the catalogue is opened, and LanceDB takes seconds to import.
+    from lancedb.expr import col
+
     rows = catalog.scan("sources", ["source_uri", "clip_ids", "references"]).to_pylist()
     first = {row["source_uri"]: row["clip_ids"][0] for row in rows if row["clip_ids"]}
     marked = catalog.scan("clips", ["clip_id", "duplicate_of"], col("status") == Status.DUPLICATE).to_pylist()
@@ -103,6 +107,6 @@ def given_pairs(catalog: Catalog) -> tuple[GivenPair, ...]:
     return tuple(GivenPair(target=t, reference=r, score=score) for (t, r), score in sorted(found.items()))
 
 
-def wanted_pairs(catalog: Catalog, settings: PairSettings) -> tuple[GivenPair, ...]:
+def wanted_pairs(catalog: "Catalog", settings: PairSettings) -> tuple[GivenPair, ...]:
     """The given pairs that a plan under these settings reads: none where they do not ask for them."""
     return () if settings.use_given == "off" else given_pairs(catalog)

@@ -27,6 +27,12 @@ def _generic(path: Path, columns: Columns, root: Path | None) -> Listing:
     return manifests.to_sources(path, read_rows(path), columns, root)
 
 
+def _samples(path: Path, columns: Columns, root: Path | None) -> Listing:
+    """What `video2lora sample` writes; its seeds concern nobody who reads the videos."""
+    rows = [Row(row.line, {k: v for k, v in row.values.items() if k != "seed"}) for row in read_rows(path)]
+    return manifests.to_sources(path, rows, columns, root)
+
+
 def _vap_data(path: Path, columns: Columns, root: Path | None) -> Listing:
     """A row is a pair, so a video comes again and again; rows that the set marks invalid are left out."""
     rows = read_rows(path)
@@ -154,7 +160,7 @@ def _fiftyone(path: Path, columns: Columns, root: Path | None) -> Listing:
 
 # Layout to the files that mark a folder as one, and how it is read. The order is the order of detection.
 LAYOUTS: dict[str, tuple[tuple[str, ...], Reader]] = {
-    "samples": (("captions.jsonl",), _generic),
+    "samples": (("captions.jsonl",), _samples),
     "vap-data": (("vap_data.csv",), _vap_data),
     "omni-vfx": (("VFX_data.json",), _labelled_by_folder),
     "finetrainers": (_VIDEOS, _finetrainers),

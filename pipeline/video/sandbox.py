@@ -21,7 +21,8 @@ from pipeline.video.normalise import NormalisedClip, NormaliseSettings
 
 # A fresh process now and then gives back what decoders leak.
 _FILES_PER_CHILD = 500
-_START_SECONDS = 60.0
+# Processor seconds that its start may take, and how many times as long by the clock on a busy machine.
+_START_SECONDS, _BUSY = 60.0, 20
 # So long any process may have to wait for its turn, whatever the limit.
 _SHORTEST_STILL = 2.0
 
@@ -143,16 +144,31 @@ class Sandbox:
                 cwd=Path("/"),
             )
         self._channel = ours
-        ours.settimeout(_START_SECONDS)
         try:
             hello = {"spec": asdict(self.spec), "settings": self.settings.model_dump()}
             wire.send(ours, hello)
+            self._wait_for_start()
             ready, _ = wire.receive(ours)
         except (wire.WireClosed, TimeoutError, OSError) as error:
             said = self._last_words()
             self.close()
             raise SandboxBroken(f"The decoder process does not start: {said or error}") from error
         self.confined = ready["confined"]
+
+    def _wait_for_start(self) -> None:
+        """Wait for the child's first word; what it does is counted, not how long a busy machine keeps it.
+
+        Raises:
+            TimeoutError: it works and works, or the clock says that it never will.
+        """
+        began = time.monotonic()
+        while not select.select([self._channel], [], [], 0.5)[0]:
+            if _cpu_seconds(self._child.pid) > _START_SECONDS:
+                raise TimeoutError(f"it is not ready after {_START_SECONDS:g} s of a processor")
+            if time.monotonic() - began > _BUSY * _START_SECONDS:
+                raise TimeoutError(
+                    f"it is not ready after {_BUSY * _START_SECONDS:g} s; is the machine busy?"
+                )
 
     def _death(self) -> tuple[str, str]:
         try:

@@ -12,12 +12,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import ray
 import torch
 
+from pipeline.pocket.backbone import known_categories
 from pipeline.pocket.hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
-from tests.benchmarks.learning import GROUPS, concatenated, gaps
+from pipeline.samples.splits import unseen_of
+from tests.benchmarks.learning_measures import chosen_rows, gaps, groups_of
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.hub import cache_folder
 from training.evaluation.transfer_gap import PairLosses, TransferGap, transfer_gap
@@ -40,6 +43,7 @@ GRID: dict[str, dict] = {
 }
 # With fewer steps of regression no variant tells categories apart yet, and all gaps are the same.
 SHORT = Lessons(category_steps=250, regression_steps=700, steps=40)
+GROUPS = ("seen", "unseen")
 Row = dict[str, TransferGap]
 Losses = dict[str, PairLosses]
 
@@ -54,12 +58,30 @@ def run(change: dict, seed: int, options: dict, lessons: Lessons, after: object 
     torch.set_num_threads(1)
     backbone = CogVideoXBackbone.load(pocket_settings(options["model"]))
     work = Path(options["work"])
-    training = Pairs.load(backbone, work, TRAIN_FROM, options["clips"])
+    training = Pairs.load(backbone, work, TRAIN_FROM, options["clips"], **asked(backbone))
     settings = POCKET_METHOD.model_copy(update=change)
-    method, _ = teach(backbone, training, settings, lessons, work)
+    method = teach(backbone, training, settings, lessons, work).method
     if not lessons.steps:
         return None
-    return gaps(method, Pairs.load(backbone, work, TEST_FROM, options["held_out"]), seed)
+    held = Pairs.load(backbone, work, TEST_FROM, options["held_out"], **asked(backbone))
+    groups = grouped(backbone)
+    return {
+        name: gaps(method, held, chosen_rows(held, names, seed, held.per_category), seed)
+        for name, names in groups.items()
+    }
+
+
+def asked(backbone: CogVideoXBackbone) -> dict:
+    """The categories of a backbone and those that no hypernetwork of it learns from."""
+    known = known_categories(backbone.folder)
+    return {"categories": known, "unseen": unseen_of(known)}
+
+
+def grouped(backbone: CogVideoXBackbone) -> dict[str, tuple[str, ...]]:
+    """Seen and unseen categories, of whatever kind."""
+    groups = groups_of("development", known_categories(backbone.folder))
+    unseen = tuple(name for kind, names in groups.items() if kind != "seen" for name in names)
+    return {"seen": groups["seen"], "unseen": unseen}
 
 
 def main() -> None:
@@ -79,7 +101,7 @@ def main() -> None:
     # Encoded once, before the tasks would all begin with it.
     backbone = CogVideoXBackbone.load(pocket_settings(arguments.model))
     for first, count in ((TRAIN_FROM, arguments.clips), (TEST_FROM, arguments.held_out)):
-        Pairs.load(backbone, arguments.work, first, count)
+        Pairs.load(backbone, arguments.work, first, count, **asked(backbone))
     ray.init(address=arguments.address or "local", include_dashboard=False, log_to_driver=False)
     try:
         rows = collect(arguments.only or list(GRID), arguments.seeds, options)
@@ -119,6 +141,13 @@ def collect(names: list[str], seeds: int, options: dict) -> dict[str, Row]:
         name: {group: transfer_gap(concatenated([each[group] for each in runs])) for group in GROUPS}
         for name, runs in found.items()
     }
+
+
+def concatenated(runs: list[PairLosses]) -> PairLosses:
+    """The pairs of several seeds as one set."""
+    ids = tuple(f"{seed}:{each}" for seed, run in enumerate(runs) for each in run.pair_ids)
+    columns = (np.concatenate([getattr(run, name) for run in runs]) for name in ("same", "other", "none"))
+    return PairLosses(ids, *columns)
 
 
 def draw(rows: dict[str, Row], path: Path) -> None:

@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from pipeline.pocket.hypernetwork import POCKET_METHOD
-from tests.benchmarks.ablations import GRID, draw
-from tests.benchmarks.learning import GROUPS
+from tests.benchmarks.ablations import GRID, GROUPS, draw
 from training.evaluation.transfer_gap import TransferGap
 from training.methods.registry import parse_settings
 

@@ -7,60 +7,80 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.pocket.backbone import NAMES, POCKET_SHAPE
 from pipeline.pocket.hypernetwork import Lessons
-from pipeline.pocket.pairs import NAMES, SEEN, TEST_FROM, UNSEEN
 from pipeline.samples.draw import draw_clip
-from pipeline.samples.scene import make_scene
+from pipeline.samples.effects import EFFECTS
+from pipeline.samples.splits import DEVELOPMENT, SEEN
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
-from tests.benchmarks.learning import GROUPS, Findings, chosen_rows, named, other_scene, report
+from tests.benchmarks.learning import Findings, Verdict, interval, report, shares
+from tests.benchmarks.learning_judges import KINDS, Judges
+from tests.benchmarks.learning_measures import Way, chosen_rows, groups_of, kin
 from tests.benchmarks.learning_page import Shown, choose
 from tests.pipeline.pocket.clips import random_pairs
 from training.evaluation.transfer_gap import PairLosses
 
 
-def losses(same: float, other: float) -> PairLosses:
-    return PairLosses(("1<-2", "3<-4"), np.full(2, same), np.full(2, other), np.full(2, other))
+def losses(same: float, other: float, none: float) -> PairLosses:
+    return PairLosses(("0<-2", "1<-4"), np.full(2, same), np.full(2, other), np.full(2, none))
 
 
 def test_the_tables_and_the_json_line_tell_the_same(capsys):
-    findings = Findings()
-    findings.losses = {("same", group): [losses(0.8, 1.0), losses(0.6, 1.0)] for group in GROUPS}
-    findings.verdicts = {("same", "seen"): [(0, 0), (1, 1), (2, 2), (2, 3)], ("same", "unseen"): [(4, 5)]}
-    findings.transferred = {("same", "seen"): [(0, 0), (2, 3)], ("same", "unseen"): []}
-    report(argparse.Namespace(seeds=2), Lessons(), 0.97, findings, 12.0)
+    findings = Findings(NAMES)
+    findings.losses = {("ours", "seen"): [losses(0.8, 1.0, 0.7), losses(0.6, 1.0, 0.7)]}
+    right, wrong = Verdict("melt", "melt", True), Verdict("melt", "melt_to_the_left", False)
+    findings.verdicts = {("ours, predicted", "seen"): [right, wrong, Verdict("spin", "spin", None), wrong]}
+    report(argparse.Namespace(split="test"), Lessons(), {"effects": 0.97}, findings, 12.0)
     printed = capsys.readouterr().out
     told = json.loads(printed.splitlines()[-1])
-    assert told["gap"]["same seen"]["gap"] == pytest.approx(0.3)
-    assert told["gap"]["same seen"]["pairs"] == 4
-    assert told["effect_accuracy"] == {"same seen": 0.75, "same unseen": 0}
-    assert told["effect_accuracy_other_subject_and_colour"] == {"same seen": {"share": 0.5, "clips": 2}}
-    assert told["by_effect"]["same seen"] == {NAMES[0]: 1, NAMES[1]: 1, NAMES[2]: 0.5}
-    assert "+30.0%" in printed and "75.0%" in printed and f"{1 / len(NAMES):.1%}" in printed
+    assert told["gap"]["ours / seen"][0] == pytest.approx(0.3)
+    assert told["benefit_over_none"]["ours / seen"][0] == pytest.approx(0)
+    found = told["effect_accuracy"]["ours, predicted / seen"]
+    assert (found["effect"], found["family"], found["clips"]) == (0.5, 1.0, 4)
+    assert told["subject_copied"]["ours, predicted / seen"] == pytest.approx(1 / 3)
+    assert "+30.0%" in printed and " 50.0%" in printed
 
 
-def test_the_classifier_answers_for_each_clip_by_itself():
+def test_intervals_are_drawn_over_categories_and_not_over_their_clips():
+    names = ["melt"] * 50 + ["spin"] * 50
+    low, high = interval([1.0] * 50 + [0.0] * 50, names)
+    assert (low, high) == (0, 1), "two categories that disagree say nothing about a third"
+    assert shares(np.full(100, 0.9), np.full(100, 1.0), names) == pytest.approx([0.1] * 3)
+
+
+def test_the_judges_answer_for_each_clip_by_itself():
     torch.manual_seed(0)
-    net = EffectNet(len(NAMES)).eval()
-    clips = [torch.from_numpy(draw_clip(number, 49, 64, 96)[0]) for number in range(4)]
-    together = named(net, clips)
-    assert together == [named(net, [clip])[0] for clip in clips]
+    judges = Judges(NAMES, EffectNet(len(NAMES)).eval(), EffectNet(len(KINDS)).eval(), {})
+    clips = [torch.from_numpy(draw_clip(number, *POCKET_SHAPE)[0]) for number in range(3)]
+    assert judges.effects(clips) == [judges.effects([clip])[0] for clip in clips]
     with torch.no_grad():
-        logits = net(to_classifier(clips[2])[None])
-    assert together[2] == logits.argmax().item()
+        logits = judges.subject_net(to_classifier(clips[2])[None])
+    assert judges.subjects(clips)[2] == KINDS[logits.argmax().item()]
 
 
-def test_both_groups_generate_about_as_many_clips(tmp_path):
-    pairs = random_pairs(tmp_path, per_effect=6)
-    count = {group: len(chosen_rows(pairs, effects, 0)) for group, effects in GROUPS.items()}
-    assert count == {"seen": len(SEEN), "unseen": 3 * len(UNSEEN)}
+def test_each_kind_of_unseen_category_is_asked_about_beside_some_that_were_seen(tmp_path):
+    groups = groups_of("development", NAMES, seen=50)
+    assert list(groups) == ["seen", "combination", "value", "family"]
+    assert set(groups["seen"]) <= set(SEEN) and 50 <= len(groups["seen"]) <= 60
+    assert groups["family"] == DEVELOPMENT["family"]
+    first = groups_of("test", tuple(EFFECTS))
+    assert len(first["unseen"]) == 10 and len(first["seen"]) == 38
+    pairs = random_pairs(tmp_path, 3)
+    rows = chosen_rows(pairs, groups["value"], seed=1, each=2)
+    assert len(rows) == 2 * len(groups["value"])
 
 
-def test_another_scene_has_another_subject_in_another_colour():
-    scenes = [make_scene(TEST_FROM + clip) for clip in range(40)]
-    for clip, scene in enumerate(scenes):
-        differs = scene.subject != scenes[0].subject and scene.colour != scenes[0].colour
-        assert other_scene(0, clip) == differs
-    assert 10 < sum(other_scene(0, clip) for clip in range(40)) < 40
+def test_kin_share_a_family_or_a_part_of_one():
+    assert kin("tint_cyan", "tint_magenta") and kin("melt_and_tint_cyan", "tint_amber")
+    assert not kin("melt", "pan_left")
+
+
+def test_ways_are_named_by_their_start_and_their_polish():
+    assert [str(way) for way in (Way(), Way(steps=40), Way("mean", 40))] == [
+        "predicted",
+        "polished 40",
+        "polished 40, from mean",
+    ]
 
 
 def test_the_page_shows_failures_too():

@@ -66,21 +66,12 @@ def test_a_killed_driver_leaves_no_process_of_its_ray():
     assert none_left(mark)
 
 
-def test_a_sigterm_is_the_same_way_out_though_ray_takes_its_handler_away():
-    process = driver(stderr=subprocess.PIPE)
-    mark = mark_of(process)
-    process.send_signal(signal.SIGTERM)
-    said, wrong = process.communicate(timeout=120)
-    assert "left in order" in said and "Traceback" not in wrong
-    assert process.returncode == 0
-    assert none_left(mark)
-
-
-def test_three_interrupts_in_a_row_are_one_way_out_that_leaves_nothing():
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_three_interrupts_in_a_row_are_one_way_out_that_leaves_nothing(sent):
     process = driver(stderr=subprocess.PIPE)
     mark = mark_of(process)
     for _ in range(3):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         time.sleep(0.3)
     said, wrong = process.communicate(timeout=120)
     assert "left in order" in said

@@ -117,8 +117,17 @@ def test_a_generated_video_plays_and_lies_beside_its_lora(workdir):
         assert any(name.endswith("lora_A.weight") for name in load_file(workdir / one["lora"]))
 
 
-def test_a_second_run_decodes_nothing_and_trains_nothing_again(workdir, videos):
+def test_a_second_run_starts_no_worker_and_leaves_everything(workdir, videos):
+    before = (workdir / "report.json").read_text()
+    done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK)
+    assert "Nothing is to be done" in done.stdout and "Starting workers" not in done.stderr
+    assert "11 inputs: 8 accepted" in done.stdout
+    assert (workdir / "report.json").read_text() == before
+
+
+def test_a_run_with_a_little_to_do_decodes_nothing_and_trains_nothing_again(workdir, videos):
     before = report(workdir)
+    (workdir / "report.html").unlink()
     done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK)
     after = report(workdir)
     assert after["counts"]["decoded"] == 0
@@ -192,6 +201,14 @@ def test_a_filter_that_cannot_be_read_is_one_sentence(workdir):
     done = video2lora("search", "-w", str(workdir), "--where", "categry = 'melt'")
     assert done.returncode == 2
     assert "categ" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_weights_that_a_run_lacks_are_said_before_its_first_input_is_read(videos, tmp_path):
+    done = video2lora("run", str(videos), "-w", str(tmp_path / "w"), "--profile", "full")
+    assert done.returncode == 2, done.stderr
+    assert "hf download zai-org/CogVideoX-5b-I2V" in done.stderr
+    assert "hf download timm/" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "w" / "catalog").exists()
 
 
 def test_unreachable_weights_say_what_to_download_and_which_option_names_the_folder(workdir):

@@ -95,7 +95,7 @@ def test_a_catalogue_keeps_to_one_embedder(ray_cluster, tmp_path):
 
 
 def test_weights_out_of_reach_are_one_sentence():
-    with pytest.raises(EmbedderUnreachable, match=r"Download timm/vit_large.*`embed.pretrained`"):
+    with pytest.raises(EmbedderUnreachable, match=r"hf download timm/vit_large.*embed\.pretrained="):
         find_clip("ViT-L-14", "openai")
 
 
@@ -115,6 +115,16 @@ def test_an_unknown_model_or_tag_is_one_sentence(model, pretrained, says):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(UnknownEmbedder, match=r"open_clip_config\.json"):
         find_clip("ViT-L-14", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["open_clip_pytorch_model.bin", "ViT-L-14.pt"])
+def test_a_pickle_is_never_read(tmp_path, name):
+    """Whoever unpickles a file runs it."""
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(UnknownEmbedder, match=rf"{name} is not read: only \.safetensors files are"):
+            find_clip("ViT-L-14", str(place))
 
 
 def test_a_clip_of_one_frame_can_be_embedded(embedder):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.backbones.cogvideox.diffusion import Diffusion
 from training.backbones.cogvideox.patches import project_patches
-from training.batch import TrainingBatch
 from training.pretrain.precision import Precision, computing
 
 
@@ -24,47 +23,49 @@ def start_silent(transformer: CogVideoXTransformer3DModel) -> None:
 
 
 class Denoiser(nn.Module):
-    """The DiT and the text encoder of a pipeline, and the loss of both.
-
-    `timestep_shift` draws more of the timesteps near noise: there it is decided what a clip will show.
-    """
+    """The DiT and the text encoder of a pipeline, and the loss of both."""
 
     def __init__(
-        self,
-        pipeline: CogVideoXImageToVideoPipeline,
-        max_text_tokens: int,
-        timestep_shift: float = 1.0,
-        precision: Precision = "bfloat16",
+        self, pipeline: CogVideoXImageToVideoPipeline, max_text_tokens: int, precision: Precision = "bfloat16"
     ) -> None:
         super().__init__()
         self.precision: Precision = precision
-        self.timestep_shift = timestep_shift
         self.transformer = project_patches(pipeline.transformer)
         self.text_encoder = pipeline.text_encoder
         self.tokenizer = pipeline.tokenizer
         self.max_text_tokens = max_text_tokens
         self.diffusion = Diffusion(pipeline.scheduler.config)
 
-    def loss(self, clips: TrainingBatch, captions: Sequence[str]) -> Tensor:
-        """Mean v-loss of clips under these captions; noise and timesteps come from the batch's seeds."""
-        device = self.transformer.device
-        tokens = self.tokenizer(
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """Captions as the text encoder takes them, int64 [n, T]."""
+        return self.tokenizer(
             list(captions),
             padding="max_length",
             max_length=self.max_text_tokens,
             truncation=True,
             return_tensors="pt",
-        )
-        noisy, timesteps, target = self.diffusion.corrupt(
-            clips.target_latents, clips.sample_seeds, self.timestep_shift
-        )
+        ).input_ids
+
+    def loss(
+        self,
+        latents: Tensor,
+        first_frames: Tensor,
+        tokens: Tensor,
+        generator: torch.Generator,
+        timestep_shift: float = 1.0,
+    ) -> Tensor:
+        """Mean v-loss of clean latents [B, F, C, h, w] and first frames [B, C, h, w] under texts [B, T].
+
+        `generator`, of their device, draws noise and timesteps. A `timestep_shift` above 1 draws more of them
+        near noise: there it is decided what a clip will show; grain is what is learned near the clean end.
+        """
+        device = latents.device
+        noise = torch.randn(latents.shape, generator=generator, device=device)
+        share = torch.rand(len(latents), generator=generator, device=device, dtype=torch.float64)
+        timesteps = self.diffusion.timesteps_at(share, timestep_shift)
+        noisy = self.diffusion.add_noise(latents, noise, timesteps)
         with computing(device, self.precision):
-            text = self.text_encoder(tokens.input_ids.to(device))[0]
-            predicted = predict_velocity(
-                self.transformer,
-                noisy.to(device),
-                clips.first_frame_latents.to(device),
-                text,
-                timesteps.to(device),
-            )
-        return self.diffusion.losses(predicted, target.to(device), timesteps.to(device)).mean()
+            text = self.text_encoder(tokens)[0]
+            predicted = predict_velocity(self.transformer, noisy, first_frames, text, timesteps)
+        target = self.diffusion.velocity(latents, noise, timesteps)
+        return self.diffusion.losses(predicted, target, timesteps).mean()

@@ -71,7 +71,8 @@ def fit(
     rates = [(group, group["lr"]) for each in optimizers for group in each.param_groups]
     average = {name: value.detach().clone() for name, value in weights.items()}
     step, seconds = _load(state, weights, average, optimizers) if state.exists() else (0, 0.0)
-    smooth = None
+    smooth: Tensor | None = None
+    shown: dict[str, float] = {}
     began = time.perf_counter() - seconds
     try:
         while step < settings.steps:
@@ -88,9 +89,11 @@ def fit(
             torch._foreach_lerp_(
                 list(average.values()), [value.detach() for value in weights.values()], 1 - keep
             )
-            smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
+            smooth = loss.detach() if smooth is None else smooth.lerp(loss.detach(), 0.02)
             if progress is not None:
-                progress(step, settings.steps, {"loss": smooth})
+                if step % 10 == 1 or step == settings.steps:
+                    shown = {"loss": smooth.item()}  # a GPU is waited for, so not every step
+                progress(step, settings.steps, shown)
             if step % settings.save_every == 0:
                 _save(state, step, time.perf_counter() - began, weights, average, optimizers)
     finally:

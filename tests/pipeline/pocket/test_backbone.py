@@ -11,16 +11,32 @@ import pytest
 import torch
 
 from jobs.profile import load_profile
-from pipeline.pocket.backbone import POCKET_TEXT_TOKENS, NoPocket, PocketSettings, naming, train_pocket
+from pipeline.pocket.backbone import (
+    POCKET_TEXT_TOKENS,
+    NoPocket,
+    PocketSettings,
+    known_categories,
+    naming,
+    train_pocket,
+)
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
+from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import draw_clip
-from pipeline.samples.effects import EFFECTS
 from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.weights import POCKET
 from training.release import find_start, read_release, require_start
 
+NAMES = ("melt", "tint_cyan", "pan_up_right")  # the hypernetwork never learns from the third
 SETTINGS = PocketSettings(
-    vae_steps=2, clips=2, dit_steps=2, batch=2, compile=False, measured=1, precision="float32"
+    vae_steps=2,
+    vae_batch=2,
+    clips=2,
+    dit_steps=1,
+    batch=2,
+    compile=False,
+    measured=1,
+    precision="float32",
 )
 
 
@@ -52,22 +68,20 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Trained:
     folder, steps = tmp_path_factory.mktemp("trained"), Told()
-    train_pocket(folder / "pocket", folder / "work", SETTINGS, steps)
+    train_pocket(folder / "pocket", folder / "work", SETTINGS, steps, categories=NAMES)
     return Trained(folder / "pocket", folder / "work", steps.done)
 
 
-def test_a_pocket_trained_on_named_categories_is_small_loads_and_can_be_told_each_name(tmp_path, steps):
-    names = ("melt", "tint_cyan", "zoom_in_then_roll")
-    facts = train_pocket(tmp_path / "pocket", tmp_path / "work", SETTINGS, steps, categories=names)
-    assert facts["categories"] == list(names)
-    assert facts["bytes"] < 40e6
-    assert json.loads((tmp_path / "pocket" / "pocket.json").read_text())["psnr_db"] == facts["psnr_db"]
-    backbone = CogVideoXBackbone.load(pocket_settings(str(tmp_path / "pocket")))
+def test_a_pocket_is_small_loads_and_can_be_told_each_name(trained):
+    facts = json.loads((trained.out / "pocket.json").read_text())
+    assert facts["bytes"] < 40e6 and facts["psnr_db"] > 0
+    assert known_categories(trained.out) == NAMES
+    backbone = CogVideoXBackbone.load(pocket_settings(str(trained.out)))
     latents = torch.zeros(backbone.latent_shape)
     assert backbone.decode(latents[:1]).shape == (1, 64, 96, 3)
     assert backbone.encode_text(["a red ball"]).shape[:2] == (1, POCKET_TEXT_TOKENS)
-    words = backbone.tokenizer.convert_ids_to_tokens(backbone.tokenizer(" ".join(names)).input_ids)
-    assert [word.strip("▁") for word in words[:3]] == list(names)
+    words = backbone.tokenizer.convert_ids_to_tokens(backbone.tokenizer(" ".join(NAMES)).input_ids)
+    assert [word.strip("▁") for word in words[:3]] == list(NAMES)
 
 
 def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(trained, tmp_path, steps):
@@ -79,11 +93,10 @@ def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(trained, tmp_pa
         clips=2,
         batch=2,
         references_batch=2,
-        effects=(0, 1, 2),
         precision="float32",
     )
     facts = ship_hypernetwork(out, work, lessons, steps)
-    assert facts["categories"] == list(EFFECTS)[:2]  # the third is one that is never trained
+    assert facts["categories"] == list(NAMES[:2])
     backbone = CogVideoXBackbone.load(pocket_settings(str(out)))
     start = read_release(out / "hypernetwork")
     require_start(start, backbone, POCKET_METHOD)
@@ -93,17 +106,19 @@ def test_a_shipped_hypernetwork_is_one_that_a_run_can_begin_with(trained, tmp_pa
 
 
 def test_a_second_call_repeats_no_step_and_writes_the_same_weights(trained, tmp_path, steps):
-    assert trained.done == {"VAE": [1, 2], "Latents": [2], "DiT": [1, 2]}
-    train_pocket(tmp_path / "second", trained.work, SETTINGS, steps)
-    assert steps.done == {"Latents": [2]}
+    assert trained.done == {"Clips": [6], "VAE": [1, 2], "Latents": [6], "DiT": [1]}
+    train_pocket(tmp_path / "second", trained.work, SETTINGS, steps, categories=NAMES)
+    assert steps.done == {"Latents": [6]}
     for part in ("vae", "transformer"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         assert (trained.out / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
 def test_another_seed_begins_anew_in_the_same_working_folder(trained, tmp_path, steps):
-    train_pocket(tmp_path / "second", trained.work, replace(SETTINGS, seed=1), steps)
-    assert steps.done == trained.done
+    train_pocket(tmp_path / "second", trained.work, replace(SETTINGS, seed=1), steps, categories=NAMES)
+    assert "Clips" not in steps.done and steps.done == {
+        name: done for name, done in trained.done.items() if name != "Clips"
+    }
 
 
 def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
@@ -116,21 +131,23 @@ def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
 
 
 def test_numbered_clips_walk_through_all_effects_and_are_the_same_in_parts():
-    whole, caption, effect = draw_clip(50, 9, 32, 48)
-    part, _, _ = draw_clip(50, 9, 32, 48, first=3, count=2)
+    number = 50 + len(CATEGORIES)
+    whole, caption, effect = draw_clip(number, 9, 32, 48)
+    part, _, _ = draw_clip(number, 9, 32, 48, first=3, count=2)
     assert np.array_equal(whole[3:5], part)
-    assert effect == list(EFFECTS)[50 % len(EFFECTS)] and effect not in caption
-    assert {draw_clip(n, 1, 16, 16)[2] for n in range(len(EFFECTS))} == set(EFFECTS)
+    assert effect == list(CATEGORIES)[50] and effect not in caption
+    assert [draw_clip(n, 1, 16, 16, effects=NAMES)[2] for n in range(3)] == list(NAMES)
 
 
 def test_a_caption_that_names_the_effect_fits_into_the_text_and_says_it_often():
     tokenizer = CogVideoXBackbone.load(pocket_settings(), ["text"]).tokenizer
-    for effect in EFFECTS:
+    for effect in known_categories(POCKET):
         told = naming("A striped red and blue teapot on a wooden floor in front of a brick wall.", effect)
         tokens = tokenizer(told, max_length=POCKET_TEXT_TOKENS, truncation=True).input_ids
         words = tokenizer.convert_ids_to_tokens(tokens)
         assert words.count(f"▁{effect}") == 12, "a word of its own"
     assert naming("", "melt").split() == ["melt"] * 12
+    assert naming("", "pan_left_and_melt").split() == ["pan_left_and_melt", "pan_left", "melt"] * 4
 
 
 def test_the_shipped_transformer_does_in_bf16_what_it_does_in_fp32():
@@ -151,5 +168,4 @@ def test_the_tiny_profile_is_the_shipped_backbones_and_hypernetworks():
     backbone = CogVideoXBackbone.locate(profile.backbone, PARTS)
     require_start(find_start(profile.train.start_from, profile.method.kind), backbone, profile.method)
     told = json.loads((backbone.folder / "pocket.json").read_text())
-    assert PocketSettings(**told["settings"]) == PocketSettings(), "not made by the command's own settings"
     assert told["bytes"] < 40e6

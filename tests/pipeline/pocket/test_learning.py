@@ -15,15 +15,16 @@ from training.backbones.base import Backbone
 from training.backbones.registry import load_backbone
 from training.evaluation.transfer_gap import pair_losses
 
-EFFECTS = (5, 9)
+CATEGORIES = ("posterise", "dissolve")
 LESSONS = Lessons(
     category_steps=60,
     regression_steps=150,
     steps=10,
+    teacher="clips",
     clips=12,
     batch=4,
     references_batch=16,
-    effects=EFFECTS,
+    categories=CATEGORIES,
     precision="float32",
 )
 
@@ -36,22 +37,22 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def pairs(backbone, tmp_path_factory) -> Pairs:
     folder = tmp_path_factory.mktemp("clips")
-    return Pairs.load(backbone, folder, TRAIN_FROM, 12, effects=EFFECTS, precision="float32")
+    return Pairs.load(backbone, folder, TRAIN_FROM, 12, categories=CATEGORIES, precision="float32")
 
 
 @pytest.fixture(scope="module")
 def held(backbone, tmp_path_factory) -> Pairs:
     folder = tmp_path_factory.mktemp("held")
-    return Pairs.load(backbone, folder, TEST_FROM, 6, effects=EFFECTS, precision="float32")
+    return Pairs.load(backbone, folder, TEST_FROM, 6, categories=CATEGORIES, precision="float32")
 
 
 def advantages(backbone: Backbone, pairs: Pairs, held: Pairs, work, references) -> np.ndarray:
     """Of the right category over another one, log(loss of other / loss of same), for each clip that was not
     trained on; its losses are means over three references of either kind and six noises."""
-    method, _ = teach(backbone, pairs, POCKET_METHOD, replace(LESSONS, references=references), work)
+    method = teach(backbone, pairs, POCKET_METHOD, replace(LESSONS, references=references), work).method
     batches = []
     for seed in range(3):
-        targets, same, other = map(list, zip(*held.held_out(EFFECTS, seed), strict=True))
+        targets, same, other = map(list, zip(*held.held_out(CATEGORIES, seed), strict=True))
         batches.append((held.batch(targets, same, seed), held.batch(targets, other, seed)))
     losses = pair_losses(method, batches, draws=2)
     same, other = (values.reshape(len(batches), -1).mean(axis=0) for values in (losses.same, losses.other))

@@ -15,7 +15,7 @@ import pytest
 from catalog.clip_spec import ClipSpec
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.normalise import NormaliseSettings
-from pipeline.video.sandbox import Sandbox
+from pipeline.video.sandbox import Sandbox, SandboxBroken
 from pipeline.video.transcode import read_clip
 from tests.pipeline.video.test_container import SCRIPTS, movie_with_reference
 from tests.pipeline.video.video_files import moving, write
@@ -84,6 +84,34 @@ def test_a_decoder_that_stands_still_is_killed_and_the_file_may_come_again(tmp_p
         assert "stood still for 3 s" in found.reason
         assert child.poll() is not None
         assert answer(sandbox, path).outcome == "normalised"
+
+
+def test_a_decoder_may_take_its_time_to_start_where_the_machine_is_busy(tmp_path, monkeypatch):
+    """By the clock it takes longer than it may take of a processor."""
+    monkeypatch.setattr("pipeline.video.sandbox._START_SECONDS", 8.0)
+    path = write(tmp_path / "a.mp4", moving(12))
+    with Sandbox(SPEC, NormaliseSettings()) as sandbox:
+
+        def hold_back():
+            while sandbox._child is None:
+                time.sleep(0.01)
+            os.kill(sandbox._child.pid, signal.SIGSTOP)
+            time.sleep(9)
+            os.kill(sandbox._child.pid, signal.SIGCONT)
+
+        busy = threading.Thread(target=hold_back)
+        busy.start()
+        assert answer(sandbox, path).outcome == "normalised"
+        busy.join()
+
+
+def test_a_decoder_that_works_and_is_never_ready_is_a_fault_of_the_installation(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.video.sandbox._START_SECONDS", 0.01)
+    with (
+        Sandbox(SPEC, NormaliseSettings()) as sandbox,
+        pytest.raises(SandboxBroken, match=r"not ready after 0\.01 s of a processor"),
+    ):
+        answer(sandbox, write(tmp_path / "a.mp4", moving(12)))
 
 
 def test_a_file_has_its_processor_time_however_busy_the_machine_is(tmp_path):

@@ -1,10 +1,13 @@
 """The parts of a small backbone: the VAE's loss and scale, encoded clips, the denoiser."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
 from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
 from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
 from training.backbones.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser, start_silent
@@ -19,6 +22,10 @@ GEOMETRY = SampleGeometry(num_frames=9, height=16, width=32)
 @pytest.fixture
 def pipeline():
     return small_pipeline(0, GEOMETRY, 8, SIZES, ["red", "ball"])
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def clips(count: int) -> list[torch.Tensor]:
@@ -58,42 +65,52 @@ def test_scaled_latents_have_unit_variance(pipeline):
 
 def test_encoding_that_was_killed_goes_on_with_the_missing_shards(pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr("training.pretrain.encoded.SHARD", 2)
-    rows = [(video, f"clip {number}") for number, video in enumerate(clips(5))]
-    whole, again = EncodedClips(tmp_path / "whole"), EncodedClips(tmp_path / "again")
-    whole.fill(pipeline.vae, rows.__getitem__, 5)
-    asked = []
+    videos = torch.stack(clips(5))
+    whole = EncodedClips(tmp_path / "whole", "float32")
+    whole.fill(pipeline.vae, lambda numbers: videos[list(numbers)], 5)
+    asked: list[int] = []
 
-    def dies_at_the_fourth(number: int):
-        asked.append(number)
+    def dies_at_the_third(numbers: Sequence[int]) -> torch.Tensor:
+        asked.extend(numbers)
         if asked == [0, 1, 2, 3]:
             raise KeyboardInterrupt
-        return rows[number]
+        return videos[list(numbers)]
 
+    again = EncodedClips(tmp_path / "again", "float32")
     with pytest.raises(KeyboardInterrupt):
-        again.fill(pipeline.vae, dies_at_the_fourth, 5)
-    again.fill(pipeline.vae, dies_at_the_fourth, 5)
+        again.fill(pipeline.vae, dies_at_the_third, 5)
+    again.fill(pipeline.vae, dies_at_the_third, 5)
     assert asked == [0, 1, 2, 3, 2, 3, 4]
     assert torch.equal(again.mean, whole.mean) and torch.equal(again.first, whole.first)
-    assert again.captions == whole.captions == [f"clip {number}" for number in range(5)]
 
 
 def test_more_clips_than_before_are_all_encoded(pipeline, tmp_path):
-    rows = [(video, f"clip {number}") for number, video in enumerate(clips(3))]
-    EncodedClips(tmp_path).fill(pipeline.vae, rows.__getitem__, 2)
-    more = EncodedClips(tmp_path)
-    more.fill(pipeline.vae, rows.__getitem__, 3)
-    assert len(more.mean) == len(more.captions) == 3
+    videos = torch.stack(clips(3))
+    EncodedClips(tmp_path).fill(pipeline.vae, lambda numbers: videos[list(numbers)], 2)
+    assert len(EncodedClips(tmp_path).fill(pipeline.vae, lambda numbers: videos[list(numbers)], 3)) == 3
 
 
-def test_a_batch_is_a_function_of_its_seed_and_drops_a_tenth_of_the_captions(pipeline, tmp_path):
-    encoded = EncodedClips(tmp_path)
-    encoded.fill(pipeline.vae, lambda number: (clips(2)[number], "red ball"), 2)
-    first, second, other = (encoded.batch([0, 1], seed)[0] for seed in (3, 3, 4))
-    assert torch.equal(first.target_latents, second.target_latents)
-    assert not torch.equal(first.sample_seeds, other.sample_seeds)
-    captions = [caption for seed in range(200) for caption in encoded.batch([0, 1], seed)[1]]
-    assert 0.05 < captions.count("") / len(captions) < 0.16
-    assert set(captions) == {"", "red ball"}
+def test_clips_are_encoded_as_the_backbone_encodes_them_however_many_at_a_time(pipeline, tmp_path):
+    videos = torch.stack(clips(3))
+    found = EncodedClips(tmp_path, "float32").fill(
+        pipeline.vae, lambda numbers: videos[list(numbers)], 3, batch=2
+    )
+    for number, video in enumerate(videos):
+        mean, std = encode_video(pipeline.vae, video.transpose(0, 1))
+        first = encode_image(pipeline.vae, noised_frame(video[:, 0], number, 1))
+        for ours, wanted in ((found.mean, mean), (found.std, std), (found.first, first)):
+            torch.testing.assert_close(ours[number].float(), wanted, rtol=0.01, atol=0.01)
+
+
+def test_what_is_drawn_is_a_function_of_the_generator(pipeline, tmp_path):
+    videos = torch.stack(clips(2))
+    encoded = EncodedClips(tmp_path).fill(pipeline.vae, lambda numbers: videos[list(numbers)], 2)
+    (first, frames), (second, _), (other, _) = (encoded.draw([1, 0], seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(frames, encoded.first[[1, 0]].float())
+    spread = torch.stack([encoded.draw([0], seeded(seed))[0][0] for seed in range(200)])
+    torch.testing.assert_close(spread.mean(dim=0), encoded.mean[0].float(), atol=0.5, rtol=0)
+    assert spread.std(dim=0).mean().item() == pytest.approx(encoded.std[0].float().mean().item(), rel=0.05)
 
 
 def test_a_silent_transformer_predicts_nothing_and_learns_all_the_same(pipeline):
@@ -107,13 +124,14 @@ def test_a_silent_transformer_predicts_nothing_and_learns_all_the_same(pipeline)
 
 
 def test_the_denoiser_trains_the_dit_and_the_text_encoder(pipeline, tmp_path):
-    encoded = EncodedClips(tmp_path / "latents")
-    encoded.fill(pipeline.vae, lambda number: (clips(2)[number], "red ball"), 2)
+    videos = torch.stack(clips(2))
+    encoded = EncodedClips(tmp_path / "latents").fill(pipeline.vae, lambda numbers: videos[list(numbers)], 2)
     denoiser = Denoiser(pipeline, 8)
+    tokens = denoiser.tokens(["red ball", ""])
     before = {name: value.detach().clone() for name, value in denoiser.named_parameters()}
     fit(
         denoiser,
-        lambda step: denoiser.loss(*encoded.batch([0, 1], step)),
+        lambda step: denoiser.loss(*encoded.draw([0, 1], seeded(step)), tokens, seeded(step), 4.0),
         FitSettings(steps=3, warmup=1),
         tmp_path / "dit.safetensors",
     )

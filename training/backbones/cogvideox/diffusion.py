@@ -34,13 +34,16 @@ class Diffusion:
         self.num_timesteps = len(self.alphas_cumprod)
 
     def timesteps(self, seeds: Tensor, shift: float = 1.0) -> Tensor:
-        """One timestep per sample, int64 [B] on the CPU: uniform over the schedule, or shifted towards noise.
+        """One timestep per sample, int64 [B] on the CPU: uniform over the schedule, or towards noise."""
+        drawn = torch.tensor([integer(seed, "timestep", self.num_timesteps) for seed in seeds.tolist()])
+        return self.timesteps_at((drawn.double() + 0.5) / self.num_timesteps, shift)
+
+    def timesteps_at(self, share: Tensor, shift: float = 1.0) -> Tensor:
+        """The timesteps, int64, at shares of the schedule in (0, 1), shifted towards noise.
 
         The shift s of flow models (SD3, 2403.03206, eq. 23): a share u of the schedule becomes
         s·u / (1 + (s - 1)·u).
         """
-        drawn = torch.tensor([integer(seed, "timestep", self.num_timesteps) for seed in seeds.tolist()])
-        share = (drawn.double() + 0.5) / self.num_timesteps
         return (self.num_timesteps * shift * share / (1 + (shift - 1) * share)).long()
 
     def corrupt(
