@@ -199,9 +199,15 @@ def main(given: Sequence[str] | None = None) -> None:
 
     def measured(name: str, method, rows_of: dict[str, list[Row]], ways: Sequence[Way], seed: int) -> None:
         for group, rows in rows_of.items():
-            findings.losses.setdefault((name, group), []).append(gaps(method, held, rows, seed))
+            turned = [(target, wrong, right) for target, right, wrong in rows]
             for way in ways:
-                theta = adapters_of(method, held, rows, way, training, PolishSettings())
+                made = [
+                    adapters_of(method, held, each, way, training, PolishSettings())
+                    for each in (rows, turned)
+                ]
+                kind, theta = f"{name}, {way}" if way.steps else name, made[0]
+                losses = findings.losses.setdefault((kind, group), [])
+                losses.append(gaps(method, held, rows, seed, made=(theta, made[1])))
                 clips = generated(backbone, method, held, rows, theta, arguments.denoise, arguments.guidance)
                 judge(f"{name}, {way}", group, rows, clips)
 

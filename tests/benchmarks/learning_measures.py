@@ -1,7 +1,7 @@
 """What the learning benchmark measures of a method: losses of held-out pairs, clips generated under it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from pipeline.samples.scene import make_scene
 from pipeline.samples.splits import DEVELOPMENT, TEST, Split, kinds_of, unseen_of
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.batch import TrainingBatch
 from training.evaluation.transfer_gap import PairLosses, pair_losses
 from training.generate import Guidance, denoise
 from training.methods.base import Method
@@ -78,25 +79,44 @@ def adapters_of(
     theta = starts(method, pairs, rows, way.start, training)
     if not way.steps:
         return theta
-    found = []
+    found, settings = [], settings.model_copy(update={"steps": way.steps})
     for at in range(0, len(rows), 64):
         clips = [row[1] for row in rows[at : at + 64]]
         own = pairs.own_clips(clips)
         with torch.autocast(pairs.device.type, torch.bfloat16):
             part = theta[at : at + len(clips)]
-            found.append(polish(method, part, own, replace(settings, steps=way.steps), seed=at).condition)
+            found.append(polish(method, part, own, settings, seed=at).condition)
     return torch.cat(found)
 
 
 @torch.no_grad()
-def gaps(method: Method, pairs: Pairs, rows: Sequence[Row], seed: int, draws: int = 2) -> PairLosses:
-    """Losses of the rows' targets under the adapter of the right category, of another, and of none."""
+def gaps(
+    method: Method,
+    pairs: Pairs,
+    rows: Sequence[Row],
+    seed: int,
+    draws: int = 2,
+    made: tuple[Tensor, Tensor] | None = None,
+) -> PairLosses:
+    """Losses of the rows' targets under the adapter of the right category, of another, and of none.
+
+    `made`: adapters [n, …] of the rows' references, right ones and others; None: as they are predicted.
+    """
+    condition = None
+    if made is not None:
+        under: dict[str, Tensor] = {}
+        for (target, right, wrong), same, other in zip(rows, *made, strict=True):
+            under |= {f"{target}<-{right}": same, f"{target}<-{wrong}": other}
+
+        def condition(batch: TrainingBatch) -> Tensor:
+            return torch.stack([under[name] for name in batch.pair_ids])
+
     batches = []
     for at in range(0, len(rows), 32):
-        targets, same, other = (list(column) for column in zip(*rows[at : at + 32], strict=True))
-        batches.append((pairs.batch(targets, same, seed + at), pairs.batch(targets, other, seed + at)))
+        targets, right, wrong = (list(column) for column in zip(*rows[at : at + 32], strict=True))
+        batches.append((pairs.batch(targets, right, seed + at), pairs.batch(targets, wrong, seed + at)))
     with torch.autocast(pairs.device.type, torch.bfloat16):
-        return pair_losses(method, batches, draws)
+        return pair_losses(method, batches, draws, condition=condition)
 
 
 @torch.no_grad()

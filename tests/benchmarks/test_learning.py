@@ -15,10 +15,12 @@ from pipeline.samples.splits import DEVELOPMENT, SEEN
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
 from tests.benchmarks.learning import Findings, Verdict, interval, report, shares
 from tests.benchmarks.learning_judges import KINDS, Judges
-from tests.benchmarks.learning_measures import Way, chosen_rows, groups_of, kin
+from tests.benchmarks.learning_measures import Way, adapters_of, chosen_rows, gaps, groups_of, kin
 from tests.benchmarks.learning_page import Shown, choose
 from tests.pipeline.pocket.clips import random_pairs
+from tests.training.small_backbones import LATENTS, TEXT_TOKENS, build_method, disturb
 from training.evaluation.transfer_gap import PairLosses
+from training.settings import PolishSettings
 
 
 def losses(same: float, other: float, none: float) -> PairLosses:
@@ -91,3 +93,22 @@ def test_the_page_shows_failures_too():
     assert [each.found for each in choose(mostly_right, 8)] == ["melt"] * 5 + ["pan"] * 3
     mostly_wrong = [shown("melt", "pan")] * 20 + [shown("melt", "melt")]
     assert [each.found for each in choose(mostly_wrong, 8)] == ["melt"] + ["pan"] * 7
+
+
+def test_polished_adapters_are_measured_as_predicted_ones_are(tmp_path):
+    method = disturb(build_method(tmp_path / "tiny"), size=0.5)
+    names = ("melt", "explode", "pan_left")
+    pairs = random_pairs(tmp_path, 2, names, LATENTS, (TEXT_TOKENS, 32))
+    rows = pairs.held_out(names, 0)
+    turned = [(target, wrong, right) for target, right, wrong in rows]
+    few = PolishSettings(batch_size=1)
+
+    def made(way: Way) -> PairLosses:
+        both = (adapters_of(method, pairs, each, way, pairs, few) for each in (rows, turned))
+        return gaps(method, pairs, rows, 0, draws=1, made=tuple(both))
+
+    predicted = gaps(method, pairs, rows, 0, draws=1)
+    np.testing.assert_allclose(made(Way()).same, predicted.same, rtol=0.02)
+    np.testing.assert_allclose(made(Way()).other, predicted.other, rtol=0.02)
+    polished = made(Way(steps=2))
+    assert (polished.same != predicted.same).any() and (polished.none == predicted.none).all()

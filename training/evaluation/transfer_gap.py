@@ -1,6 +1,6 @@
 """The transfer gap: does an adapter of the right category denoise better than one of another category?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 
 from training.batch import TrainingBatch
 from training.errors import BadBatch
-from training.methods.base import Method
+from training.methods.base import Condition, Method
 from training.randomness import derive
 
 
@@ -45,6 +45,7 @@ def pair_losses(
     batches: Iterable[tuple[TrainingBatch, TrainingBatch]],
     draws: int = 4,
     none: Mapping[str, float] | None = None,
+    condition: Callable[[TrainingBatch], Condition] | None = None,
 ) -> PairLosses:
     """Denoise held-out targets three times with the same noise and timestep.
 
@@ -54,9 +55,13 @@ def pair_losses(
         draws: noises and timesteps per pair. More of them make the figures steadier, not the pairs more.
         none: losses under no adapter by pair id, where they are known: nothing that trains changes them.
 
+        condition: makes of a batch what its targets are denoised under (polished adapters, for one); None:
+            what the method makes of its references.
+
     Raises:
         BadBatch: two batches whose targets or seeds differ, or no batch at all.
     """
+    made = condition or (lambda batch: method.condition(batch.references))
     ids: list[str] = []
     rows: list[np.ndarray] = []
     for same, other in batches:
@@ -67,7 +72,7 @@ def pair_losses(
             raise BadBatch(
                 "The two batches of a transfer gap need the same targets and seeds, in the same order."
             )
-        conditions = [method.condition(batch.references) for batch in (same, other)]
+        conditions = [made(batch) for batch in (same, other)]
         known = none is not None and all(name in none for name in same.pair_ids)
         total = np.zeros((3, len(same)))
         for draw in range(draws):

@@ -67,3 +67,18 @@ def test_bad_pairs_are_refused(tiny_folder):
     with pytest.raises(BadBatch, match="none were chosen"):
         transfer_gap(PairLosses(("a",), np.ones(1), np.ones(1), np.ones(1)), chosen=[])
     assert torch.is_grad_enabled()
+
+
+def test_what_targets_are_denoised_under_can_be_made_otherwise(tiny_folder):
+    method = disturb(build_method(tiny_folder), size=0.5)
+    same = random_batch(1, 2)
+    batches = [(same, with_references_of(same, random_batch(3, 4)))]
+    predicted = pair_losses(method, batches, draws=1)
+    silent = pair_losses(
+        method,
+        batches,
+        draws=1,
+        condition=lambda batch: method.adapters.silent(method.condition(batch.references)),
+    )
+    assert (predicted.same != predicted.none).all()
+    np.testing.assert_array_equal(silent.same, silent.none)
