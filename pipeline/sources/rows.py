@@ -175,7 +175,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         if (held := bytes_column(pq.read_schema(data))) is not None:
             raise BadManifest(
                 f"{str(path)!r} holds the bytes of files, in its column {held!r}, where a list of files was "
-                "expected; give its own path, or that of its folder, without `--layout`."
+                "expected; such a table is read from a local disk, and without `--layout`."
             )
         table = pq.read_table(data)
     except (pa.ArrowException, OSError) as error:

@@ -259,7 +259,11 @@ def _nothing(folder: Place, seen: Walk, skipped: list[Skipped]) -> str:
 def _other_lists(folder: Place, read: bool) -> list[Skipped]:
     """Lists of videos at the top of a folder that name themselves as no layout does."""
     if isinstance(folder, ObjectPath):
-        return []
+        told = (
+            "a table in S3; a list of files is read by its own path, one of their bytes is to be copied here"
+        )
+        tables = [file for file in folder.files() if file.suffix.lower() == ".parquet"] if not read else []
+        return [Skipped(str(file), told) for file in tables]
     found = []
     names = {name for marks, _ in layouts.LAYOUTS.values() for name in marks}
     for file in sorted([*folder.glob("*.csv"), *folder.glob("*.jsonl")]) if not read else ():

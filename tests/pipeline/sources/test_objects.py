@@ -87,6 +87,16 @@ def test_a_prefix_is_ingested_and_a_second_run_opens_nothing(
     assert catalog.count("clips") == 3
 
 
+def test_what_may_hold_videos_in_a_bucket_is_named(bucket, video, s3_endpoint):
+    name, put = bucket
+    put("melt/a.mp4", video(1))
+    put("0.tar", b"x")
+    put("data/0.parquet", b"x")
+    found = dict(survey(f"s3://{name}", endpoint=s3_endpoint).skipped)
+    assert "copy it here first" in found[f"s3://{name}/0.tar"]
+    assert "is to be copied here" in found[f"s3://{name}/data/0.parquet"]
+
+
 def test_odd_keys_end_as_rows_and_cost_nothing_else(
     bucket, video, settings, s3_endpoint, tmp_path, ray_cluster
 ):
