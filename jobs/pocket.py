@@ -1,7 +1,6 @@
 """`video2lora pocket`: train a small backbone from nothing, a hypernetwork for it, and a small CLIP."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ import torch
 from jobs.console import out, step
 from jobs.troubles import usable_folder
 from pipeline.pocket.backbone import PocketSettings, train_pocket
-from pipeline.pocket.clip import ON_A_CPU, ClipLessons, train_clip
+from pipeline.pocket.clip import ClipLessons, train_clip
 from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
 from training.backbones.weights import POCKET
 
@@ -31,8 +30,7 @@ def pocket_backbone(
     seconds = dict(facts["seconds"])
     shipped = ship_hypernetwork(folder, work, lessons, step, device)
     seconds["hypernetwork"] = shipped["seconds"]
-    clip = replace(ClipLessons() if device == "cuda" else ON_A_CPU, seed=seed)
-    taught = train_clip(folder / "clip", work, clip, step, device)
+    taught = train_clip(folder / "clip", work, ClipLessons(seed=seed), step, device)
     seconds["CLIP"] = taught["seconds"]
     took = ", ".join(f"{name} {each / 60:.1f} min" for name, each in seconds.items())
     size = (facts["bytes"] + shipped["bytes"] + taught["bytes"]) / 1e6

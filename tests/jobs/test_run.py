@@ -189,7 +189,9 @@ def test_search_finds_by_words_by_filter_and_by_example(workdir, videos):
     def found(*words: str) -> list[dict]:
         return json.loads(run("search", "-w", str(workdir), "--json", *words).stdout)
 
-    assert {row["category"] for row in found("melt")} == {"melt"}
+    hits = found("melt")
+    assert hits[0]["category"] == "melt"
+    assert "its category is melt" in hits[0]["why"] and all(row["why"] for row in hits)
     assert {row["category_id"] for row in found("--where", "category = 'pan_left'")} == {"pan_left"}
     reference = next(path for path in sorted((videos / "melt").iterdir()) if path.stat().st_size > 1000)
     best = found("--like", str(reference), "--limit", "1")[0]

@@ -28,7 +28,7 @@ def small(tmp_path_factory):
     """A pocket CLIP of a few steps, a small tower, and the folder that its training worked in."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDEO2LORA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for name, value in {"width": 32, "head_width": 32, "layers": 1, "patch_size": 32}.items():
+        for name, value in {"width": 32, "head_width": 32}.items():
             patch.setitem(VISION, name, value)
         folder = tmp_path_factory.mktemp("pocket-clip")
         train_clip(folder / "clip", folder / "work", LESSONS, silent, categories=NAMES)
@@ -39,17 +39,18 @@ def test_what_was_trained_is_what_open_clip_loads(small):
     embedder = Embedder(EmbedSettings(pretrained=str(small / "clip")))
     assert embedder.embedder_id.startswith("pocket-")
     clips, _ = render_categories(NAMES, 3, LEARNED_FROM, small / "work" / "clip-renders", 1)
+    seen = np.ascontiguousarray(clips[:, 0, :, ::8, ::8])  # as large as the tower's pictures
     model = PocketClip()
     from safetensors.torch import load_file
 
     stored = load_file(small / "clip" / "open_clip_model.safetensors")
     model.load_state_dict({name: value.float() for name, value in stored.items()})
     with torch.no_grad():
-        pixels = torch.from_numpy(clips[:, 0]).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        pixels = torch.from_numpy(seen).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
         own = model.clips(pixels).numpy()
         texts = ["the subject turns to gold", "the subject melts"]
         asked = model.questions(torch.stack(list(text_vectors(texts, small / "work").values()))).numpy()
-    np.testing.assert_allclose(embedder.embed_clips(list(clips[:, 0])), own, atol=1e-5)
+    np.testing.assert_allclose(embedder.embed_clips(list(seen)), own, atol=1e-5)
     np.testing.assert_allclose(embedder.embed_text(texts), asked, atol=1e-5)
 
 
@@ -78,6 +79,15 @@ def interrupted_after(steps: int):
         yield progress
 
     return step
+
+
+def test_before_it_is_taught_the_tower_tells_pictures_apart_by_their_thumbnails():
+    flat = torch.zeros(3, 3, 8, 8)
+    flat[1] += 0.5
+    flat[2, :, :, :4] = 1
+    with torch.no_grad():
+        dark, bright, half = torch.nn.functional.normalize(PocketClip().visual(flat), dim=-1)
+    assert dark @ bright < 0.99 and dark @ half < 0.99 and bright @ half < 0.99
 
 
 def test_another_seed_gives_other_weights(small):
