@@ -151,11 +151,10 @@ class Shelf:
     def _hits(self, view: View, example: Sequence[float] | None) -> list[dict[str, Any]]:
         """What is found, best first: all by an example; by words what says them or shows them best."""
         most = max(1, self.catalog.count("clips"))
-        if not view.like:
+        if not view.like and self.model.knows_words_of(self.catalog):
             condition = clip_filter(self.catalog, view.where) if view.where else None
-            said = len(search_text(self.catalog, view.words, condition, most))
             # Every clip shows a little of anything: beyond these a likeness to words means nothing.
-            most = max(said, MOST_SHOWN) if self.model.knows_words_of(self.catalog) else most
+            most = max(len(search_text(self.catalog, view.words, condition, most)), MOST_SHOWN)
         like = [] if not view.like else [self._vector(view.like) if example is None else example]
         return find_hits(self.catalog, self.model, view.words or None, like, view.where or None, most)
 
