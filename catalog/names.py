@@ -43,6 +43,8 @@ SPELLINGS = {
 LONGEST = 120
 _DIGEST = 8
 _WORDS_OF_A_NAME = 6
+_KEPT = 8
+_LOADED: dict[tuple, CategoryNames] = {}
 
 
 def normalise_label(label: str | None) -> str | None:
@@ -110,9 +112,24 @@ class CategoryNames:
 
     @classmethod
     def load(cls, catalog: Catalog) -> CategoryNames:
-        """Read the categories of a catalogue, and those that only its clips name so far."""
-        columns = ["category_id", "name", "aliases", "merged_into"]
-        return cls(catalog.scan("categories", columns).to_pylist(), catalog.distinct("clips", "category_id"))
+        """The categories of a catalogue, and those that only its clips name so far.
+
+        What one version of the two tables says is read once: a search asks for it every time.
+        """
+        tables = ("categories", "clips")
+        versions = tuple(catalog.tables.handle(name).version for name in tables)
+        # A live catalogue may be ahead of these versions by the time it is read, a view of them is not.
+        key = (catalog.uri, catalog.pinned is not None, versions)
+        found = _LOADED.get(key)
+        if found is None:
+            columns = ["category_id", "name", "aliases", "merged_into"]
+            rows = catalog.scan("categories", columns).to_pylist()
+            found = cls(rows, catalog.distinct("clips", "category_id"))
+            # Threads share this: each keeps what it found, whoever throws the oldest out.
+            for oldest in list(_LOADED)[: max(0, len(_LOADED) + 1 - _KEPT)]:
+                _LOADED.pop(oldest, None)
+            _LOADED[key] = found
+        return found
 
     def name_of(self, category_id: str | None) -> str | None:
         """What to call a category; the id itself where it has no name."""

@@ -98,7 +98,8 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], last: str) 
         table.add_column(name, overflow="fold", no_wrap=name == "clip_id")
     for row in rows:
         table.add_row(*map(cell, row))
-    out.print(table)
+    if rows:
+        out.print(table)
     out.print(last, markup=False)
 
 

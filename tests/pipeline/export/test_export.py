@@ -69,13 +69,14 @@ def read_back(folder) -> list[tuple]:
     )
 
 
-@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.pack is None])
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_export_is_read_back_with_equal_rows(catalog, tmp_path, name):
     report = export(catalog, tmp_path / "out", ExportSettings(name))
     assert (report.clips, report.categories, report.left_out) == (4, 2, {})
     assert read_back(tmp_path / "out") == wanted(catalog)
-    [first] = (tmp_path / "out").rglob("a1.mp4")
-    assert first.read_bytes() == b"a1" * 500
+    if FORMATS[name].pack is None:
+        [first] = (tmp_path / "out").rglob("a1.mp4")
+        assert first.read_bytes() == b"a1" * 500
 
 
 def test_shards_hold_each_clip_with_its_caption_and_all_that_is_said_of_it(catalog, tmp_path):
