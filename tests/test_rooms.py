@@ -14,6 +14,7 @@ NAMED = (
     "pipeline/pocket",
     "training/backbones/cogvideox",
     "training/backbones/registry",
+    "training/backbones/wan",
     "training/backbones/weights",
     "training/methods/category_lora",
     "training/methods/registry",

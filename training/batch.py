@@ -16,12 +16,12 @@ from training.randomness import noise_of
 class Sample:
     """One target and its references, R of them; floating tensors of one dtype.
 
-    Shapes: target_latents [F, C, h, w]; first_frame_latents [C, h, w]; text_embeddings [T, D];
-    reference_latents [R·F, C, h, w], one after another; reference_mask bool [R·F, h, w], True where a
-    reference is real and False where it is zero padding; reference_first_frames [R, C, h, w]; reference_texts
-    [R, T, D]. Those of references are None where the method does not need them. Scales: target and reference
-    are multiplied by the VAE's scaling factor; first frames are multiplied or divided by it as the VAE's
-    `invert_scale_latents` says.
+    Shapes: target_latents [F, C, h, w]; first_frame_latents […], as `Backbone.encode_first_frame` makes it
+    (CogVideoX: [C, h, w]); text_embeddings [T, D]; reference_latents [R·F, C, h, w], one after another;
+    reference_mask bool [R·F, h, w], True where a reference is real and False where it is zero padding;
+    reference_first_frames [R, …]; reference_texts [R, T, D]. Those of references are None where the method
+    does not need them. Scales: target and reference are multiplied by the VAE's scaling factor; first frames
+    are multiplied or divided by it as the VAE's `invert_scale_latents` says.
     """
 
     target_latents: Tensor
@@ -45,7 +45,7 @@ class References:
         latents: [B, R·F, C, h, w], posterior means, scaled, zero-padded to the geometry; a sample's R
             references one after another.
         mask: bool [B, R·F, h, w], True where a reference is real.
-        first_frames: [B, R, C, h, w], of each reference by itself.
+        first_frames: [B, R, …], of each reference by itself.
         texts: embeddings [B, R, T, D] of their captions.
         padded: whether the mask may say False anywhere; what it costs to look is saved where it does not.
     """
@@ -86,7 +86,7 @@ class TrainingBatch:
     Attributes:
         target_latents: [B, F, C, h, w], posterior samples, already scaled for the DiT.
         references: of the targets, one each.
-        first_frame_latents: [B, C, h, w], scaled as the VAE's configuration says (`invert_scale_latents`).
+        first_frame_latents: [B, …], as the backbone encodes a first frame (CogVideoX: [B, C, h, w]).
         text_embeddings: [B, T, D], caption dropout already applied (the empty caption's embedding).
         sample_seeds: int64 [B] on the CPU; everything random about a sample (posterior draw, noise, timestep,
             caption dropout) is a pure function of its seed.
@@ -206,7 +206,7 @@ def collate(samples: Sequence[Sample]) -> TrainingBatch:
         raise BadBatch(f"Sample {first.pair_id!r} has target latents {latent}; they must be [F, C, h, w].")
     of_target = {
         "target_latents": latent,
-        "first_frame_latents": latent[1:],
+        "first_frame_latents": tuple(first.first_frame_latents.shape),
         "text_embeddings": tuple(first.text_embeddings.shape),
     }
     given = {name: field for name, field in _OF_REFERENCE.items() if getattr(first, name) is not None}
@@ -254,6 +254,6 @@ def _shapes_of_references(sample: Sample, latent: tuple[int, ...]) -> dict[str, 
     return {
         "reference_latents": (count * frames, channels, *size),
         "reference_mask": (count * frames, *size),
-        "reference_first_frames": (count, channels, *size),
+        "reference_first_frames": (count, *sample.first_frame_latents.shape),
         "reference_texts": (count, *sample.text_embeddings.shape),
     }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from training.backbones.base import Backbone, Sampler, Scene, Velocity
@@ -80,7 +79,7 @@ def generate(
     text = backbone.encode_text([prompt]).to(device)
     negative = backbone.encode_text([negative_prompt]).to(device) if guidance > 1 else None
     frame = backbone.draw_first_frame(first_frame_pixels, generator).to(device, text.dtype)
-    noise = randn_tensor((1, *backbone.latent_shape), generator=generator, device=device, dtype=text.dtype)
+    noise = backbone.draw_noise(generator, text.dtype, device)
     bare = None if method is None or condition is None else lambda: method.under(None)
     led = Guidance(guidance, dynamic_guidance, adapter_guidance, bare)
     opened = nullcontext(backbone.dit.velocity) if method is None else method.under(condition)

@@ -38,6 +38,7 @@ for _name, _kind in (
     ("target_std", BYTES),
     ("target_shape", SHAPE),
     ("first_frame", BYTES),
+    ("first_frame_shape", SHAPE),
     ("text", BYTES),
     ("text_shape", SHAPE),
     ("error", pa.string()),
@@ -84,6 +85,7 @@ class FetchFeatures:
                     "target_std": target["latents_std"],
                     "target_shape": target["latents_shape"],
                     "first_frame": _variant(target, sample["variant"]),
+                    "first_frame_shape": target["first_frame_shape"][1:],
                     "text": text.get("text_embedding"),
                     "text_shape": text.get("text_shape"),
                 }

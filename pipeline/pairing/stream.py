@@ -220,7 +220,7 @@ class PairStream:
             target_latents=draw_posterior(mean, std, row["seed"]),
             reference_category=row["category"],
             **self._references(row, shape),
-            first_frame_latents=from_bytes(row["first_frame"], shape[1:]),
+            first_frame_latents=from_bytes(row["first_frame"], row["first_frame_shape"]),
             text_embeddings=text,
             sample_seed=row["seed"],
             pair_id=f"{row['target_id']}<-{'+'.join(row['reference_ids'])}",
@@ -238,7 +238,8 @@ class PairStream:
             padded = [pad_reference(latents, shape) for latents in each(*OF_REFERENCE["latents"])]
             found["reference_latents"], found["reference_mask"] = map(torch.cat, zip(*padded, strict=True))
         if "first_frame" in self.needs:
-            frames = [from_bytes(value, shape[1:]) for value in row["reference_first_frame_latents"]]
+            size = row["first_frame_shape"]
+            frames = [from_bytes(value, size) for value in row["reference_first_frame_latents"]]
             found["reference_first_frames"] = torch.stack(frames)
         if "text" in self.needs:
             dropped = [self.empty_caption] * len(row["reference_ids"])

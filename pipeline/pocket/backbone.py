@@ -26,9 +26,10 @@ from pipeline.pocket.renders import Renders, signed
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import HELD_OUT
 from pipeline.samples.scene import make_scene
-from training.backbones.cogvideox.small import BackboneSizes, quiet_transformers, small_pipeline
+from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
 from training.backbones.geometry import SampleGeometry
 from training.backbones.layout import read_json
+from training.backbones.small_text import quiet_transformers
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit

@@ -12,8 +12,9 @@ from tests.training.small_backbones import GEOMETRY, LATENTS, SMALL, TEXT_TOKENS
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import rotary_embedding, with_first_frame
-from training.backbones.cogvideox.pixels import first_frame_scale, to_signed
+from training.backbones.cogvideox.pixels import first_frame_scale
 from training.backbones.cogvideox.sampler import CogVideoXSampler
+from training.backbones.frames import to_signed
 from training.batch import References
 from training.errors import TrainingError
 from training.generate import Guidance, denoise, generate

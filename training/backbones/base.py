@@ -25,7 +25,8 @@ class Scene:
     """What the model is told of each sample.
 
     Attributes:
-        first_frame: its latents [B, C, h, w].
+        first_frame: what its family encodes of it, [B, …]: of a CogVideoX its latents [B, C, h, w], of a Wan
+            the latents of a video that begins with it and CLIP's state, as one [B, n].
         text: of its caption [B, T, D].
         negatives: the first so many samples are told a negative prompt in the place of every caption.
     """
@@ -184,10 +185,14 @@ class Backbone(Protocol):
         """Frames [n, H, W, 3] → posterior mean and std, scaled, [F, C, h, w]."""
 
     def encode_first_frame(self, pixels: np.ndarray | Tensor, variants: int = 0, seed: int = 0) -> Tensor:
-        """One frame [H, W, 3] → latents [1 + variants, C, h, w]; all but the first noised as in training."""
+        """One frame [H, W, 3] → [1 + variants, …], what `Scene` has; all but the first noised as in
+        training."""
 
     def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
-        """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as generation draws them."""
+        """One frame [H, W, 3] → the same of one, drawn from the posterior as generation draws it."""
+
+    def draw_noise(self, generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Standard normal noise [1, F, C, h, w], drawn in the order in which the family's pipeline draws."""
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Captions → embeddings [n, T, D]; what `unread` says of each is cut off."""

@@ -7,13 +7,23 @@ from typing import Any
 
 from training.errors import WeightsUnreachable
 
-# What each part of a backbone needs of the pipeline's folder.
-PART_FOLDERS = {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")}
+# What each part of a backbone needs of the pipeline's folder, by family.
+PART_FOLDERS = {
+    "cogvideox": {"transformer": ("transformer",), "vae": ("vae",), "text": ("tokenizer", "text_encoder")},
+    "wan": {
+        "transformer": ("transformer",),
+        "vae": ("vae", "image_encoder", "image_processor"),
+        "text": ("tokenizer", "text_encoder"),
+    },
+}
+# How diffusers calls the transformer of each.
+TRANSFORMERS = {"cogvideox": "CogVideoXTransformer3DModel", "wan": "WanTransformer3DModel"}
 # The weights in each folder, without their ending.
 _WEIGHTS = {
     "transformer": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
+    "image_encoder": "model",
 }
 _VOCABULARIES = ("spiece.model", "tokenizer.json")
 _TOKENIZER_MAY_HAVE = ("added_tokens.json", "special_tokens_map.json", *_VOCABULARIES)
@@ -29,6 +39,8 @@ def files_read(folder: Path) -> list[Path]:
     """
     if folder.name == "scheduler":
         return [folder / "scheduler_config.json"]
+    if folder.name == "image_processor":
+        return [folder / "preprocessor_config.json"]
     if folder.name == "tokenizer":
         there = [folder / name for name in _TOKENIZER_MAY_HAVE if (folder / name).is_file()]
         if not any(path.name in _VOCABULARIES for path in there):
@@ -42,14 +54,34 @@ def weight_shards(folder: Path) -> list[Path]:
     return [path for path in files_read(folder) if path.suffix == ".safetensors"]
 
 
-def missing_file(folder: Path, parts: Collection[str]) -> str | None:
+def folders_of(parts: Collection[str], family: str) -> list[str]:
+    """The folders of a pipeline that the scheduler and `parts` are read from."""
+    return ["scheduler", *(name for part in sorted(parts) for name in PART_FOLDERS[family][part])]
+
+
+def require_family(folder: Path, family: str) -> None:
+    """Check that a pipeline's folder, where it says what it holds, holds a model of this family.
+
+    Raises:
+        WeightsUnreachable: it holds one of another.
+    """
+    config = folder / "transformer" / "config.json"
+    held = read_json(config).get("_class_name") if config.is_file() else None
+    other = next((name for name, kind in TRANSFORMERS.items() if kind == held), family)
+    if other != family:
+        raise WeightsUnreachable(
+            f"{str(folder)!r} holds a {held}, and backbone.family is {family}: set backbone.family={other}"
+            f" (and its geometry), or backbone.model to a {family} model."
+        )
+
+
+def missing_file(folder: Path, parts: Collection[str], family: str = "cogvideox") -> str | None:
     """The first file that the scheduler and `parts` need and a folder lacks, None when it is whole.
 
     Raises:
         WeightsUnreachable: see `files_read`.
     """
-    names = ["scheduler", *(name for part in sorted(parts) for name in PART_FOLDERS[part])]
-    needed = (path for name in names for path in files_read(folder / name))
+    needed = (path for name in folders_of(parts, family) for path in files_read(folder / name))
     return next((str(path.relative_to(folder)) for path in needed if not path.is_file()), None)
 
 

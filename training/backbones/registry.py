@@ -5,10 +5,14 @@ from collections.abc import Collection
 import torch
 
 from training.backbones.base import Backbone
-from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.parts import PARTS
 from training.backbones.settings import BackboneSettings
+from training.backbones.wan.backbone import WanBackbone
 
 __all__ = ["PARTS", "load_backbone", "locate_backbone"]
+
+FAMILIES = {family.name: family for family in (CogVideoXBackbone, WanBackbone)}
 
 
 def load_backbone(
@@ -17,15 +21,15 @@ def load_backbone(
     """The backbone of these settings with its frozen parts loaded.
 
     Raises:
-        WeightsUnreachable, InvalidGeometry, UnsupportedBackbone: see `CogVideoXBackbone.load`.
+        WeightsUnreachable, InvalidGeometry, UnsupportedBackbone: see `Parts.load`.
     """
-    return CogVideoXBackbone.load(settings, parts, device)
+    return FAMILIES[settings.family].load(settings, parts, device)
 
 
 def locate_backbone(settings: BackboneSettings, parts: Collection[str] = PARTS) -> Backbone:
     """The backbone of these settings with no part loaded: enough for its identities, shapes and costs.
 
     Raises:
-        WeightsUnreachable, InvalidGeometry: see `CogVideoXBackbone.locate`.
+        WeightsUnreachable, InvalidGeometry: see `Parts.locate`.
     """
-    return CogVideoXBackbone.locate(settings, parts)
+    return FAMILIES[settings.family].locate(settings, parts)

@@ -36,6 +36,9 @@ class BackboneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    family: Literal["cogvideox", "wan"] = Field(
+        "cogvideox", description="which kind of model the weights are"
+    )
     model: FolderOrName = Field(
         "random:0", description='hub name, folder in the hub\'s layout, "pocket", or "random:<seed>"'
     )

@@ -7,13 +7,17 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from training.backbones.cogvideox.small import RECIPE, write_tiny_backbone
+from training.backbones.cogvideox import small as cogvideox
 from training.backbones.geometry import SampleGeometry
 from training.backbones.hub import DEADLINE, cache_folder, first_line, hub_refuses
-from training.backbones.layout import PART_FOLDERS, missing_file
+from training.backbones.layout import folders_of, missing_file, require_family
+from training.backbones.wan import small as wan
 from training.errors import WeightsUnreachable
 
 POCKET = Path(__file__).parents[1] / "pocket"
+# What writes small random weights of a family, and the number of its recipe.
+WRITERS = {"cogvideox": cogvideox.write_tiny_backbone, "wan": wan.write_tiny_backbone}
+RECIPES = {"cogvideox": cogvideox.RECIPE, "wan": wan.RECIPE}
 _RANDOM = re.compile(r"random:(\d{1,9})")
 _HUB_NAME = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
 
@@ -24,6 +28,7 @@ def resolve_weights(
     geometry: SampleGeometry,
     max_text_tokens: int,
     deadline: float = DEADLINE,
+    family: str = "cogvideox",
 ) -> Path:
     """The folder with `parts` ("transformer", "vae", "text") and the scheduler of a backbone.
 
@@ -32,11 +37,17 @@ def resolve_weights(
             and `max_text_tokens`), a folder, or a hub name (taken from the local hub cache, else downloaded:
             only what the parts need).
         deadline: seconds that the hub has to answer at all.
+        family: that the weights are to be of.
 
     Raises:
-        WeightsUnreachable: nothing there, a part missing, incomplete or there twice, or the hub does not
-            answer in time.
+        WeightsUnreachable: of another family, nothing there, a part missing, incomplete or there twice, or
+            the hub does not answer in time.
     """
+    if model == "pocket" and family != "cogvideox":
+        raise WeightsUnreachable(
+            f"The pocket backbone is a CogVideoX, and backbone.family is {family}: set"
+            " backbone.family=cogvideox, or backbone.model to 'random:0' to try the way with random weights."
+        )
     if model == "pocket":
         if not POCKET.is_dir():
             raise WeightsUnreachable(
@@ -45,11 +56,13 @@ def resolve_weights(
             )
         model = str(POCKET)
     if match := _RANDOM.fullmatch(model):
-        name = f"random-{match[1]}-{geometry}-{max_text_tokens}t-r{RECIPE}"
-        return write_tiny_backbone(cache_folder() / name, int(match[1]), geometry, max_text_tokens)
+        kind = "random" if family == "cogvideox" else f"random-{family}"
+        name = f"{kind}-{match[1]}-{geometry}-{max_text_tokens}t-r{RECIPES[family]}"
+        return WRITERS[family](cache_folder() / name, int(match[1]), geometry, max_text_tokens)
     folder = Path(model).expanduser()
     if folder.is_dir():
-        if missing := missing_file(folder, parts):
+        require_family(folder, family)
+        if missing := missing_file(folder, parts, family):
             raise WeightsUnreachable(
                 f"The folder {model!r} holds no complete backbone: {missing} is missing. Fetch it"
                 " (`hf download <name> --local-dir <folder>`) and name it: `--set backbone.model=<folder>`."
@@ -60,15 +73,15 @@ def resolve_weights(
             f"No weights at {model!r}: it is no folder. Name one in diffusers' layout with"
             " `--set backbone.model=<folder>`, a hub name such as 'zai-org/CogVideoX-5b-I2V', or 'random:0'."
         )
-    return _from_hub(model, parts, deadline)
+    return _from_hub(model, parts, deadline, family)
 
 
-def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
-    folders = ["scheduler", *(folder for part in sorted(parts) for folder in PART_FOLDERS[part])]
-    patterns = ["model_index.json", *(f"{folder}/*" for folder in folders)]
+def _from_hub(name: str, parts: Collection[str], deadline: float, family: str) -> Path:
+    patterns = ["model_index.json", *(f"{folder}/*" for folder in folders_of(parts, family))]
     try:
         cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-        if not missing_file(cached, parts):
+        require_family(cached, family)
+        if not missing_file(cached, parts, family):
             return cached
     except (LocalEntryNotFoundError, HFValidationError):
         pass  # not in the cache: ask the hub
@@ -78,7 +91,8 @@ def _from_hub(name: str, parts: Collection[str], deadline: float) -> Path:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise _unreachable(name, first_line(error)) from error
-    if missing := missing_file(folder, parts):
+    require_family(folder, family)
+    if missing := missing_file(folder, parts, family):
         raise _unreachable(name, f"the repository has no {missing}")
     return folder
 

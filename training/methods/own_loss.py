@@ -18,7 +18,7 @@ class OwnClips:
     Attributes:
         latents: [R, F, C, h, w], posterior means, scaled, zero-padded to the geometry.
         mask: bool [R, F, h, w], True where a clip is real.
-        first_frames: [R, C, h, w], encoded and scaled as a target's is.
+        first_frames: [R, …], encoded and scaled as a target's is.
         texts: [R, T, D], embeddings of their captions, or of the empty one.
     """
 
@@ -57,10 +57,10 @@ class OwnClips:
                 f"A reference's latents {tuple(self.latents.shape)} are no"
                 f" [R, F, {dit.latent_channels}, h, w]: encode the reference with the backbone that is used."
             )
-        count, frames, channels, height, width = self.latents.shape
+        count, frames, _, height, width = self.latents.shape
         for name, found, wanted in (
             ("mask", self.mask.shape, (count, frames, height, width)),
-            ("first frames", self.first_frames.shape, (count, channels, height, width)),
+            ("first frames", self.first_frames.shape[:1], (count,)),
             ("texts", self.texts.shape[:1], (count,)),
         ):
             if tuple(found) != wanted:

@@ -9,7 +9,8 @@ from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.backbones.cogvideox.pixels import first_frame_scale, noised_frame
+from training.backbones.cogvideox.pixels import first_frame_scale
+from training.backbones.frames import noised_frame
 from training.files import written
 from training.pretrain.precision import Precision, computing
 from training.progress import Progress

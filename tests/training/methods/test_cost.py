@@ -24,6 +24,9 @@ from training.backbones.cogvideox.published import (
     meta_transformer,
 )
 from training.backbones.registry import locate_backbone
+from training.backbones.wan import published as wan
+from training.backbones.wan.cost import IMAGE_TOKENS
+from training.backbones.wan.dit import WanDiT
 from training.batch import References, TrainingBatch
 from training.methods import registry
 from training.methods.registry import parse_settings
@@ -75,30 +78,39 @@ def test_a_training_step_is_counted_within_a_few_thousandths(tiny_folder, policy
 
 @pytest.mark.parametrize("profile", shipped())
 def test_a_step_of_every_shipped_profile_is_counted(profile):
-    """On the meta device, at the real shapes: the shipped pocket and the published 5B-I2V."""
+    """On the meta device, at the real shapes: the shipped pocket, the published 5B-I2V and Wan 14B."""
     settings = load_profile(profile)
+    geometry = settings.backbone.geometry
     if settings.backbone.model == "pocket":
         backbone = locate_backbone(settings.backbone, ["transformer", "vae"])
         dit, shape = backbone.meta_dit(), backbone.latent_shape
+    elif settings.backbone.family == "wan":
+        dit = WanDiT(wan.meta_transformer(), wan.SCHEDULER_14B_I2V)
+        shape = ((geometry.num_frames - 1) // 4 + 1, 16, geometry.height // 8, geometry.width // 8)
     else:
         dit = CogVideoXDiT(meta_transformer(), SCHEDULER_5B_I2V)
-        shape = settings.backbone.geometry.latent_shape(VAE_5B_I2V)
+        shape = geometry.latent_shape(VAE_5B_I2V)
     with torch.device("meta"):
         method = registry.build_method(settings.method, dit)
         config = dit.module.config
         latents = torch.empty(1, *shape)
-        text = torch.empty(1, config.max_text_seq_length, config.text_embed_dim)
+        if settings.backbone.family == "wan":
+            text = torch.empty(1, settings.backbone.max_text_tokens, config.text_dim)
+            first = torch.empty(1, latents.numel() + IMAGE_TOKENS * config.image_dim)
+        else:
+            text = torch.empty(1, config.max_text_seq_length, config.text_embed_dim)
+            first = latents[:, 0]
         batch = TrainingBatch(
             target_latents=latents,
             references=References(
                 ("",),
                 latents,
                 torch.ones_like(latents[:, :, 0], dtype=torch.bool),
-                latents[:, :1],
+                first[:, None],
                 text[:, None],
                 padded=False,
             ),
-            first_frame_latents=latents[:, 0],
+            first_frame_latents=first,
             text_embeddings=text,
             sample_seeds=torch.zeros(1, dtype=torch.int64, device="cpu"),
             pair_ids=["a<-b"],

@@ -1,48 +1,16 @@
-"""Between pixels and latents: resizing, the VAE's scales, the noise of the first frame."""
+"""Between frames and latents: the VAE's scales and tiles."""
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
+from training.backbones.frames import not_alone
 from training.backbones.geometry import SampleGeometry
 from training.backbones.settings import FirstFrameScale
-from training.errors import BadBatch, InvalidGeometry
-from training.randomness import normal, stream
-
-
-def to_signed(pixels: np.ndarray | Tensor, geometry: SampleGeometry) -> Tensor:
-    """Frames [n, H, W, 3], uint8 or floating in [0, 1], → fp32 [n, 3, height, width] in [-1, 1].
-
-    Resized frame by frame (antialiased bilinear), so that a long clip is never held twice in floating point.
-
-    Raises:
-        BadBatch: not [n, H, W, 3].
-    """
-    frames = torch.as_tensor(pixels)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise BadBatch(f"Pixels must be frames [n, H, W, 3]; these are {tuple(frames.shape)}.")
-    size = (geometry.height, geometry.width)
-    out = torch.empty(len(frames), 3, *size)
-    for index, frame in enumerate(frames):
-        value = frame.permute(2, 0, 1).float()
-        value = value / 255 if frames.dtype == torch.uint8 else value
-        if value.shape[1:] != size:
-            value = F.interpolate(value[None], size=size, mode="bilinear", antialias=True)[0]
-        out[index] = value * 2 - 1
-    return out
-
-
-def fit_frames(count: int, geometry: SampleGeometry) -> list[int]:
-    """Which of `count` frames a sample takes: spread over all when there are more than it has, else the first
-    4k + 1 (a shorter clip makes a shorter, zero-padded reference)."""
-    if count >= geometry.num_frames:
-        return np.linspace(0, count - 1, geometry.num_frames).round().astype(int).tolist()
-    return list(range((count - 1) // 4 * 4 + 1))
+from training.errors import InvalidGeometry
 
 
 @torch.no_grad()
@@ -89,14 +57,8 @@ def decode_video(vae: AutoencoderKLCogVideoX, latents: Tensor) -> Tensor:
     # The decoder works on an odd number of latent frames: from an even one it makes three frames too many.
     latents = latents if len(latents) % 2 else torch.cat([latents, latents[-1:]])
     scaled = 1 / vae.config.scaling_factor * latents.to(weight.device, weight.dtype).transpose(0, 1)[None]
-    video = vae.decode(_not_alone(scaled)).sample[0, :, :count].permute(1, 2, 3, 0)
+    video = vae.decode(not_alone(scaled)).sample[0, :, :count].permute(1, 2, 3, 0)
     return ((video / 2 + 0.5).clamp(0, 1).float() * 255).round().to("cpu", torch.uint8)
-
-
-def noised_frame(frame: Tensor, seed: int, variant: int) -> Tensor:
-    """A frame [3, H, W] with Gaussian noise of σ = exp(N(-3, 0.5)), as CogVideoX-I2V trains with."""
-    sigma = float(np.exp(stream(seed, f"frame-sigma-{variant}").normal(-3.0, 0.5)))
-    return frame + sigma * normal(seed, f"frame-noise-{variant}", frame.shape).to(frame.device)
 
 
 def enable_tiling(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
@@ -124,13 +86,4 @@ def enable_tiling(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None
 def _encode(vae: AutoencoderKLCogVideoX, frames: Tensor) -> DiagonalGaussianDistribution:
     weight = vae.encoder.conv_in.conv.weight
     video = frames.to(weight.device, weight.dtype).transpose(0, 1)[None]
-    return DiagonalGaussianDistribution(vae.encode(_not_alone(video)).latent_dist.parameters[:1])
-
-
-def _not_alone(batch: Tensor) -> Tensor:
-    """A batch of one, doubled on a CPU in fp32: there torch leaves small convolutions over a single sample
-    to a loop of its own, which takes nearly three times as long as oneDNN takes for two."""
-    alone = (
-        batch.device.type == "cpu" and batch.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    )
-    return batch.expand(2, *batch.shape[1:]) if alone else batch
+    return DiagonalGaussianDistribution(vae.encode(not_alone(video)).latent_dist.parameters[:1])

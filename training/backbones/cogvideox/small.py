@@ -4,12 +4,9 @@ With random weights one shows that everything runs; what it generates is noise. 
 one.
 """
 
-import math
 import shutil
-import string
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,29 +17,17 @@ from diffusers import (
     CogVideoXImageToVideoPipeline,
     CogVideoXTransformer3DModel,
 )
-from transformers import T5Config, T5EncoderModel, T5Tokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import T5Config, T5EncoderModel
 
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.backbones.geometry import SampleGeometry
+from training.backbones.small_text import WORDS, quiet_transformers, word_tokenizer
 from training.randomness import initial_values
 
 TINY_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
 TINY_TEXT_TOKENS = 226
 # Raised when the recipe changes, so that weights of an older one in the cache are not taken for these.
 RECIPE = 3
-
-_WORDS = """
-a an the of in on at to and or with without over under behind before beside from into through
-against is are it its this that one two three four red green blue yellow orange purple white black
-grey pink brown dark light bright small large round square soft hard wooden metal glass stone
-plastic rubber ball cube box cup bottle chair table lamp book car tree flower leaf rock house tower
-bridge bird fish cat dog horse person man woman child face hand robot star heart ring cone cylinder
-pyramid sphere torus sky sea water fire smoke cloud sand grass snow wall floor field street room
-forest city background foreground pattern texture checkered striped dotted gradient noise centre
-left right top bottom slowly quickly stands lies hangs floats moves turns melts grows shrinks camera
-scene video view close still
-"""
 
 
 @dataclass(frozen=True)
@@ -91,27 +76,15 @@ def write_tiny_backbone(
     return folder
 
 
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' bars per shard: whoever loads or saves shows its own progress."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
 def small_pipeline(
     seed: int,
     geometry: SampleGeometry,
     max_text_tokens: int,
     sizes: BackboneSizes = BackboneSizes(),
-    words: Iterable[str] = _WORDS.split(),
+    words: Iterable[str] = WORDS,
 ) -> CogVideoXImageToVideoPipeline:
     """An image-to-video pipeline of these sizes with random weights; `words` are tokens of their own."""
-    tokenizer = _tokenizer(words)
+    tokenizer = word_tokenizer(words)
     text_config = T5Config(
         vocab_size=len(tokenizer),
         d_model=sizes.text_width,
@@ -175,12 +148,3 @@ def _calibrate(vae: AutoencoderKLCogVideoX, geometry: SampleGeometry) -> None:
     gain = 1 / (vae.config.scaling_factor * (mean - centre.view(1, -1, 1, 1, 1)).std())
     out.weight[:channels] *= gain
     out.bias[:channels] = (out.bias[:channels] - centre) * gain
-
-
-def _tokenizer(words: Iterable[str]) -> T5Tokenizer:
-    """A unigram tokenizer of T5's kind: `words` whole, everything else by character."""
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0)]
-    pieces += [(f"▁{word}", -6.0 - math.log(1 + rank)) for rank, word in enumerate(dict.fromkeys(words))]
-    pieces += [(character, -14.0) for character in string.ascii_letters + string.digits + string.punctuation]
-    pieces += [(ending, -9.0) for ending in ("ing", "ed", "er", "es", "ly", "tion")]
-    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=226)

@@ -1,5 +1,7 @@
 """What a person may set about LightLoRA adapters, whatever makes them."""
 
+from typing import ClassVar
+
 from pydantic import Field, PositiveInt
 
 from training.methods.settings import LossSettings
@@ -7,6 +9,8 @@ from training.methods.settings import LossSettings
 
 class LightLoRASettings(LossSettings):
     """Which linears carry a residual, and how wide it is. Defaults: the paper's."""
+
+    families: ClassVar[frozenset[str]] = frozenset({"cogvideox", "wan"})
 
     down_size: PositiveInt = Field(100, description="a: rows of A_aux, values of A_pred per rank")
     up_size: PositiveInt = Field(50, description="b: columns of B_aux, values of B_pred per rank")
