@@ -155,7 +155,7 @@ class Parts(ABC):
         return self.parts[name]
 
 
-def pretrained(kind: type, subfolder: str) -> Loader:
+def pretrained(kind: Any, subfolder: str) -> Loader:
     """Loads a model of diffusers from a pipeline's folder, frozen."""
 
     def load(folder: Path, dtype: torch.dtype, device: torch.device | str) -> nn.Module:
@@ -167,7 +167,7 @@ def pretrained(kind: type, subfolder: str) -> Loader:
     return load
 
 
-def text_encoder(kind: type) -> Loader:
+def text_encoder(kind: Any) -> Loader:
     """Loads a tokenizer and an encoder of transformers from a pipeline's folder."""
 
     def load(folder: Path, dtype: torch.dtype, device: torch.device | str) -> tuple[T5Tokenizer, nn.Module]:

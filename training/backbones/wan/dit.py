@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from training.backbones.base import Checkpointing, Scene
 from training.backbones.wan import cost
-from training.backbones.wan.conditioning import kept_mask, predict_flow, require_image_to_video, unpacked
+from training.backbones.wan.conditioning import (
+    TEXT_TOKENS,
+    kept_mask,
+    predict_flow,
+    require_image_to_video,
+    unpacked,
+)
 from training.backbones.wan.flow import FlowMatching
 
 
@@ -30,6 +36,10 @@ class WanDiT:
     @property
     def latent_channels(self) -> int:
         return self.module.config.out_channels
+
+    @property
+    def text_shape(self) -> tuple[int, int]:
+        return TEXT_TOKENS, self.module.config.text_dim
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -27,7 +27,7 @@ class WanSampler:
         if name is not None and name not in SCHEDULERS:
             raise TrainingError(f"No scheduler named {name!r}: choose {' or '.join(SCHEDULERS)}.")
         kind = SCHEDULERS[name] if name else getattr(diffusers, config.get("_class_name", ""), None)
-        if kind not in SCHEDULERS.values():
+        if kind is None or kind not in SCHEDULERS.values():
             raise TrainingError(
                 f"The backbone's scheduler {config.get('_class_name')!r} is none of Wan: choose 'unipc' or"
                 " 'euler'."

@@ -16,7 +16,7 @@ PEAK = """
 import sys
 from pathlib import Path
 import torch
-from training.backbones.cogvideox.backbone import _LOADERS
+from training.backbones.cogvideox.backbone import CogVideoXBackbone
 
 def peak():
     # Not ru_maxrss, which begins with that of the process that started this one.
@@ -24,7 +24,7 @@ def peak():
     return int(line.split()[1]) * 1024
 
 before = peak()
-model = _LOADERS["transformer"](Path(sys.argv[1]), torch.bfloat16, "cpu")
+model = CogVideoXBackbone.loaders["transformer"](Path(sys.argv[1]), torch.bfloat16, "cpu")
 torch.stack([parameter.float().sum() for parameter in model.parameters()])  # every page is read
 print(peak() - before)
 """
