@@ -95,6 +95,10 @@ class DiT(Protocol):
     def velocity(self, noisy: Tensor, timesteps: Tensor, scene: Scene) -> Tensor:
         """A `Velocity`: the transformer's output, in its own dtype."""
 
+    def first_frame_of(self, latents: Tensor) -> Tensor:
+        """What stands for a `Scene`'s first frames [B, …] where only the clips' latents [B, F, C, h, w] are
+        known."""
+
     def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
         """What the patch embedding takes, [B, F, channels, h, w]: latents [B, F, C, h, w], and beside them
         on the channels those of the first frame [B, C, h, w]."""

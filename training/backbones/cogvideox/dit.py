@@ -48,6 +48,10 @@ class CogVideoXDiT:
         """v [B, F, C, h, w] for noisy latents at timesteps int64 [B], in the transformer's own dtype."""
         return predict_velocity(self.module, noisy, scene.first_frame, scene.text, timesteps)
 
+    def first_frame_of(self, latents: Tensor) -> Tensor:
+        """Their first latent frame: it is encoded from the first frame alone."""
+        return latents[:, 0]
+
     def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
         """Latents and the first frame's on the channels, zeros after it: [B, F, 2C, h, w]."""
         return with_first_frame(latents, first_frame)

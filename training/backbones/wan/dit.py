@@ -49,6 +49,13 @@ class WanDiT:
         """The flow [B, F, C, h, w] of noisy latents at timesteps [B], in the transformer's own dtype."""
         return predict_flow(self.module, noisy, scene.first_frame, scene.text, timesteps)
 
+    def first_frame_of(self, latents: Tensor) -> Tensor:
+        """Their first latent frame with zeros after it, and zeros for CLIP's state."""
+        condition = torch.zeros_like(latents)
+        condition[:, 0] = latents[:, 0]
+        image = latents.new_zeros(len(latents), cost.IMAGE_TOKENS * self.module.config.image_dim)
+        return torch.cat([condition.flatten(1), image], dim=1)
+
     def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
         """Latents, the mask of what is kept, the condition's latents: [B, F, 36, h, w]."""
         config = self.module.config

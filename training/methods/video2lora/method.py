@@ -67,7 +67,8 @@ class Video2LoRA(AdaptedDiT):
         dit, count = self.dit, len(latents)
         # What padding holds never enters, whatever it is.
         latents = latents.to(dtype_of(self)).masked_fill(~mask[:, :, None], 0)
-        clips = OwnClips(latents, mask, latents[:, 0], latents.new_zeros(count, *dit.text_shape))
+        texts = latents.new_zeros(count, *dit.text_shape)
+        clips = OwnClips(latents, mask, dit.first_frame_of(latents), texts)
 
         def gradient_of(theta: Tensor, iteration: int) -> Tensor:
             probe = theta.detach().float().requires_grad_()

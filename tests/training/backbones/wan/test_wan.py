@@ -22,7 +22,7 @@ from training.backbones.wan.conditioning import require_image_to_video
 from training.backbones.wan.cost import forward_flops, training_flops
 from training.backbones.wan.published import TRANSFORMER_14B_I2V, meta_transformer
 from training.backbones.wan.small import write_tiny_backbone
-from training.batch import Sample, TrainingBatch, collate
+from training.batch import References, Sample, TrainingBatch, collate
 from training.errors import (
     BadMethodSettings,
     InvalidGeometry,
@@ -166,6 +166,15 @@ def test_the_loss_is_of_noise_minus_latents_at_a_uniform_time_unless_it_is_shift
     torch.testing.assert_close(objective.losses(predicted, target, times), torch.full((64,), 4.0))
     assert (objective.weights(times, 5.0) <= (1 - times / 1000) ** 2 + 1e-6).all()
     assert 0 < objective.weight_near_noise(5.0) < 0.1
+
+
+def test_a_prediction_may_read_the_gradient_of_its_own_loss(folder):
+    dit = load_backbone(settings_of(folder), ["transformer"]).dit
+    told = {"gradient_refinement": True, "identity_start": False}
+    method = build_method(SMALL.model_copy(update=told), dit)
+    latents = torch.randn(2, *LATENTS)
+    mask = torch.ones(2, LATENTS[0], *LATENTS[2:], dtype=torch.bool)
+    assert method.condition(References(("", ""), latents, mask)).isfinite().all()
 
 
 @pytest.mark.parametrize("policy", ["none", "full", 3])
