@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from training.backbones.cogvideox.conditioning import predict_velocity
-from training.backbones.cogvideox.pixels import encode_image, encode_video, noised_frame
+from training.backbones.cogvideox.pixels import encode_image, encode_video
 from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
+from training.backbones.frames import noised_frame
 from training.backbones.geometry import SampleGeometry
 from training.pretrain.denoiser import Denoiser, start_silent
 from training.pretrain.encoded import EncodedClips
