@@ -48,7 +48,7 @@ def keep(
     """Use one clip and mark others as its copies; no later `dedup` prefers another."""
     from catalog.curation.duplicates import keep
 
-    act.do("Keep a clip", lambda catalog, by: keep(catalog, clip, over, by, merge))
+    act.do(lambda catalog, by: keep(catalog, clip, over, by, merge))
 
 
 @app.command(epilog="Example: `video2lora duplicates apart 3f2a90c1 77b0e4d2 -w work`")
@@ -59,4 +59,4 @@ def apart(
     """Tell clips apart for ever: no later `dedup` asks again."""
     from catalog.curation.duplicates import not_duplicates
 
-    act.do("Tell clips apart", lambda catalog, by: not_duplicates(catalog, clips, by))
+    act.do(lambda catalog, by: not_duplicates(catalog, clips, by))

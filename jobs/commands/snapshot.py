@@ -91,7 +91,7 @@ def restore(
     """Put back what people decided as it was then; this is an act, and can be undone."""
     from catalog.snapshots import restore
 
-    act.do(f"Restore {name[:40]}", lambda catalog, by: restore(catalog, name, by, set_aside_later))
+    act.do(lambda catalog, by: restore(catalog, name, by, set_aside_later))
 
 
 @app.command(epilog="Example: `video2lora snapshot remove v1 -w work`")

@@ -94,7 +94,9 @@ def test_an_address_is_split_at_its_port():
     assert head_of("head.example:1") == ("head.example", 1)
 
 
-def test_an_address_where_nobody_listens_is_said_and_leaves_no_running_row(tmp_path, capsys):
+def test_an_address_where_nobody_listens_is_said_and_leaves_no_running_row(tmp_path, capsys, monkeypatch):
+    # As in a process of its own: a Ray that runs in this one already would be used.
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     from catalog.clip_spec import ClipSpec
     from catalog.store import Catalog
 

@@ -60,7 +60,7 @@ class OwnClips:
         count, frames, _, height, width = self.latents.shape
         for name, found, wanted in (
             ("mask", self.mask.shape, (count, frames, height, width)),
-            ("first frames", self.first_frames.shape[:1], (count,)),
+            ("first frames", self.first_frames.shape, tuple(dit.first_frame_of(self.latents).shape)),
             ("texts", self.texts.shape[:1], (count,)),
         ):
             if tuple(found) != wanted:

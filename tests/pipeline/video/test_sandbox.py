@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,9 @@ def test_a_decoder_may_take_its_time_to_start_where_the_machine_is_busy(tmp_path
 
 def test_a_decoder_that_works_and_is_never_ready_is_a_fault_of_the_installation(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.video.sandbox._START_SECONDS", 0.01)
+    never = SimpleNamespace(select=lambda *_: (time.sleep(0.005), ([], [], []))[1])
+    monkeypatch.setattr("pipeline.video.sandbox.select", never)
+    monkeypatch.setattr("pipeline.video.sandbox._BUSY", 10_000)
     with (
         Sandbox(SPEC, NormaliseSettings()) as sandbox,
         pytest.raises(SandboxBroken, match=r"not ready after 0\.01 s of a processor"),
