@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,10 @@ def test_a_run_whose_process_was_killed_counts_as_interrupted_and_others_are_lef
         "of an older version": "running",
     }
     assert os.getpid() == mine["pid"]
+
+
+def test_a_command_counts_its_seconds_from_the_start_of_its_process_to_a_tenth():
+    code = "import time; time.sleep(0.3); from jobs.runs import process_seconds; print(process_seconds())"
+    began = time.monotonic()
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 0.3 <= float(said) <= time.monotonic() - began + 0.1
