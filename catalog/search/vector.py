@@ -11,7 +11,6 @@ from lancedb.index import IvfRq
 
 from catalog.errors import CatalogError, VectorMismatch
 from catalog.names import CategoryNames
-from catalog.predicates import not_null
 from catalog.search.hits import COLUMNS, best
 from catalog.store import Catalog
 
@@ -55,14 +54,20 @@ def search_vector(
     values = _checked(catalog, vector, column)
     if limit < 1:
         return []
-    embedded = not_null(column)
     indexed = catalog.pinned is None and catalog.count("clips") >= index_rows
     if indexed:
         _freshen_index(catalog, column)
     search = catalog.tables.handle("clips").search(values, vector_column_name=column, query_type="vector")
-    search = search.metric("cosine").where(embedded if where is None else embedded & where)
+    search = search.metric("cosine")
+    if where is not None:
+        search = search.where(where)
     search = search.refine_factor(_REFINE).nprobes(_PROBES) if indexed else search.bypass_vector_index()
-    rows = search.select([*COLUMNS, "_distance"]).limit(limit).to_list()
+    # A clip without a vector has no distance. (To ask for `embedding` not null would read all vectors.)
+    rows = [
+        row
+        for row in search.select([*COLUMNS, "_distance"]).limit(limit).to_list()
+        if row["_distance"] is not None
+    ]
     for row in rows:
         row["score"] = 1.0 - row.pop("_distance")
         row["why"] = f"it looks like {likeness} ({row['score']:.2f})"

@@ -56,8 +56,10 @@ def when(moment: datetime | None) -> str:
 
 
 def figure(number: float | None, digits: int = 3) -> str:
-    """A number, or a dash where there is none."""
-    return "–" if number is None else f"{number:.{digits}f}"
+    """A number, a whole one as a whole one, or a dash where there is none."""
+    if number is None:
+        return "–"
+    return f"{number:,}" if isinstance(number, int) else f"{number:.{digits}f}"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
