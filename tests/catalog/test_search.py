@@ -244,10 +244,13 @@ def test_a_vector_index_is_made_when_it_pays_and_finds_what_comparing_all_finds(
         return vectors
 
     vectors = add(0, 3_000)
-    for query in vectors[:5]:
+    recall = []
+    for query in vectors[:40]:
         exact = ids(search_vector(catalog, query.tolist(), limit=10))
         found = ids(search_vector(catalog, query.tolist(), limit=10, index_rows=1_000))
-        assert len(set(exact) & set(found)) >= 9
+        recall.append(len(set(exact) & set(found)) / 10)
+    # The index begins at random: in twelve catalogues 0.987 to 0.995.
+    assert np.mean(recall) > 0.96
     assert catalog.tables.handle("clips").index_stats("embedding_idx").num_indexed_rows == 3_000
     late = add(3_000, 600)
     assert ids(search_vector(catalog, late[7].tolist(), limit=1, index_rows=1_000)) == ["03007"]
