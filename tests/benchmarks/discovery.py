@@ -11,7 +11,6 @@ last line.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from pipeline.embedding.embedder import Embedder
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.pocket.clip_renders import MEASURED_ON, render_categories
 from pipeline.samples.splits import UNSEEN
-from tests.benchmarks.retrieval import chosen, corpus
+from tests.benchmarks.retrieval import chosen, corpus, parser_of
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -111,17 +110,8 @@ def accuracy(truth: np.ndarray, found: np.ndarray, new: np.ndarray) -> dict:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="pocket", help="`embed.model`")
-    parser.add_argument("--pretrained", default="pocket", help="`embed.pretrained`")
-    parser.add_argument("--categories", type=int, default=200)
-    parser.add_argument("--clips", type=int, default=10, help="of each category")
+    parser = parser_of(__doc__)
     parser.add_argument("--smallest", type=int, default=5, help="`cluster.min_cluster_size`")
-    parser.add_argument("--processes", type=int, default=2, help="that render")
-    parser.add_argument("--work", type=Path, default=Path("pocket-work"), help="renders are kept there")
-    parser.add_argument("--corpus", default=os.environ.get("VIDEO2LORA_CORPUS"))
     return parser.parse_args(arguments)
 
 

@@ -44,7 +44,7 @@ SPEC = ClipSpec(num_frames=9, height=96, width=144)
 
 
 def main(arguments: list[str] | None = None) -> dict:
-    options = _options(arguments)
+    options = parser_of(__doc__).parse_args(arguments)
     embedder = Embedder(EmbedSettings(model=options.model, pretrained=options.pretrained))
     names = chosen(options.categories)
     clips, _ = render_categories(
@@ -160,9 +160,10 @@ def _thumbnails(clip: np.ndarray, side: int = 12) -> np.ndarray:
     return np.stack([np.asarray(frame) for frame in frames]).astype(np.float32) / 127.5 - 1
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """The options of whatever is asked of an embedder on renders and on the corpus."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="pocket", help="`embed.model`")
     parser.add_argument("--pretrained", default="pocket", help="`embed.pretrained`")
@@ -171,7 +172,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2, help="that render")
     parser.add_argument("--work", type=Path, default=Path("pocket-work"), help="renders are kept there")
     parser.add_argument("--corpus", default=os.environ.get("VIDEO2LORA_CORPUS"))
-    return parser.parse_args(arguments)
+    return parser
 
 
 if __name__ == "__main__":

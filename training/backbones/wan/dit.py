@@ -16,6 +16,7 @@ from training.backbones.wan.conditioning import (
     unpacked,
 )
 from training.backbones.wan.flow import FlowMatching
+from training.errors import UnsupportedBackbone
 
 
 class WanDiT:
@@ -68,7 +69,9 @@ class WanDiT:
     ) -> tuple[Tensor, Tensor] | None:
         """Cosines and sines [1, tokens, 1, head] as the transformer makes them; it knows no time before 0."""
         if first:
-            raise NotImplementedError("Wan's rotary table begins at time 0.")
+            raise UnsupportedBackbone(
+                "Wan's positions begin at time 0: a reference before the target has none. Use CogVideoX."
+            )
         frames, channels, height, width = latent_shape
         cosines, sines = self.module.rope(torch.empty(1, channels, frames, height, width, device=device))
         return cosines, sines

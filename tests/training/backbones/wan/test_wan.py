@@ -234,6 +234,8 @@ def test_missing_and_unknown_tensors_are_refused(folder, tmp_path, part):
 
 
 def test_what_wan_cannot_do_is_one_sentence(folder, backbone):
+    with pytest.raises(UnsupportedBackbone, match="begin at time 0"):
+        backbone.dit.rotary(backbone.latent_shape, torch.device("cpu"), first=-1)
     with pytest.raises(InvalidGeometry, match="512 text tokens"):
         load_backbone(settings_of(folder, max_text_tokens=513), ["text"])
     with pytest.raises(UnsupportedBackbone, match="takes no image"):
