@@ -36,5 +36,9 @@ class NoBatch(TrainingError):
     """The stream cannot deliver what the loop asks for; only a person can put it right."""
 
 
+class BadFigures(TrainingError):
+    """Figures that nothing can be said of: none, not finite, or pairs that do not match."""
+
+
 class TooLittleMemory(TrainingError):
     """A run that does not fit its devices, found before it started or while it ran."""

@@ -51,6 +51,7 @@ from tests.benchmarks.learning_measures import (
 from tests.benchmarks.learning_page import Shown, write_page
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.hub import cache_folder
+from training.evaluation.intervals import mean_interval, relative_reduction
 from training.evaluation.transfer_gap import PairLosses
 from training.settings import PolishSettings
 
@@ -98,11 +99,11 @@ class Findings:
         verdicts = self.verdicts[kind, group]
         copied = [each.copied for each in verdicts if each.copied is not None]
         right = [each.wanted == each.found for each in verdicts]
-        low, high = interval(right, [each.wanted for each in verdicts])
+        effect = mean_interval(right, [each.wanted for each in verdicts])
         return {
-            "effect": float(np.mean(right)),
-            "low": low,
-            "high": high,
+            "effect": effect.value,
+            "low": effect.low,
+            "high": effect.high,
             "family": float(np.mean([kin(each.wanted, each.found) for each in verdicts])),
             "subject_copied": float(np.mean(copied)) if copied else float("nan"),
             "clips": len(verdicts),
@@ -116,26 +117,9 @@ class Findings:
         )
         targets = [int(pair.split("<-")[0]) for run in runs for pair in run.pair_ids]
         names = [self.categories[target % len(self.categories)] for target in targets]
-        return {"gap": shares(same, other, names), "benefit_over_none": shares(same, none, names)}
-
-
-def interval(values: Sequence[float], groups: Sequence[str], resamples: int = 2000) -> tuple[float, float]:
-    """95 % of the mean, drawn over whole categories: their clips are not independent."""
-    return tuple(np.quantile(_means(np.asarray(values, float), groups, resamples), (0.025, 0.975)).tolist())
-
-
-def shares(less: np.ndarray, more: np.ndarray, groups: Sequence[str], resamples: int = 2000) -> list[float]:
-    """1 - mean(less) / mean(more) with its interval over categories."""
-    drawn = 1 - _means(less, groups, resamples) / _means(more, groups, resamples)
-    return [float(1 - less.mean() / more.mean()), *np.quantile(drawn, (0.025, 0.975)).tolist()]
-
-
-def _means(values: np.ndarray, groups: Sequence[str], resamples: int) -> np.ndarray:
-    """Means of resampled categories [resamples]; the same draws for the same groups."""
-    kinds, place = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(place, values), np.bincount(place)
-    picks = np.random.default_rng(0).integers(len(kinds), size=(resamples, len(kinds)))
-    return sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
+        found = {"gap": relative_reduction(same, other, names)}
+        found["benefit_over_none"] = relative_reduction(same, none, names)
+        return {name: [each.value, each.low, each.high] for name, each in found.items()}
 
 
 def options() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from pipeline.samples.splits import DEVELOPMENT, SEEN
 from tests.benchmarks.effect_classifier import EffectNet, to_classifier
-from tests.benchmarks.learning import Findings, Verdict, interval, report, shares
+from tests.benchmarks.learning import Findings, Verdict, report
 from tests.benchmarks.learning_judges import KINDS, Judges
 from tests.benchmarks.learning_measures import Way, adapters_of, chosen_rows, gaps, groups_of, kin
 from tests.benchmarks.learning_page import Shown, choose
@@ -41,13 +41,6 @@ def test_the_tables_and_the_json_line_tell_the_same(capsys):
     assert (found["effect"], found["family"], found["clips"]) == (0.5, 1.0, 4)
     assert told["subject_copied"]["ours, predicted / seen"] == pytest.approx(1 / 3)
     assert "+30.0%" in printed and " 50.0%" in printed
-
-
-def test_intervals_are_drawn_over_categories_and_not_over_their_clips():
-    names = ["melt"] * 50 + ["spin"] * 50
-    low, high = interval([1.0] * 50 + [0.0] * 50, names)
-    assert (low, high) == (0, 1), "two categories that disagree say nothing about a third"
-    assert shares(np.full(100, 0.9), np.full(100, 1.0), names) == pytest.approx([0.1] * 3)
 
 
 def test_the_judges_answer_for_each_clip_by_itself():
