@@ -42,3 +42,7 @@ class BadFigures(TrainingError):
 
 class TooLittleMemory(TrainingError):
     """A run that does not fit its devices, found before it started or while it ran."""
+
+
+class BadMask(TrainingError):
+    """A mask that says nothing about the video that it belongs to."""
