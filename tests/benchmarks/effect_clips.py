@@ -10,16 +10,11 @@ import numpy as np
 
 from pipeline.samples.draw import HELD_OUT
 from pipeline.samples.render import clip_times, render_frames
+from training.evaluation.seen_frames import FRAMES, HEIGHT, WIDTH, chosen_frames
 
-FRAMES, HEIGHT, WIDTH = 17, 32, 48
 WHOLE = 49, 64, 96  # frames, height and width of the clips that backbones see
 # Numbers that neither the backbone nor the hypernetwork trains on, and others to measure on.
 TRAIN_FROM, TEST_FROM = 10 * HELD_OUT, 20 * HELD_OUT
-
-
-def chosen_frames(count: int) -> np.ndarray:
-    """Which of a clip's frames the classifier sees, [17]: every third of 49."""
-    return np.linspace(0, count - 1, FRAMES).round().astype(int)
 
 
 def render(effect: str, seed: int) -> np.ndarray:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from pipeline.samples.categories import CATEGORIES, find_category
 from pipeline.samples.render import EDITION, render_clip
 from pipeline.samples.sheet import contact_sheet, write_sheets
-from tests.benchmarks.effect_classifier import predictions, train_classifier
-from tests.benchmarks.effect_clips import FRAMES, HEIGHT, TEST_FROM, TRAIN_FROM, WIDTH, render_all
+from tests.benchmarks.effect_clips import TEST_FROM, TRAIN_FROM, render_all
+from training.evaluation.effect import predictions, train_classifier
+from training.evaluation.seen_frames import FRAMES, HEIGHT, WIDTH
 
 SCENES = 4096  # a category's clips are so many numbers apart: hardly two categories share a scene
 
@@ -89,11 +90,11 @@ def main(arguments: list[str] | None = None) -> dict:
         rendered = time.monotonic()
         cuda = torch.device(options.device).type == "cuda"
         net = train_classifier(
-            names=names,
+            shown,
+            len(names),
             epochs=options.epochs or (60 if cuda else 12),
             batch=128 if cuda else 32,
             model=CategoryNet(len(names), options.width or (48 if cuda else 32), deep=cuda),
-            clips=shown,
             device=options.device,
             seconds=options.seconds,
             progress=_say,

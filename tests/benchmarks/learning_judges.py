@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from pipeline.samples.render import EDITION
 from pipeline.samples.scene import make_scene
 from pipeline.samples.subjects import SUBJECTS
-from tests.benchmarks.effect_classifier import EffectNet, predictions, to_classifier, train_classifier
 from tests.benchmarks.effect_clips import TEST_FROM, TRAIN_FROM, render_all
+from training.evaluation.effect import predictions, to_classifier, train_classifier
 
 KINDS = tuple(SUBJECTS)
 
@@ -41,9 +41,7 @@ class Judges:
         clips, effects, shown = _renders(names, TRAIN_FROM, per_effect, kept)
         others, *asked = _renders(names, TEST_FROM, max(1, per_effect // 8), kept)
         nets = [
-            train_classifier(
-                epochs=epochs, model=EffectNet(classes), clips=(clips, labels), device=device, batch=64
-            )
+            train_classifier((clips, labels), classes, epochs=epochs, device=device, batch=64)
             for labels, classes in ((effects, len(names)), (shown, len(KINDS)))
         ]
         found = [predictions(net, others) for net in nets]

@@ -12,13 +12,13 @@ from pipeline.pocket.hypernetwork import Lessons
 from pipeline.samples.draw import draw_clip
 from pipeline.samples.effects import EFFECTS
 from pipeline.samples.splits import DEVELOPMENT, SEEN
-from tests.benchmarks.effect_classifier import EffectNet, to_classifier
 from tests.benchmarks.learning import Findings, Verdict, report
 from tests.benchmarks.learning_judges import KINDS, Judges
 from tests.benchmarks.learning_measures import Way, adapters_of, chosen_rows, gaps, groups_of, kin
 from tests.benchmarks.learning_page import Shown, choose
 from tests.pipeline.pocket.clips import random_pairs
 from tests.training.small_backbones import LATENTS, TEXT_TOKENS, build_method, disturb
+from training.evaluation.effect import EffectNet, to_classifier
 from training.evaluation.transfer_gap import PairLosses
 from training.settings import PolishSettings
 

@@ -126,6 +126,9 @@ def drawn_interval(
 ) -> Interval:
     """Of a figure that is no mean, as a Fréchet distance is.
 
+    Such a figure grows where items are drawn twice, whatever they are: the draws are moved so that their mean
+    is the figure itself.
+
     Args:
         statistic: the figure of the items at these places, int64 [m]; a place may be there more than once.
 
@@ -138,8 +141,9 @@ def drawn_interval(
     every = np.arange(len(place))
     if len(kinds) == 1:
         return _interval(statistic(every), np.empty(0), len(every), categories, level)
-    drawn = [statistic(np.concatenate([members[kind] for kind in row])) for row in picks]
-    return _interval(statistic(every), np.array(drawn), len(every), categories, level)
+    value = statistic(every)
+    drawn = np.array([statistic(np.concatenate([members[kind] for kind in row])) for row in picks])
+    return _interval(value, drawn - drawn.mean() + value, len(every), categories, level)
 
 
 def _interval(

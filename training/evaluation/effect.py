@@ -1,19 +1,27 @@
-"""A small 3-D convnet that names a clip's effect: trained on real renders, asked about generated ones."""
+"""Effect accuracy: does a 3-D convnet, trained on real clips, find the reference's effect in a made one?"""
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.samples.effects import EFFECTS
-from tests.benchmarks.effect_clips import HEIGHT, TEST_FROM, TRAIN_FROM, WIDTH, chosen_frames, render
+from training.backbones.hub import first_line
+from training.evaluation.seen_frames import HEIGHT, WIDTH, chosen_frames
+from training.evaluation.weights import BadWeights, load_tensors
+from training.files import written
 from training.randomness import stream
 
-NAMES = tuple(EFFECTS)
+NAMES = "effects"
 
 
 class EffectNet(nn.Module):
@@ -46,41 +54,35 @@ class EffectNet(nn.Module):
 
 
 def to_classifier(frames: np.ndarray | Tensor) -> Tensor:
-    """uint8 frames [49, H, W, 3] → [3, 17, 32, 48] in [-1, 1]: every third frame, area-averaged."""
-    return _averaged(torch.as_tensor(np.asarray(frames)[chosen_frames(len(frames))]))
-
-
-def renders(first: int, count: int, names: Sequence[str] = NAMES) -> tuple[Tensor, Tensor]:
-    """Clips `first` … of the endless series that walks through `names`, and the indices of their effects."""
-    indices = [number % len(names) for number in range(first, first + count)]
-    clips = [render(names[index], first + place) for place, index in enumerate(indices)]
-    return torch.from_numpy(np.stack(clips)), torch.tensor(indices)
+    """uint8 frames [n, H, W, 3] → [3, 17, 32, 48] in [-1, 1]: 17 of the frames, area-averaged."""
+    seen = torch.as_tensor(np.asarray(frames)[chosen_frames(len(frames))])
+    video = seen.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return F.interpolate(video, size=(HEIGHT, WIDTH), mode="area").transpose(0, 1).contiguous()
 
 
 def train_classifier(
-    per_effect: int = 40,
+    clips: tuple[Tensor, Tensor],
+    effects: int,
     epochs: int = 12,
     batch: int = 32,
     seed: int = 0,
-    names: Sequence[str] = NAMES,
     model: nn.Module | None = None,
-    clips: tuple[Tensor, Tensor] | None = None,
     device: torch.device | str = "cpu",
     seconds: float = float("inf"),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> nn.Module:
-    """Fit on `per_effect` renders of each of the `names`, with some noise.
+    """Fit on clips, with some noise.
 
     Args:
+        clips: uint8 or in [-1, 1], [n, 3, 17, 32, 48] (see `to_classifier`); the indices of their effects.
+        effects: how many there are.
         model: a net to train instead of a new one.
-        clips: take these, and the indices of their effects, instead of rendering.
         seconds: train no longer; the learning rate falls to nothing by then.
     """
-    frames_of, labels = clips or renders(TRAIN_FROM, per_effect * len(names), names)
-    frames_of, labels = frames_of.to(device), labels.to(device)
+    frames_of, labels = (each.to(device) for each in clips)
     torch.manual_seed(seed)
-    model = (model or EffectNet(len(names))).to(device).train()
-    steps = epochs * len(labels) // batch
+    model = (model or EffectNet(effects)).to(device).train()
+    steps = max(1, epochs * len(labels) // batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
     step, began = 0, time.monotonic()
@@ -113,18 +115,46 @@ def predictions(model: nn.Module, clips: Tensor) -> Tensor:
     return torch.cat(found).to(clips.device)
 
 
-def held_out_accuracy(model: nn.Module, per_effect: int = 8) -> float:
-    """Share of real renders, of scenes that were not trained on, whose effect it names."""
-    clips, labels = renders(TEST_FROM, per_effect * len(EFFECTS))
-    return (predictions(model, clips) == labels).float().mean().item()
-
-
 def signed(clips: Tensor) -> Tensor:
     """uint8 → [-1, 1]; what is in [-1, 1] already stays."""
     return clips.float() / 127.5 - 1 if clips.dtype == torch.uint8 else clips
 
 
-def _averaged(frames: Tensor) -> Tensor:
-    """uint8 [17, H, W, 3] → [3, 17, 32, 48] in [-1, 1]."""
-    video = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return F.interpolate(video, size=(HEIGHT, WIDTH), mode="area").transpose(0, 1).contiguous()
+@dataclass(frozen=True)
+class EffectClassifier:
+    """A trained net and the effects that it tells apart, by category id."""
+
+    net: nn.Module
+    names: tuple[str, ...]
+
+    def found(self, clips: Sequence[np.ndarray]) -> list[str]:
+        """The effect that is found in each clip uint8 [n, H, W, 3]."""
+        if not len(clips):
+            return []
+        seen = torch.stack([to_classifier(clip) for clip in clips])
+        return [self.names[place] for place in predictions(self.net, seen).tolist()]
+
+    def save(self, file: Path) -> None:
+        """Write net and names as one safetensors file."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
+        with written(file) as partial:
+            save_file(tensors, partial, metadata={"format": "pt", NAMES: json.dumps(self.names)})
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            BadWeights: another kind of file, or one without names.
+        """
+        try:
+            with safe_open(file, framework="pt") as opened:
+                names = json.loads((opened.metadata() or {}).get(NAMES, "null"))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise BadWeights(f"{file} is no readable classifier of effects: {first_line(error)}.") from error
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise BadWeights(
+                f"{file} does not say which effects it tells apart; name a classifier that `video2lora"
+                " evaluate` saved."
+            )
+        return cls(load_tensors(EffectNet(len(names)), file, "a classifier of effects").eval(), tuple(names))
