@@ -56,6 +56,18 @@ class WriteConflict(CatalogError):
     """Other writers kept winning until the retries were used up."""
 
 
+class UnknownRequest(CatalogError):
+    """No request has that id, or it is somebody else's."""
+
+
+class OtherRequest(CatalogError):
+    """An idempotency key that stands for another request already."""
+
+
+class LostClaim(CatalogError):
+    """A worker that may write to a request no more: it was cancelled, or another worker has it."""
+
+
 class ModelMissing(CatalogError):
     """The catalogue knows the model, but its files are not where they were left."""
 

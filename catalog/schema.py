@@ -30,6 +30,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "runs": ("run_id",),
     "events": ("event_id",),
     "snapshots": ("name",),
+    "requests": ("request_id",),
 }
 
 # Media bytes: smaller payloads stay in the data file, larger ones go to packed side files; never in a scan.
@@ -48,6 +49,8 @@ JSON_COLUMNS = frozenset(
         "payload",
         "changed",
         "references",
+        "asked",
+        "result",
     }
 )
 
@@ -212,5 +215,23 @@ SCHEMAS: dict[str, pa.Schema] = {
         author=TEXT,
         note=TEXT,
         created_at=TIME,
+    ),
+    "requests": _table(
+        "requests",  # see `catalog.requests`
+        owner=TEXT,
+        idempotency_key=TEXT,
+        state=TEXT,  # RequestState
+        asked=TEXT,  # json
+        step=WHOLE,  # done, of `steps`
+        steps=WHOLE,
+        worker=TEXT,  # whose claim it is
+        heartbeat=TIME,  # when that worker was last heard of
+        attempt=WHOLE,  # how many workers have begun it
+        result=TEXT,  # json
+        error=TEXT,  # a sentence
+        revision=WHOLE,  # how often it was written
+        created_at=TIME,
+        started_at=TIME,
+        finished_at=TIME,
     ),
 }

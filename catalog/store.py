@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -231,6 +231,40 @@ class Catalog:
             return int(merge.execute(data)["num_inserted_rows"])
 
         return self.tables.commit(table, insert)
+
+    def swap(self, table: str, row: dict[str, Any], column: str, expected: int) -> bool:
+        """Compare and swap: change the given columns of one row where a column still holds what was read.
+
+        Of several writers that expect the same exactly one succeeds.
+
+        Args:
+            column: of whole numbers; a row that is written gets another one there.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            As `upsert`.
+        """
+        self.tables.refuse_when_pinned()
+        data = storable([row], SCHEMAS[table], KEYS[table], table, partial=True)
+        unchanged = f"target.{column} = {int(expected)}"
+
+        def replace(target: LanceTable) -> bool:
+            merge = target.to_lance().merge_insert(list(KEYS[table]))
+            done = merge.when_matched_update_all(condition=unchanged).execute(data)
+            return bool(done["num_updated_rows"])
+
+        return self.tables.commit(table, replace)
+
+    def remove(self, table: str, keys: Sequence[str]) -> None:
+        """Delete the rows whose first key column is one of `keys`.
+
+        Raises:
+            As `upsert`.
+        """
+        gone = col(KEYS[table][0]).isin(list(keys))
+        self.tables.commit(table, lambda target: target.delete(gone))
 
     # The past
 

@@ -79,5 +79,15 @@ class EventState(StrEnum):
     DONE = "done"
 
 
+class RequestState(StrEnum):
+    """How a request stands (`requests.state`)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"  # a worker holds it, as long as that one is heard of
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 # The licence of a clip whose data set states none, as filters and settings name it.
 NO_LICENCE = "unknown"

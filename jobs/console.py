@@ -55,7 +55,7 @@ class StepProgress:
 
     def __call__(self, done: int, total: int | None, info: dict | None = None) -> None:
         self.items = done
-        text = "  ".join(f"{k} {_short(v)}" for k, v in (info or {}).items())
+        text = "  ".join(f"{k} {_short(v)}" for k, v in (info or {}).items() if not callable(v))
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=total, info=text)
         elif time.monotonic() - self._last_line > 15:

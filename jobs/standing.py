@@ -15,8 +15,8 @@ from jobs.place import Place
 from jobs.runs import process_seconds
 from jobs.workspace import Workspace, code_revision, write_json
 
-# Written by every command, also by those that change nothing.
-_NOT_LOOKED_AT = "runs.lance"
+# Written by every command and by the web, also by what changes nothing that a run stands on.
+_NOT_LOOKED_AT = ("runs.lance", "requests.lance")
 
 
 def remember(workspace: Workspace, place: Place, made: Iterable[Path], said: list[str]) -> None:
@@ -77,7 +77,7 @@ def _stood_on(workspace: Workspace, place: Place) -> dict[str, Any] | None:
         "place": [str(Path(place.location).absolute()), found.layout, place.strict],
         "inputs": sha256(json.dumps(inputs).encode()).hexdigest(),
         # Lance writes a file for each version of a table.
-        "catalog": _facts(table / "_versions" for table in tables if table.name != _NOT_LOOKED_AT),
+        "catalog": _facts(table / "_versions" for table in tables if table.name not in _NOT_LOOKED_AT),
         "weights": _facts(Path(name) for name in weights if name and Path(name).exists()),
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ def generate(
         first_frame_pixels: [H, W, 3], uint8 or floating in [0, 1].
         guidance, dynamic_guidance, adapter_guidance: `prompt`, `dynamic` and `adapter` of `Guidance`.
         seed: of everything drawn; it gives what diffusers' pipeline gives for a CPU generator of that seed.
-        progress: called after every step with (steps done, steps, {"timestep": t}).
+        progress: called after every step with (steps done, steps, {"timestep": t, "clean": f}), where f()
+            is what the step says of the clean latents, [1, F, C, h, w]. What it raises ends the generation.
         scheduler: a sampler's name, or None, the one that the backbone's configuration names.
 
     Returns:
@@ -132,7 +134,8 @@ def denoise(
             with guidance.without_adapter() as frozen:
                 bare = frozen(noisy[-size:], t.expand(size), scene).float()
             led = led + (guidance.adapter - 1) * (plain - bare)
-        latents = sampler.step(led, t, latents, generator)
+        before, latents = latents, sampler.step(led, t, latents, generator)
         if progress is not None:
-            progress(done, steps, {"timestep": int(t)})
+            clean = partial(sampler.clean, led, t, before)
+            progress(done, steps, {"timestep": int(t), "clean": clean})
     return latents

@@ -1,6 +1,7 @@
 """A picture of a stranger as a clip's first frame: upright, in colour, composited, at the clip's geometry."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,11 +16,14 @@ BACKGROUND = (255, 255, 255)
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
-def read_picture(path: Path, spec: ClipSpec) -> np.ndarray | None:
+def read_picture(path: Path | BinaryIO, spec: ClipSpec) -> np.ndarray | None:
     """RGB uint8 [height, width, 3] of a picture as a viewer shows it, scaled and cropped as clips are.
 
     Its EXIF orientation is applied, what is transparent shows BACKGROUND, 16 bits are scaled to 8, and
     floating values count from 0 to 1 (to their largest where that is more).
+
+    Args:
+        path: a file of one's own, or an open one (a stranger's is read in `Sandbox.picture`).
 
     Returns None where the file is no picture: it may be a video.
 
@@ -40,10 +44,14 @@ def read_picture(path: Path, spec: ClipSpec) -> np.ndarray | None:
         raise BadSource(_too_large(path, "far more")) from error
     except (OSError, ValueError, SyntaxError) as error:
         raise BadSource(
-            f"The picture {str(path)!r} cannot be read: {error}. Save it again as PNG."
+            f"The picture{_named(path)} cannot be read: {error}. Save it again as PNG."
         ) from error
     # A copy: what Pillow hands out is read-only, which torch warns about.
     return np.array(place(np.asarray(scaled), fit, spec))
+
+
+def _named(path: Path | BinaryIO) -> str:
+    return f" {str(path)!r}" if isinstance(path, Path) else ""
 
 
 def _composited(image: Image.Image) -> Image.Image:
@@ -64,5 +72,5 @@ def _grey(values: np.ndarray) -> Image.Image:
     return Image.fromarray(values.round().clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _too_large(path: Path, size: str) -> str:
-    return f"The picture {str(path)!r} has {size} pixels, and at most {MAX_PIXELS:,} are read: scale it down."
+def _too_large(path: Path | BinaryIO, size: str) -> str:
+    return f"The picture{_named(path)} has {size} pixels, and at most {MAX_PIXELS:,} are read: scale it down."

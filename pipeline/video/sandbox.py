@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import psutil
 
 from catalog.clip_spec import ClipSpec
@@ -21,6 +22,8 @@ from pipeline.video.normalise import NormalisedClip, NormaliseSettings
 
 # A fresh process now and then gives back what decoders leak.
 _FILES_PER_CHILD = 500
+# What the child is asked in the place of a window.
+PICTURE = "picture"
 # Processor seconds that its start may take, and how many times as long by the clock on a busy machine.
 _START_SECONDS, _BUSY = 60.0, 20
 # So long any process may have to wait for its turn, whatever the limit.
@@ -35,8 +38,9 @@ class SandboxBroken(RuntimeError):
 class Answer:
     """What became of one file.
 
-    `outcome` is `normalised`, `rejected` (the file is at fault) or `quarantined` (it broke or overran its
-    decoder); `code` and `reason` say why for the last two.
+    `outcome` is `normalised` (into clips, or into a picture, RGB uint8 [height, width, 3]), `rejected` (the
+    file is at fault) or `quarantined` (it broke or overran its decoder); `code` and `reason` say why for the
+    last two.
     """
 
     outcome: str
@@ -44,6 +48,7 @@ class Answer:
     reason: str | None = None
     facts: dict = field(default_factory=dict)
     clips: list[NormalisedClip] = field(default_factory=list)
+    picture: np.ndarray | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_rss_mb: float = 0.0
@@ -72,6 +77,9 @@ class Sandbox:
 
     def normalise(self, file: BinaryIO, window: str | None = None) -> Answer:
         """Make the clips of one open file, or of a window of it; always answers within the limits."""
+        return self._asked(file, window or "")
+
+    def _asked(self, file: BinaryIO, line: str) -> Answer:
         if self._child is None or self._child.poll() is not None or self._served >= _FILES_PER_CHILD:
             self.close()
             self._start()
@@ -79,7 +87,7 @@ class Sandbox:
         began = time.monotonic()
         try:
             self._channel.settimeout(None)
-            socket.send_fds(self._channel, [(window or "").encode() + b"\n"], [file.fileno()])
+            socket.send_fds(self._channel, [line.encode() + b"\n"], [file.fileno()])
             if given_up := self._wait():
                 self.close()
                 return Answer(Outcome.QUARANTINED, *given_up, seconds=time.monotonic() - began)
@@ -91,6 +99,13 @@ class Sandbox:
             self.close()
             return Answer(Outcome.QUARANTINED, code, reason, seconds=time.monotonic() - began)
         return _understood(message, memoryview(body))
+
+    def picture(self, file: BinaryIO) -> Answer:
+        """One open file as a picture, see `read_picture`; always answers within the limits.
+
+        The outcome is `normalised` also where the file is no picture: then there is none.
+        """
+        return self._asked(file, PICTURE)
 
     def _wait(self) -> tuple[str, str] | None:
         """Wait for the answer; code and reason where it is not worth waiting any longer.
@@ -203,6 +218,10 @@ def _understood(message: dict, body: memoryview) -> Answer:
     for outcome in (Outcome.REJECTED, Outcome.QUARANTINED):
         if outcome in message:
             return Answer(outcome, message[outcome], message["reason"])
+    if "picture" in message:
+        shape = message["picture"]
+        shown = np.frombuffer(body, np.uint8).reshape(*shape, 3).copy() if shape else None
+        return Answer("normalised", picture=shown)
     clips, at = [], 0
     for clip in message["clips"]:
         video, poster = clip.pop("video_bytes"), clip.pop("poster_bytes")

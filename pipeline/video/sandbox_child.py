@@ -15,12 +15,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from catalog.clip_spec import ClipSpec
 from catalog.vocabulary import Outcome
+from pipeline.errors import BadSource
 from pipeline.video import fastread, lockdown, wire
 from pipeline.video.normalise import NormaliseSettings, normalise
+from pipeline.video.picture import read_picture
 from pipeline.video.rejection import Rejection
+from pipeline.video.sandbox import PICTURE
 from pipeline.video.transcode import encode_video
 
 _STATUS = Path("/proc/self/status")
@@ -45,7 +49,11 @@ def main(descriptor: int) -> None:
             return
         lockdown.limit_time(settings.limits.decode_seconds)
         with os.fdopen(descriptors[0], "rb") as file:
-            answer, body = _answer(file, spec, settings, line.decode().strip() or None)
+            asked = line.decode().strip()
+            if asked == PICTURE:
+                answer, body = _picture(file, spec)
+            else:
+                answer, body = _answer(file, spec, settings, asked or None)
         wire.send(channel, answer | {"peak_rss_mb": _peak_rss_mb(status)}, body)
 
 
@@ -54,6 +62,11 @@ def _warm_up() -> None:
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if module.name not in ("av.__main__", "av.datasets"):
             importlib.import_module(module.name)
+    Image.init()
+    for kind in ("PNG", "JPEG"):
+        picture = io.BytesIO()
+        Image.new("RGB", (32, 32)).save(picture, kind)
+        read_picture(picture, ClipSpec(num_frames=9, height=64, width=96))
     frames = np.zeros((9, 64, 96, 3), dtype=np.uint8)
     frames += np.arange(9, dtype=np.uint8)[:, None, None, None]
     video = encode_video(frames, 8)
@@ -68,6 +81,22 @@ def _peak_rss_mb(status: int | None) -> float:
         if line.startswith(b"VmHWM:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def _picture(file, spec: ClipSpec) -> tuple[dict, bytes]:
+    try:
+        file.seek(0)
+        shown = read_picture(file, spec)
+    except BadSource as error:
+        return {Outcome.REJECTED: "bad_picture", "reason": str(error)}, b""
+    except MemoryError:
+        return {
+            Outcome.QUARANTINED: "too_much_memory",
+            "reason": "Decoding it needs more memory than is allowed.",
+        }, b""
+    if shown is None:
+        return {"picture": None}, b""
+    return {"picture": shown.shape[:2]}, shown.tobytes()
 
 
 def _answer(file, spec: ClipSpec, settings: NormaliseSettings, window: str | None) -> tuple[dict, bytes]:

@@ -195,6 +195,19 @@ def test_progress_counts_every_step(backbone, frame):
     assert seen[0][2]["timestep"] == 999
 
 
+def test_each_step_says_what_the_clean_latents_would_be_and_the_last_one_is_right(backbone, frame):
+    seen = []
+
+    def look(done: int, steps: int, facts: dict) -> None:
+        seen.append(facts["clean"]())
+
+    video = generate(backbone, None, None, frame, PROMPT, steps=4, seed=5, progress=look)
+    assert [each.shape for each in seen] == [(1, *LATENTS)] * 4
+    apart = [float((each - seen[-1]).abs().mean()) for each in seen]
+    assert apart == sorted(apart, reverse=True)
+    assert torch.equal(backbone.decode(seen[-1][0]), video)
+
+
 def test_a_request_that_cannot_be_met_is_one_sentence(backbone, frame):
     with pytest.raises(TrainingError, match="denoising steps"):
         generate(backbone, None, None, frame, PROMPT, steps=0)

@@ -140,6 +140,9 @@ class Sampler(Protocol):
     ) -> Tensor:
         """The latents of the timestep after this one."""
 
+    def clean(self, velocity: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """What the velocity says of the clean latents, seen from those of this timestep."""
+
     def dynamic(self, guidance: float, timestep: Tensor) -> float:
         """Prompt guidance at this timestep where it is asked to change along the way."""
 

@@ -1,5 +1,6 @@
 """Coming in with a token, and leaving: only where the server can be reached from other machines."""
 
+import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -26,7 +27,8 @@ def enter(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Remember role and name in a signed cookie."""
-    role, name = site.access.role_of(token.strip()), " ".join(author.split())
+    role, user = site.access.role_of(token.strip()), site.access.user_of(token.strip())
+    name = user or " ".join(author.split())
     wrong = None
     if role is None:
         wrong = "That is not one of the tokens; the server printed them when it started."
@@ -36,7 +38,10 @@ def enter(
         return page(
             request, "enter.html.j2", 403 if role is None else 422, next=own_address(next), wrong=wrong
         )
-    request.session.update(role=str(role), author=name)
+    # Names may be the same; a browser that comes in with a token of many is one by itself.
+    before = str(request.session.get("owner", ""))
+    owner = user or (before if before.startswith("#") else f"#{secrets.token_hex(8)}")
+    request.session.update(role=str(role), author=name, owner=owner)
     return RedirectResponse(own_address(next), 303)
 
 

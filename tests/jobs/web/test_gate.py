@@ -104,6 +104,25 @@ def test_a_program_says_its_token_in_a_header(outside, access):
         assert outside.get("/", headers=headers).status_code == status
 
 
+def test_a_user_with_a_token_of_his_own_is_one_and_a_viewer(made, tmp_path):
+    access = Access.of("0.0.0.0", tmp_path, ["ada", "ben"])
+    file = tmp_path / TOKENS
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert Access.of("0.0.0.0", tmp_path, ["ben"]) == access
+    assert Access.of("0.0.0.0", tmp_path, ["cyn"]).users.items() > access.users.items()
+    assert access.user_of(access.users["ada"]) == "ada"
+    assert access.role_of(access.users["ada"]) is Role.VIEWER
+    assert access.user_of(access.tokens[Role.VIEWER]) is None
+    client = TestClient(create_app(site_for(made, tmp_path, access)), THERE, follow_redirects=False)
+    enter(client, access.users["ada"], author="somebody else")
+    assert "<bdi>ada</bdi>" in client.get("/").text
+    for wrong in ("", "a b", "#x", "x" * 41):
+        with pytest.raises(BadAccess, match="is no name"):
+            Access.of("0.0.0.0", tmp_path, [wrong])
+    with pytest.raises(BadAccess, match="leave --user away"):
+        Access.of("localhost", tmp_path, ["ada"])
+
+
 def test_a_viewer_looks_and_does_not_act(outside, access):
     enter(outside, access.tokens[Role.VIEWER])
     assert outside.post("/acts/move").status_code == 403

@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from catalog.clip_spec import ClipSpec
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.picture import read_picture
 from pipeline.video.sandbox import Sandbox, SandboxBroken
 from pipeline.video.transcode import read_clip
 from tests.pipeline.video.test_container import SCRIPTS, movie_with_reference
@@ -44,6 +46,28 @@ def test_a_video_comes_back_as_a_clip_with_scores_and_facts(sandbox, tmp_path):
     assert clip.poster.startswith(b"\xff\xd8")
     assert 0 < clip.scores["motion"] < 1
     assert len(clip.scores["phash"]) == 25
+
+
+def test_a_picture_is_decoded_there_too_and_one_that_lies_is_an_answer(sandbox, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
+    answers = {}
+    for kind in ("png", "jpg", "webp", "gif", "tif", "bmp"):
+        Image.fromarray(pixels).save(tmp_path / f"a.{kind}")
+        with (tmp_path / f"a.{kind}").open("rb") as file:
+            answers[kind] = sandbox.picture(file)
+    own = read_picture(tmp_path / "a.png", SPEC)
+    assert np.array_equal(answers["png"].picture, own)
+    assert {each.picture.shape for each in answers.values()} == {(64, 96, 3)}
+    for name, content in {"video": write(tmp_path / "v.mp4", moving(9)).read_bytes(), "empty": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with (tmp_path / name).open("rb") as file:
+            assert (sandbox.picture(file).picture, sandbox.picture(file).reason) == (None, None)
+    (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:-2000])
+    with (tmp_path / "torn.png").open("rb") as file:
+        found = sandbox.picture(file)
+    assert found.outcome == "rejected"
+    assert "Save it again as PNG" in found.reason
+    assert str(tmp_path) not in found.reason
 
 
 def test_one_child_serves_many_files(sandbox, tmp_path):

@@ -57,6 +57,11 @@ class CogVideoXSampler:
         self._earlier = timestep
         return moved.to(latents.dtype)
 
+    def clean(self, velocity: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """√ᾱ x − √(1−ᾱ) v: what a model that predicts v says of the clean latents."""
+        kept = self.scheduler.alphas_cumprod.to(latents.device)[timestep]
+        return kept.sqrt() * latents - (1 - kept).sqrt() * velocity
+
     def dynamic(self, guidance: float, timestep: Tensor) -> float:
         """diffusers' `use_dynamic_cfg`: guidance along a cosine of the timestep."""
         steps = len(self.timesteps)

@@ -53,6 +53,10 @@ class WanSampler:
         moved: Tensor = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         return moved.to(latents.dtype)
 
+    def clean(self, velocity: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        """x − σ v: where a straight flow leads from the noise level σ of this timestep."""
+        return latents - timestep / self.scheduler.config.num_train_timesteps * velocity
+
     def dynamic(self, guidance: float, timestep: Tensor) -> float:
         """Raises TrainingError: Wan's guidance does not change along the way."""
         raise TrainingError("Wan has no dynamic guidance: leave it off.")

@@ -233,6 +233,17 @@ def test_missing_and_unknown_tensors_are_refused(folder, tmp_path, part):
         load_backbone(settings_of(copy), [asked])
 
 
+@pytest.mark.parametrize("name", ["unipc", "euler"])
+def test_along_a_straight_flow_every_step_says_the_same_clean_latents(backbone, name):
+    noise, clean = torch.randn(2, 1, *backbone.latent_shape)
+    sampler = backbone.sampler(name)
+    latents = sampler.begin(noise, 4)
+    for t in sampler.timesteps:
+        assert torch.allclose(sampler.clean(noise - clean, t, latents), clean, atol=5e-3)
+        latents = sampler.step(noise - clean, t, latents, None)
+    assert torch.allclose(latents, clean, atol=5e-3)
+
+
 def test_what_wan_cannot_do_is_one_sentence(folder, backbone):
     with pytest.raises(UnsupportedBackbone, match="begin at time 0"):
         backbone.dit.rotary(backbone.latent_shape, torch.device("cpu"), first=-1)
