@@ -21,6 +21,7 @@ from jobs.commands import (
     export,
     generate,
     history,
+    job,
     maintain,
     review,
     run,
@@ -35,6 +36,8 @@ from jobs.commands import (
 from jobs.console import err
 from jobs.errors import JobError
 from jobs.interrupts import leave_once
+from jobs.sending import sending_of
+from jobs.submit import submit
 from jobs.usage import refuse_empty_words, sentence
 from pipeline.errors import PipelineError
 from training.errors import TrainingError
@@ -68,7 +71,7 @@ for module in (
     maintain,
 ):
     app.add_typer(module.app)
-for module in (clip, category, adapter, duplicates, snapshot):
+for module in (clip, category, adapter, duplicates, snapshot, job):
     app.add_typer(module.group)
 
 
@@ -104,6 +107,8 @@ def _status_of(words: list[str]) -> int:
         refuse_empty_words(words)
         if hint := troubles.prepare(os.environ):
             err.print(hint, markup=False)
+        if (sending := sending_of(words)) is not None:
+            return submit(app, sending)
         status = app(words, prog_name="video2lora", standalone_mode=False) or 0
     except (CatalogError, PipelineError, TrainingError, JobError) as error:
         err.print(f"video2lora: {error}", markup=False)
@@ -134,3 +139,7 @@ def _leave(status: int) -> NoReturn:
         with suppress(OSError, ValueError):  # a pipe whose reader has gone
             stream.flush()
     os._exit(status)
+
+
+if __name__ == "__main__":  # how a job of a cluster begins
+    main()

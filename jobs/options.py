@@ -47,8 +47,24 @@ CatalogUri = Annotated[
     ),
 ]
 Address = Annotated[
-    str | None, typer.Option("--address", help="Join this Ray cluster instead of starting a local Ray.")
+    str | None,
+    typer.Option(
+        "--address",
+        help="Join this Ray cluster instead of starting a local Ray; with --submit the command runs there as "
+        "a job, see `video2lora job --help`.",
+    ),
 ]
+
+
+def _workers(text: str) -> str:
+    """`4` as it is, `2-8` as the setting's [2, 8]."""
+    least, dash, most = text.partition("-")
+    numbers = [least, most] if dash else [least]
+    if not all(each.isdecimal() and each.isascii() and int(each) for each in numbers):
+        raise typer.BadParameter(f"{text!r} is neither a number of workers nor a range of them, as 4 or 2-8")
+    return f"[{least}, {most}]" if dash else least
+
+
 Layout = Annotated[
     str | None,
     typer.Option(help="How the data set lies on disk: folder, manifest, vap-data, … [default: detected]"),
@@ -71,7 +87,12 @@ Strict = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Training workers, one GPU each where there are GPUs.")
+    str | None,
+    typer.Option(
+        parser=_workers,
+        metavar="N|MIN-MAX",
+        help="Training workers, one GPU each where there are GPUs; 2-8: as many as can be had, at least 2.",
+    ),
 ]
 
 

@@ -98,7 +98,7 @@ def _start() -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C reaches every process of a terminal
     )
     try:
-        with _without_raw_lines():
+        with without_raw_lines():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -131,7 +131,7 @@ def ray_folder(temporary: str | None) -> str | None:
 
 
 @contextmanager
-def _without_raw_lines() -> Iterator[None]:
+def without_raw_lines() -> Iterator[None]:
     """Drop what Ray's C++ writes to the error stream beneath Python; what it raises says the same."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -147,29 +147,21 @@ def _without_raw_lines() -> Iterator[None]:
 def _join(address: str) -> None:
     """Join a cluster, with this machine's token where it asks for one."""
     import ray
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
     from ray._raylet import GcsClient
 
     opening(f"Joining the Ray cluster at {address}")
     if address != "auto":
         host, port = head_of(address)
-        _require_listener(host, port)
+        require_listener(host, port)
         try:
-            with _without_raw_lines():
+            with without_raw_lines():
                 GcsClient(address=f"{host}:{port}")
         except ray.exceptions.AuthenticationError:
-            # `ray start` asks for a token where there is one, and joining by address sends none by itself.
-            if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
-                raise NoCluster(
-                    f"The cluster at {address} asks for a token. Put the one of its head "
-                    "(`ray get-auth-token` there) into RAY_AUTH_TOKEN and set RAY_AUTH_MODE=token."
-                ) from None
+            in_token_mode(address)
         except ray.exceptions.RpcError as error:
             raise NoCluster(f"What listens at {address} does not answer as Ray does: {error}.") from error
     try:
-        with _without_raw_lines():
+        with without_raw_lines():
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError:
         raise NoCluster(
@@ -181,6 +173,24 @@ def _join(address: str) -> None:
             f"The cluster at {address} cannot be joined: {str(error).splitlines()[0]} The command has to run "
             "on a machine of the cluster, with the same versions of Python and Ray."
         ) from error
+
+
+def in_token_mode(address: str) -> None:
+    """Send this machine's token from here on: `ray start` asks for one where there is one, and what connects
+    by address sends none by itself.
+
+    Raises:
+        NoCluster: there is none.
+    """
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+
+    if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+        raise NoCluster(
+            f"The cluster at {address} asks for a token. Put the one of its head "
+            "(`ray get-auth-token` there) into RAY_AUTH_TOKEN and set RAY_AUTH_MODE=token."
+        )
 
 
 def head_of(address: str) -> tuple[str, int]:
@@ -198,7 +208,8 @@ def head_of(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _require_listener(host: str, port: int) -> None:
+def require_listener(host: str, port: int) -> None:
+    """See that somebody listens there; raises NoCluster where not."""
     try:
         socket.create_connection((host, port), timeout=_ANSWERS_WITHIN).close()
     except OSError as error:

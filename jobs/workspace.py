@@ -1,6 +1,7 @@
 """A working directory: where one catalogue, its models and what they generate lie."""
 
 import json
+import os
 import re
 import subprocess
 from functools import cached_property
@@ -106,7 +107,12 @@ def _refusal(error: Exception) -> str:
 
 
 def code_revision() -> str:
-    """The commit this code runs from, or the installed version where it is no checkout."""
+    """The commit this code runs from, or the installed version where it is no checkout.
+
+    Code that was sent to a cluster is told where it comes from.
+    """
+    if sent := os.environ.get("VIDEO2LORA_REVISION"):
+        return sent
     here = Path(__file__).resolve().parent.parent
     try:
         done = subprocess.run(

@@ -1,17 +1,15 @@
 """A local Ray and what becomes of it when its driver ends in other ways than its own."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
 from jobs.reaper import marked
+from tests.jobs.plain_ray import plain_ray
 
 pytestmark = [pytest.mark.slow]
 
@@ -83,28 +81,8 @@ def test_three_interrupts_in_a_row_are_one_way_out_that_leaves_nothing(sent):
 @pytest.fixture
 def plain_cluster(tmp_path):
     """The address of what `ray start --head` starts on a machine whose Ray has a token."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    if 10002 <= port <= 19999:  # these are its workers'
-        port = 6399
-    words = ["start", "--head", "--block", "--port", str(port), "--num-cpus", "1", "--disable-usage-stats"]
-    words += ["--node-ip-address", "127.0.0.1"]
-    words += ["--include-dashboard", "false", "--object-store-memory", str(100 * 2**20)]
-    environment = {name: os.environ[name] for name in ("PATH", "HOME")} | {"PLAIN_CLUSTER": str(port)}
-    with (tmp_path / "log.txt").open("wb") as log:
-        ray = str(Path(sys.executable).with_name("ray"))
-        running = subprocess.Popen([ray, *words], stdout=log, stderr=log, env=environment)
-    try:
-        while "ray stop" not in (tmp_path / "log.txt").read_text():
-            assert running.poll() is None, (tmp_path / "log.txt").read_text()
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        running.terminate()
-        running.wait(timeout=60)
-        for pid in marked(f"PLAIN_CLUSTER={port}"):
-            psutil.Process(pid).kill()
+    with plain_ray(tmp_path / "log.txt") as running:
+        yield running.head
 
 
 def test_a_cluster_that_asks_for_this_machines_token_is_joined(plain_cluster):
