@@ -15,6 +15,7 @@ from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
 from pipeline.begun import RunPlace, continued, digest, open_place, place_run, read_snapshot
+from pipeline.errors import PipelineError
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -165,6 +166,11 @@ def prepare_run(
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
     """
+    if settings.method.per_video:
+        raise PipelineError(
+            f"method.kind={settings.method.kind} is fitted to one video, not trained on pairs of a catalogue:"
+            " `video2lora edit --video …`, or another method.kind."
+        )
     require_trackers(settings.train.trackers)
     backbone = locate_backbone(settings.backbone)
     now = snapshot or catalog.snapshot()

@@ -17,6 +17,7 @@ NAMED = (
     "training/backbones/wan",
     "training/backbones/weights",
     "training/methods/category_lora",
+    "training/methods/lora_edit",
     "training/methods/registry",
     "training/methods/video2lora",
     "training/methods/video_as_prompt",

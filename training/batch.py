@@ -92,6 +92,7 @@ class TrainingBatch:
             caption dropout) is a pure function of its seed.
         pair_ids: B strings "target<-reference".
         noise: fp32 [B, F, C, h, w], what `randomness.noise_of` draws for the seeds; None: not drawn yet.
+        kept: what of the videos is preserved (`Scene.kept`); None: the first frame.
     """
 
     target_latents: Tensor
@@ -101,6 +102,7 @@ class TrainingBatch:
     sample_seeds: Tensor
     pair_ids: list[str]
     noise: Tensor | None = None
+    kept: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -108,7 +110,7 @@ class TrainingBatch:
     @property
     def scene(self) -> Scene:
         """What the backbone is told of the targets."""
-        return Scene(self.first_frame_latents, self.text_embeddings)
+        return Scene(self.first_frame_latents, self.text_embeddings, kept=self.kept)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The same batch elsewhere; `dtype` changes floating tensors but the noise, seeds stay on the CPU."""

@@ -71,23 +71,65 @@ def generate(
     Raises:
         TrainingError: a condition without a method, steps below 1, or an unknown scheduler.
     """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    frame = backbone.draw_first_frame(first_frame_pixels, generator)
+    return generate_shown(
+        backbone,
+        method,
+        condition,
+        frame,
+        prompt,
+        steps,
+        guidance,
+        generator,
+        progress,
+        negative_prompt=negative_prompt,
+        sampler=backbone.sampler(scheduler),
+        dynamic_guidance=dynamic_guidance,
+        adapter_guidance=adapter_guidance,
+    )
+
+
+def generate_shown(
+    backbone: Backbone,
+    method: Method | None,
+    condition: Condition | None,
+    shown: Tensor,
+    prompt: str,
+    steps: int,
+    guidance: float,
+    generator: torch.Generator,
+    progress: Progress | None = None,
+    *,
+    kept: Tensor | None = None,
+    negative_prompt: str = "",
+    sampler: Sampler | None = None,
+    dynamic_guidance: bool = False,
+    adapter_guidance: float = 1.0,
+) -> Tensor:
+    """One video from what the backbone is shown, encoded; for all else see `generate`.
+
+    Args:
+        shown: of one sample, what `Backbone.encode_first_frame` or `encode_shown` makes.
+        generator: of everything drawn from here on.
+        kept: what of a shown video is preserved, [F, ratio, h, w]; None: the first frame.
+    """
     if condition is not None and method is None:
         raise TrainingError(
             "An adapter needs the method it was predicted by: pass the model together with it."
         )
     device = next(backbone.dit.module.parameters()).device if method is None else device_of(method)
-    sampler = backbone.sampler(scheduler)
-    generator = torch.Generator("cpu").manual_seed(seed)
     text = backbone.encode_text([prompt]).to(device)
     negative = backbone.encode_text([negative_prompt]).to(device) if guidance > 1 else None
-    frame = backbone.draw_first_frame(first_frame_pixels, generator).to(device, text.dtype)
     noise = backbone.draw_noise(generator, text.dtype, device)
     bare = None if method is None or condition is None else lambda: method.under(None)
     led = Guidance(guidance, dynamic_guidance, adapter_guidance, bare)
     opened = nullcontext(backbone.dit.velocity) if method is None else method.under(condition)
     with opened as velocity:
-        scene = Scene(frame[None], text)
-        latents = denoise(velocity, sampler, noise, scene, steps, led, negative, generator, progress)
+        preserved = None if kept is None else kept[None].to(device)
+        scene = Scene(shown[None].to(device, text.dtype), text, kept=preserved)
+        chosen = sampler or backbone.sampler()
+        latents = denoise(velocity, chosen, noise, scene, steps, led, negative, generator, progress)
     return backbone.decode(latents[0])
 
 
@@ -121,7 +163,12 @@ def denoise(
         )
     asked = scene
     if guided:
-        asked = Scene(torch.cat([scene.first_frame] * 2), torch.cat([negative, scene.text]), negatives=size)
+        asked = Scene(
+            torch.cat([scene.first_frame] * 2),
+            torch.cat([negative, scene.text]),
+            negatives=size,
+            kept=None if scene.kept is None else torch.cat([scene.kept] * 2),
+        )
     latents = sampler.begin(noise, steps)
     for done, t in enumerate(sampler.timesteps, start=1):
         noisy = sampler.scaled(torch.cat([latents] * (2 if guided else 1)), t)

@@ -39,6 +39,33 @@ class PolishSettings(BaseModel):
     patience: PositiveInt = Field(20, description="steps without a better look after which it ends")
 
 
+class EditSettings(BaseModel):
+    """How a video is edited: how its LoRA is fitted (see `training.video_fit`), how the edit is sampled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(100, ge=0, le=100_000, description="of the fit on the video")
+    also_steps: int = Field(
+        90, ge=0, le=100_000, description="further ones on edited frames, and one on the video for every nine"
+    )
+    lr: float = Field(1e-4, gt=0, le=1, description="of AdamW")
+    window: int | None = Field(
+        None, ge=5, description="frames of each window that it is fitted on, 4k + 1 (13); null: all at once"
+    )
+    activation_checkpointing: Literal["none", "full"] = Field(
+        "none", description="full: forget what the blocks computed and compute it again, for less memory"
+    )
+    save_every: PositiveInt = Field(20, description="steps of the fit between two saved states")
+    token: str = Field("p3rs0n,", description="before every caption and prompt of the video")
+    sampling_steps: PositiveInt = Field(30, le=1000, description="denoising steps")
+    guidance: float = Field(
+        5.0, ge=0, description="classifier-free guidance; 1 or less runs the prompt alone"
+    )
+    shift: float = Field(5.0, gt=0, description="of the sampler's timesteps, towards noise")
+    seed: int = Field(0, ge=0, lt=2**63)
+    gpus: float = Field(1.0, gt=0, le=1, description="share of a GPU that each of many edits takes")
+
+
 class GenerateSettings(BaseModel):
     """How videos are sampled."""
 

@@ -29,11 +29,14 @@ class Scene:
             the latents of a video that begins with it and CLIP's state, as one [B, n].
         text: of its caption [B, T, D].
         negatives: the first so many samples are told a negative prompt in the place of every caption.
+        kept: what of the video shown beside the first frame is preserved, [B, F, ratio, h, w], 1 where it is;
+            None: the first frame alone. Of a Wan only.
     """
 
     first_frame: Tensor
     text: Tensor
     negatives: int = 0
+    kept: Tensor | None = None
 
 
 # Noisy latents [B, F, C, h, w], timesteps [B] and their scenes → what the objective says is predicted, alike.
@@ -185,8 +188,9 @@ class Backbone(Protocol):
         """Are the weights of the parts whole, and those of their configuration? Reads headers; raises
         WeightsUnreachable."""
 
-    def sampler(self, name: str | None = None) -> Sampler:
-        """A fresh sampler; None: the one that the backbone's configuration names."""
+    def sampler(self, name: str | None = None, shift: float | None = None) -> Sampler:
+        """A fresh sampler; None: the one that the backbone's configuration names, and its own shift of the
+        timesteps towards noise (TrainingError where the family has none)."""
 
     def encode_video(self, pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Frames [n, H, W, 3] → posterior mean and std, scaled, [F, C, h, w]."""
@@ -194,6 +198,11 @@ class Backbone(Protocol):
     def encode_first_frame(self, pixels: np.ndarray | Tensor, variants: int = 0, seed: int = 0) -> Tensor:
         """One frame [H, W, 3] → [1 + variants, …], what `Scene` has; all but the first noised as in
         training."""
+
+    def encode_shown(self, pixels: np.ndarray | Tensor, pictured: np.ndarray | Tensor) -> Tensor:
+        """A video [n, H, W, 3] that is shown whole in the place of a first frame, and the frame [H, W, 3]
+        that stands for it as a picture: what `Scene` has beside `kept`, [n']. UnsupportedBackbone where the
+        family has no such input."""
 
     def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
         """One frame [H, W, 3] → the same of one, drawn from the posterior as generation draws it."""

@@ -4,11 +4,13 @@ Settings are imported here without torch, modules only when one is built.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
 from training.methods.category_lora.settings import CategoryLoRASettings
+from training.methods.lora_edit.settings import LoRAEditSettings
 from training.methods.video2lora.settings import Video2LoRASettings
 from training.methods.video_as_prompt.settings import VideoAsPromptSettings
 
@@ -20,6 +22,7 @@ KINDS = {
     "video2lora": Video2LoRASettings,
     "category_lora": CategoryLoRASettings,
     "video_as_prompt": VideoAsPromptSettings,
+    "lora_edit": LoRAEditSettings,
 }
 DEFAULT = "video2lora"
 
@@ -32,7 +35,8 @@ def kind_of(value: Any) -> str:
 MethodSettings = Annotated[
     Annotated[Video2LoRASettings, Tag("video2lora")]
     | Annotated[CategoryLoRASettings, Tag("category_lora")]
-    | Annotated[VideoAsPromptSettings, Tag("video_as_prompt")],
+    | Annotated[VideoAsPromptSettings, Tag("video_as_prompt")]
+    | Annotated[LoRAEditSettings, Tag("lora_edit")],
     Discriminator(kind_of),
 ]
 _ADAPTER: TypeAdapter[MethodSettings] = TypeAdapter(MethodSettings)
@@ -68,3 +72,19 @@ def build_method(
             from training.methods.video_as_prompt.method import VideoAsPrompt
 
             return VideoAsPrompt(dit, settings)
+        case LoRAEditSettings():
+            from training.methods.lora_edit.method import LoRAEdit
+
+            return LoRAEdit(dit, settings, seed)
+
+
+def editing(settings: MethodSettings) -> LoRAEditSettings:
+    """Settings of the method that edits videos: these where they are its own, else its defaults."""
+    return settings if isinstance(settings, LoRAEditSettings) else LoRAEditSettings.model_validate({})
+
+
+def edit_masks() -> ModuleType:
+    """What of a video that method changes, and its windows: pure functions that need no model."""
+    from training.methods.lora_edit import masks
+
+    return masks

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class LossSettings(BaseModel):
-    """What all methods' settings have in common. Of a kind, and no setting, are three facts:
+    """What all methods' settings have in common. Of a kind, and no setting, are four facts:
 
     Attributes:
         needs: what the stream delivers of a reference beside its category: "latents", "first_frame", "text".
         per_category: whether something is learned for each category.
+        per_video: whether it is fitted to one video (`video2lora edit`), not to pairs of the catalogue.
         families: the backbones it takes.
     """
 
@@ -21,6 +22,7 @@ class LossSettings(BaseModel):
 
     needs: ClassVar[frozenset[str]]
     per_category: ClassVar[bool] = False
+    per_video: ClassVar[bool] = False
     families: ClassVar[frozenset[str]] = frozenset({"cogvideox"})
 
     timestep_shift: float = Field(

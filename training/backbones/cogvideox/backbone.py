@@ -24,7 +24,7 @@ from training.backbones.frames import fit_frames, noised_frame, to_signed
 from training.backbones.layout import read_json
 from training.backbones.parts import PARTS, Parts, pretrained, text_encoder
 from training.backbones.settings import BackboneSettings
-from training.errors import InvalidGeometry
+from training.errors import InvalidGeometry, TrainingError, UnsupportedBackbone
 
 __all__ = ["PARTS", "CogVideoXBackbone"]
 
@@ -90,8 +90,10 @@ class CogVideoXBackbone(Parts):
         """The transformer of this configuration without storage, and its objective."""
         return CogVideoXDiT(meta_transformer(_transformer_config(self.folder)), self.scheduler_config)
 
-    def sampler(self, name: str | None = None) -> CogVideoXSampler:
-        """A fresh sampler: "ddim", "dpm" or None, the one that the configuration names."""
+    def sampler(self, name: str | None = None, shift: float | None = None) -> CogVideoXSampler:
+        """A fresh sampler: "ddim", "dpm" or None, the one that the configuration names; it takes no shift."""
+        if shift is not None:
+            raise TrainingError("CogVideoX's samplers shift no timesteps: leave the shift off.")
         return CogVideoXSampler(self.scheduler_config, name)
 
     @cached_property
@@ -131,6 +133,12 @@ class CogVideoXBackbone(Parts):
         frame = to_signed(pixels[None], self.geometry)[0]
         frames = [frame, *(noised_frame(frame, seed, variant) for variant in range(1, variants + 1))]
         return torch.stack([self._image_latents(each) for each in frames])
+
+    def encode_shown(self, pixels: np.ndarray | Tensor, pictured: np.ndarray | Tensor) -> Tensor:
+        """Raises UnsupportedBackbone: a CogVideoX is shown a first frame and nothing after it."""
+        raise UnsupportedBackbone(
+            "A CogVideoX is shown a first frame, and no video with a mask: set backbone.family=wan."
+        )
 
     def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
         """One frame [H, W, 3] → latents [C, h, w], drawn from the posterior as diffusers' pipeline draws."""

@@ -99,9 +99,10 @@ class WanBackbone(Parts):
         """The transformer of this configuration without storage, and its objective."""
         return WanDiT(meta_transformer(_transformer_config(self.folder)), self.scheduler_config)
 
-    def sampler(self, name: str | None = None) -> WanSampler:
-        """A fresh sampler: "unipc", "euler" or None, the one that the configuration names."""
-        return WanSampler(self.scheduler_config, name)
+    def sampler(self, name: str | None = None, shift: float | None = None) -> WanSampler:
+        """A fresh sampler: "unipc", "euler" or None, what the configuration names; so for the shift."""
+        changed = {} if shift is None else {"flow_shift": shift}
+        return WanSampler(self.scheduler_config | changed, name)
 
     @cached_property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -135,6 +136,13 @@ class WanBackbone(Parts):
         frame = to_signed(pixels[None], self.geometry)[0]
         frames = [frame, *(noised_frame(frame, seed, variant) for variant in range(1, variants + 1))]
         return torch.stack([self._condition(each) for each in frames])
+
+    def encode_shown(self, pixels: np.ndarray | Tensor, pictured: np.ndarray | Tensor) -> Tensor:
+        """The latents of the video [n, H, W, 3] and CLIP's state of the frame [H, W, 3], as one [n']."""
+        _, image, processor = self.part("vae")
+        latents, _ = self.encode_video(pixels)
+        frame = to_signed(pictured[None], self.geometry)[0]
+        return packed(latents, px.image_state(image, processor, frame))
 
     def draw_first_frame(self, pixels: np.ndarray | Tensor, generator: torch.Generator) -> Tensor:
         """The same of the clean frame, [n]: Wan's pipeline takes the posterior's mean and draws nothing."""

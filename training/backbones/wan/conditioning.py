@@ -11,6 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from training.backbones.base import Scene
 from training.errors import UnsupportedBackbone
 
 # diffusers' attention takes the last 512 tokens for text, and what stands before them for the image.
@@ -56,13 +57,15 @@ def kept_mask(latents: Tensor, ratio: int) -> Tensor:
 
 
 def predict_flow(
-    transformer: WanTransformer3DModel, noisy: Tensor, first_frame: Tensor, text: Tensor, timesteps: Tensor
+    transformer: WanTransformer3DModel, noisy: Tensor, scene: Scene, timesteps: Tensor
 ) -> Tensor:
     """The transformer's output [B, F, C, h, w] for noisy latents at timesteps [B], in its own dtype."""
     config, dtype = transformer.config, transformer.patch_embedding.weight.dtype
-    condition, image = unpacked(first_frame.to(dtype), noisy.shape[1:], config.image_dim)
-    mask = kept_mask(condition, config.in_channels - 2 * config.out_channels)
+    condition, image = unpacked(scene.first_frame.to(dtype), noisy.shape[1:], config.image_dim)
+    ratio = config.in_channels - 2 * config.out_channels
+    mask = kept_mask(condition, ratio) if scene.kept is None else scene.kept.to(dtype)
     inputs = torch.cat([noisy.to(dtype), mask, condition], dim=2).transpose(1, 2)
+    text = scene.text
     padding = text.new_zeros(len(text), TEXT_TOKENS - text.shape[1], text.shape[2])
     predicted: Tensor = transformer(
         hidden_states=inputs,

@@ -48,7 +48,7 @@ class WanDiT:
 
     def velocity(self, noisy: Tensor, timesteps: Tensor, scene: Scene) -> Tensor:
         """The flow [B, F, C, h, w] of noisy latents at timesteps [B], in the transformer's own dtype."""
-        return predict_flow(self.module, noisy, scene.first_frame, scene.text, timesteps)
+        return predict_flow(self.module, noisy, scene, timesteps)
 
     def first_frame_of(self, latents: Tensor) -> Tensor:
         """Their first latent frame with zeros after it, and zeros for CLIP's state."""
