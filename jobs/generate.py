@@ -75,8 +75,9 @@ def default_name(
     """A file name for a person, which differs where anything differs that the clip depends on."""
     whole = json.dumps([reference, first_frame, prompt, model_id, settings.model_dump(mode="json")])
     digest = hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()[:8]
-    return f"{_slug(reference)}--{_slug(first_frame)}--seed-{settings.seed}-{digest}.mp4"
+    return f"{slug(reference)}--{slug(first_frame)}--seed-{settings.seed}-{digest}.mp4"
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A file's or a clip's name as part of another file's name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:32] or "clip"

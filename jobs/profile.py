@@ -22,7 +22,7 @@ from pipeline.pairing.plan import PairSettings
 from training.backbones.settings import BackboneSettings
 from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
-from training.settings import GenerateSettings
+from training.settings import EditSettings, GenerateSettings
 
 STORED = "profile.json"
 
@@ -44,6 +44,7 @@ class Profile(BaseModel):
     pairs: PairSettings = Field(default_factory=PairSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    edit: EditSettings = Field(default_factory=EditSettings)
 
     @field_validator("clip", mode="before")
     @classmethod

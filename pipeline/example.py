@@ -9,7 +9,7 @@ from catalog.store import Catalog
 from pipeline.errors import BadSource
 from pipeline.video.normalise import NormaliseSettings
 from pipeline.video.picture import read_picture
-from pipeline.video.sandbox import Sandbox
+from pipeline.video.sandbox import Answer, Sandbox
 from pipeline.video.transcode import read_clip
 
 
@@ -26,6 +26,11 @@ def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:
     Raises:
         BadSource: the file is missing or makes no clip; the message says why.
     """
+    return read_clip(decoded(path, spec).clips[0].video)
+
+
+def decoded(path: str | Path, spec: ClipSpec) -> Answer:
+    """The same as the sandbox answers it: what the file was, and its first clip."""
     # Two frames are enough to show an effect to a person who chose this very file.
     settings = NormaliseSettings(min_frames=2, max_windows=1)
     try:
@@ -35,7 +40,7 @@ def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:
         raise BadSource(f"The video {str(path)!r} cannot be read: {error.strerror}.") from error
     if not answer.clips:
         raise BadSource(f"The video {str(path)!r} cannot be used. {answer.reason}")
-    return read_clip(answer.clips[0].video)
+    return answer
 
 
 def read_clip_of(catalog: Catalog, name: str) -> np.ndarray:
@@ -47,7 +52,7 @@ def read_clip_of(catalog: Catalog, name: str) -> np.ndarray:
     stored = catalog.videos([name])
     if name in stored:
         return read_clip(stored[name])
-    if not _is_there(name):
+    if not is_there(name):
         raise BadSource(f"{name!r} is neither a video file nor a clip_id; find ids with `video2lora search`.")
     return read_example(name, catalog.spec)
 
@@ -58,12 +63,13 @@ def read_first_frame(catalog: Catalog, name: str) -> np.ndarray:
     Raises:
         BadSource: it is none of these, or cannot be read.
     """
-    if _is_there(name) and (picture := read_picture(Path(name), catalog.spec)) is not None:
+    if is_there(name) and (picture := read_picture(Path(name), catalog.spec)) is not None:
         return picture
     return read_clip_of(catalog, name)[0]
 
 
-def _is_there(name: str) -> bool:
+def is_there(name: str) -> bool:
+    """Whether a file is called that."""
     try:
         return Path(name).is_file()
     except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL

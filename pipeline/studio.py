@@ -21,6 +21,7 @@ from training.backbones.settings import BackboneSettings
 from training.files import lora_beside, write_atomically
 from training.generate import generate
 from training.methods.lightlora.export import save_lora
+from training.methods.registry import for_one_video
 from training.progress import Progress
 from training.release import Release, load_release, read_release, shipped_model
 from training.settings import GenerateSettings, PolishSettings
@@ -218,10 +219,12 @@ def find_model(catalog: Catalog, models: Path, model_id: str | None = None) -> R
     """
     if model_id == "pocket":
         return shipped_model()
-    columns = ["model_id", "path", "champion", "created_at"]
+    columns = ["model_id", "path", "champion", "created_at", "method"]
     rows = sorted(
         catalog.scan("models", columns).to_pylist(), key=lambda r: (bool(r["champion"]), r["created_at"])
     )
+    # What was fitted to one video is nobody's model but that video's: it has to be named.
+    rows = [row for row in rows if row["model_id"] == model_id or not for_one_video(row["method"])]
     if not rows:
         raise NoModel(
             "There is no trained model yet. Train one with `video2lora train`, or take the one that comes"

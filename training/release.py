@@ -181,6 +181,15 @@ def load_release(release: Release, backbone: Backbone) -> Method:
     return method.eval()
 
 
+def take_release(release: Release, method: Method) -> None:
+    """Take a model's tensors into a module that is built already.
+
+    Raises:
+        ReleaseError, StateMismatch: corrupt tensors, or another model's.
+    """
+    method.load_trainable_state(_verified_tensors(release))
+
+
 def method_settings(release: Release) -> MethodSettings:
     """What the model was trained with; raises ReleaseError where the facts do not say it."""
     try:

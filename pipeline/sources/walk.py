@@ -36,7 +36,9 @@ _PICTURES, _ARCHIVES = frozenset({*PICTURES, _OTHER_PICTURES}), _suffixes(_ARCHI
 HOLDERS = frozenset({".tar", ".parquet"})
 _OTHER_SUFFIXES = _suffixes(_OTHER_NAMES) | _PICTURES | _ARCHIVES
 # What `video2lora` makes in a working directory; none of it is ever an input.
-_PRODUCTS = frozenset({"catalog", "runs", "models", "generated", "reports", "report_files", "ingest_files"})
+_PRODUCTS = frozenset(
+    {"catalog", "runs", "models", "edits", "generated", "reports", "report_files", "ingest_files"}
+)
 _OURS = "video2lora made it"
 
 Place = Path | ObjectPath

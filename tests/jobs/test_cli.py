@@ -19,6 +19,7 @@ COMMANDS = (
     "encode",
     "train",
     "generate",
+    "edit",
     "adapter",
     "search",
 )

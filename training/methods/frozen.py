@@ -15,6 +15,16 @@ from training.methods.base import Condition, Loss
 from training.methods.settings import LossSettings
 
 
+def require_family(settings: LossSettings, family: str) -> None:
+    """Check that a method takes a family of backbones; raises BadMethodSettings."""
+    if family not in settings.families:
+        kind = getattr(settings, "kind", type(settings).__name__)
+        raise BadMethodSettings(
+            f"method.kind={kind} is made for {' and '.join(sorted(settings.families))}, and this backbone"
+            f" is a {family}: set backbone.model to another one, or method.kind."
+        )
+
+
 class FrozenDiT(nn.Module, ABC):
     """A method (`training.methods.base.Method`) but for its condition and what denoises under it.
 
@@ -28,12 +38,7 @@ class FrozenDiT(nn.Module, ABC):
 
     def __init__(self, dit: DiT, settings: LossSettings) -> None:
         super().__init__()
-        if dit.family not in settings.families:
-            kind = getattr(settings, "kind", type(self).__name__)
-            raise BadMethodSettings(
-                f"method.kind={kind} is made for {' and '.join(sorted(settings.families))}, and this backbone"
-                f" is a {dit.family}: set backbone.model to another one, or method.kind."
-            )
+        require_family(settings, dit.family)
         self.settings = settings
         self.dit = dit
         self.transformer = dit.module.requires_grad_(False).eval()

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Tag, TypeAdapter
 
 from training.methods.category_lora.settings import CategoryLoRASettings
 from training.methods.lora_edit.settings import LoRAEditSettings
+from training.methods.settings import LossSettings
 from training.methods.video2lora.settings import Video2LoRASettings
 from training.methods.video_as_prompt.settings import VideoAsPromptSettings
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from training.backbones.base import DiT
     from training.methods.base import Method
 
-KINDS = {
+KINDS: dict[str, type[LossSettings]] = {
     "video2lora": Video2LoRASettings,
     "category_lora": CategoryLoRASettings,
     "video_as_prompt": VideoAsPromptSettings,
@@ -78,13 +79,25 @@ def build_method(
             return LoRAEdit(dit, settings, seed)
 
 
+def for_one_video(kind: str) -> bool:
+    """Whether a method of that kind is fitted to one video, not trained on pairs."""
+    return kind in KINDS and KINDS[kind].per_video
+
+
 def editing(settings: MethodSettings) -> LoRAEditSettings:
     """Settings of the method that edits videos: these where they are its own, else its defaults."""
     return settings if isinstance(settings, LoRAEditSettings) else LoRAEditSettings.model_validate({})
 
 
 def edit_masks() -> ModuleType:
-    """What of a video that method changes, and its windows: pure functions that need no model."""
+    """What of a video that method changes: pure functions that need no model."""
     from training.methods.lora_edit import masks
 
     return masks
+
+
+def edit_windows(count: int, size: int | None) -> list[slice]:
+    """The parts of a video that that method is fitted on; raises BadMethodSettings."""
+    from training.methods.lora_edit.windows import windows
+
+    return windows(count, size)

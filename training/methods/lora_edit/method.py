@@ -35,6 +35,7 @@ class LoRAEdit(FrozenDiT):
     """
 
     settings: LoRAEditSettings
+    forms = export.FORMS
 
     def __init__(self, dit: DiT, settings: LoRAEditSettings, seed: int = 0) -> None:
         super().__init__(dit, settings)
