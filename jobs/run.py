@@ -17,6 +17,7 @@ from jobs.standing import remember
 from jobs.train import train_step
 from jobs.workspace import Workspace, write_json
 from pipeline.weights import require_weights
+from training.methods.registry import require_pairs
 from training.release import Release
 
 
@@ -24,6 +25,7 @@ def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
     """Do every step; write report.html and report.json into the workspace's folder."""
     place.survey(workspace.profile.ingest.s3_endpoint)  # a bad source is said before anything is made for it
     profile = workspace.profile
+    require_pairs(profile.method)
     require_weights(profile.backbone, profile.embed, profile.train.start_from, profile.method.kind)
     with Job("run", workspace, address) as job:
         ingest_step(job, place)

@@ -9,6 +9,7 @@ from jobs.profile import Profile
 from jobs.report.gap import gap_rows
 from jobs.workspace import Workspace, code_revision
 from pipeline.run import RunSettings, plan_training, prepare_run
+from training.methods.registry import require_pairs
 from training.release import Release
 from training.run.job import TrainResult
 
@@ -51,6 +52,7 @@ def train_job(
             say(line)
         return
     workspace.existing_catalog()
+    require_pairs(workspace.profile.method)
     with Job("train", workspace, address) as job:
         release = train_step(job, go_on, snapshot)
         say(f"Model {release.model_id} in {release.path}")

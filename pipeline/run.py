@@ -15,7 +15,6 @@ from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
 from pipeline.begun import RunPlace, continued, digest, open_place, place_run, read_snapshot
-from pipeline.errors import PipelineError
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -23,7 +22,7 @@ from pipeline.video.transcode import write_video
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.evaluation.while_training import EvaluateTransfer, SampleVideos
-from training.methods.registry import MethodSettings
+from training.methods.registry import MethodSettings, require_pairs
 from training.planning.preflight import Preflight, preflight
 from training.release import BuildMethod, Release, find_start, publish, require_start
 from training.run.devices import device_memory
@@ -166,11 +165,7 @@ def prepare_run(
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
     """
-    if settings.method.per_video:
-        raise PipelineError(
-            f"method.kind={settings.method.kind} is fitted to one video, not trained on pairs of a catalogue:"
-            " `video2lora edit --video …`, or another method.kind."
-        )
+    require_pairs(settings.method)
     require_trackers(settings.train.trackers)
     backbone = locate_backbone(settings.backbone)
     now = snapshot or catalog.snapshot()

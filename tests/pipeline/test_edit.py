@@ -221,9 +221,11 @@ def test_a_cogvideox_and_a_training_of_pairs_are_refused_before_anything_loads(a
     assert stopped.value.code == 2
     said = capsys.readouterr().err
     assert "lora_edit is made for wan, and this backbone is a cogvideox" in said and "Traceback" not in said
-    with pytest.raises(SystemExit) as stopped:
-        main(["train", "-w", str(tmp_path / "work"), "--set", "method.kind=lora_edit"])
-    assert stopped.value.code == 2
+    for command in (["train"], ["run", asked.video]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "-w", str(tmp_path / "work"), "--set", "method.kind=lora_edit"])
+        assert stopped.value.code == 2
+        assert "lora_edit is fitted to one video" in capsys.readouterr().err
 
 
 def test_the_settings_of_a_fit_are_those_of_the_paper():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
+from training.errors import BadMethodSettings
 from training.methods.category_lora.settings import CategoryLoRASettings
 from training.methods.lora_edit.settings import LoRAEditSettings
 from training.methods.settings import LossSettings
@@ -82,6 +83,15 @@ def build_method(
 def for_one_video(kind: str) -> bool:
     """Whether a method of that kind is fitted to one video, not trained on pairs."""
     return kind in KINDS and KINDS[kind].per_video
+
+
+def require_pairs(settings: MethodSettings) -> None:
+    """Check that a method is trained on pairs; raises BadMethodSettings where it is fitted to one video."""
+    if settings.per_video:
+        raise BadMethodSettings(
+            f"method.kind={settings.kind} is fitted to one video, not trained on pairs of a catalogue:"
+            " `video2lora edit --video …`, or another method.kind."
+        )
 
 
 def editing(settings: MethodSettings) -> LoRAEditSettings:
