@@ -72,6 +72,22 @@ class ModelMissing(CatalogError):
     """The catalogue knows the model, but its files are not where they were left."""
 
 
+class LeaseHeld(CatalogError):
+    """Somebody else holds the lease."""
+
+
+class LeaseLost(CatalogError):
+    """Another holder has the lease by now: what the former one still wants to write is refused."""
+
+
+class UnknownModel(CatalogError):
+    """No model of this catalogue has that id, or several begin with it."""
+
+
+class NoChampion(CatalogError):
+    """There is no champion, or none before it to go back to."""
+
+
 class UnknownEvent(CatalogError):
     """There is no act of that number."""
 

@@ -31,6 +31,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "events": ("event_id",),
     "snapshots": ("name",),
     "requests": ("request_id",),
+    "leases": ("name",),
+    "decisions": ("decision_id",),
+    "holdouts": ("name",),
 }
 
 # Media bytes: smaller payloads stay in the data file, larger ones go to packed side files; never in a scan.
@@ -51,6 +54,8 @@ JSON_COLUMNS = frozenset(
         "references",
         "asked",
         "result",
+        "figures",
+        "pairs",
     }
 )
 
@@ -233,5 +238,42 @@ SCHEMAS: dict[str, pa.Schema] = {
         created_at=TIME,
         started_at=TIME,
         finished_at=TIME,
+    ),
+    "leases": _table(
+        "leases",  # see `catalog.leases`
+        holder=TEXT,  # null: nobody
+        fence=WHOLE,  # grows with every holder
+        beat=WHOLE,  # grows with every renewal
+        seconds=NUMBER,  # that it lasts after a renewal
+        work=TEXT,  # what its holder does, in a few words
+        renewed_at=TIME,  # by the holder's clock
+    ),
+    "decisions": _table(
+        "decisions",  # see `catalog.decisions`
+        verdict=TEXT,  # Verdict
+        triggers=TEXTS,  # Trigger
+        reasons=TEXTS,  # sentences
+        figures=TEXT,  # json: what the gate was given and found
+        champion=TEXT,  # model_id of the one that is used meanwhile
+        challenger=TEXT,  # model_id
+        holdout=TEXT,  # name of a row of holdouts
+        looked=FLAG,  # whether the holdout was looked at
+        snapshot=TEXT,  # json: what was trained on
+        run_id=TEXT,
+        evidence=TEXT,  # a page, as a path from the working directory
+        actor=TEXT,
+        fence=WHOLE,  # of the lease under which it is written
+        attempts=WHOLE,  # processes that have worked on it
+        times=WHOLE,  # how often it was decided alike, one time after another
+        begun_at=TIME,
+        decided_at=TIME,
+    ),
+    "holdouts": _table(
+        "holdouts",  # pairs that champion and challenger are held against each other on, for ever the same
+        snapshot=TEXT,  # json
+        encoder_id=TEXT,
+        pairs=TEXT,  # json: rows of pairing.held_out.HeldOutPair
+        author=TEXT,
+        created_at=TIME,
     ),
 }

@@ -310,11 +310,11 @@ class Catalog:
         Raises:
             SnapshotMissing: it names other tables, or a version that is gone.
         """
-        unknown = snapshot.versions.keys() ^ SCHEMAS.keys()
+        unknown = snapshot.versions.keys() - SCHEMAS.keys()
         if unknown:
             raise SnapshotMissing(f"The snapshot does not fit this catalogue's tables: {sorted(unknown)}.")
         view = Catalog(self.uri, self.spec, self.storage_options, dict(snapshot.versions))
-        for name in SCHEMAS:
+        for name in snapshot.versions:
             view.tables.handle(name)
         return view
 

@@ -63,6 +63,8 @@ class Tables:
             raise UnknownTable(f"A catalogue has no table {name!r}{nearest(name, SCHEMAS)}.")
         table = self._open(name)
         if self.pinned is not None:
+            if name not in self.pinned:
+                raise SnapshotMissing(f"The snapshot was taken before there was a table {name!r}.")
             try:
                 table.checkout(self.pinned[name])
             except (RuntimeError, ValueError) as error:

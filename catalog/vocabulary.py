@@ -72,6 +72,28 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Verdict(StrEnum):
+    """What came of asking whether to train again (`decisions.verdict`)."""
+
+    NOT_DUE = "not due"
+    RUNNING = "running"  # begun; whoever has the lease goes on with it
+    PROMOTED = "promoted"  # the challenger is the champion
+    KEPT = "kept"  # the champion stays
+    NO_LOOKS = "no looks left"  # the holdout was looked at often enough
+    FAILED = "failed"  # only a person can put it right
+
+
+class Trigger(StrEnum):
+    """Why training is due (`decisions.triggers`)."""
+
+    FIRST = "first"  # nothing was trained yet
+    AGE = "age"
+    NEW_CLIPS = "new clips"
+    DRIFT = "drift"  # categories look otherwise than they did
+    WITHDRAWN = "withdrawn"  # clips that trained have lost their licence
+    HAND = "hand"  # a person
+
+
 class EventState(StrEnum):
     """How an act stands (`events.state`)."""
 

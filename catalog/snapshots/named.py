@@ -113,7 +113,7 @@ def remove(catalog: Catalog, name: str) -> None:
     named_by_it = named(catalog, name)
     catalog.tables.commit("snapshots", lambda table: table.delete(col("name") == name))
     kept = [each.snapshot for each in snapshots(catalog)]
-    for table in ("models", "runs"):
+    for table in ("models", "runs", "holdouts", "decisions"):
         columns = ["snapshot", "status"] if table == "runs" else ["snapshot"]
         for row in catalog.scan(table, columns).to_pylist():
             if row["snapshot"] and row.get("status") in (None, RunStatus.RUNNING):

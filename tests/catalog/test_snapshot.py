@@ -87,5 +87,14 @@ def test_text_that_is_no_snapshot_is_refused(text):
 def test_a_snapshot_of_another_catalogue_is_refused(catalog):
     with pytest.raises(SnapshotMissing, match="Version 99"):
         catalog.at(Snapshot(catalog.versions() | {"clips": 99}))
-    with pytest.raises(SnapshotMissing, match="media"):
-        catalog.at(Snapshot({"clips": 1}))
+    with pytest.raises(SnapshotMissing, match=r"does not fit this catalogue's tables: \['wurst'\]"):
+        catalog.at(Snapshot(catalog.versions() | {"wurst": 1}))
+
+
+def test_a_snapshot_that_is_older_than_a_table_reads_all_others(catalog):
+    catalog.upsert("clips", [{"clip_id": "a"}])
+    older = {name: version for name, version in catalog.versions().items() if name != "decisions"}
+    view = catalog.at(Snapshot(older))
+    assert view.count("clips") == 1
+    with pytest.raises(SnapshotMissing, match="before there was a table 'decisions'"):
+        view.count("decisions")
