@@ -15,6 +15,8 @@ COPIES = frozenset({SAME_CONTENT, LABEL_CONFLICT})
 # Reasons that are no score's, so that no policy brings a clip back: no source stands for it any more, because
 # it is another file or another part of it now; its file is gone, and a person set it aside; a person's word.
 SUPERSEDED, SOURCE_GONE, BY_PERSON = "superseded", "source_gone", "by_person"
+# A person's word too: its terms do not hold any more, and whatever trained on it is marked.
+LICENCE_WITHDRAWN = "licence_withdrawn"
 
 
 @dataclass(frozen=True)

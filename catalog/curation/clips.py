@@ -14,7 +14,7 @@ from catalog.curation.author import Author
 from catalog.curation.pairs import told_apart
 from catalog.curation.selection import Selection
 from catalog.errors import BadAct
-from catalog.fate import BY_PERSON, VERDICT, with_sources
+from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Split, SplitSource, Status
@@ -54,18 +54,16 @@ def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
 
 def reject(catalog: Catalog, clips: Selection, author: Author, reason: str | None = None) -> Applied:
     """Keep these clips out of everything; they keep their media, and later `judge`s leave them."""
-    rows = clips.rows(catalog, (*VERDICT, *REVIEWED))
-    verdict = {**dict.fromkeys(VERDICT), "status": Status.REJECTED, "reason_code": BY_PERSON}
-    verdict["reason"] = reason or "A person rejected it."
-    wished = [
-        {"clip_id": row["clip_id"], **verdict, **signed(author)}
-        for row in rows
-        if any(row[name] != value for name, value in verdict.items())
-    ]
-    seen = _of(rows, wished)
-    return author.apply(
-        catalog, "reject", with_sources(catalog, wished, seen), clips.told() | {"reason": reason}
-    )
+    return _set_aside(catalog, "reject", clips, author, BY_PERSON, reason, "A person rejected it.")
+
+
+def withdraw(catalog: Catalog, clips: Selection, author: Author, reason: str | None = None) -> Applied:
+    """Keep clips out of everything because their terms do not hold any more.
+
+    Models that trained on them are marked from then on (`champions.marks`), and retraining is due.
+    """
+    said = "Its licence was withdrawn."
+    return _set_aside(catalog, "withdraw", clips, author, LICENCE_WITHDRAWN, reason, said)
 
 
 def move(catalog: Catalog, clips: Selection, category: str, author: Author) -> Applied:
@@ -144,6 +142,21 @@ def placed(
 def signed(author: Author) -> dict[str, Any]:
     """The columns that say who looked at a clip."""
     return {"reviewed_by": author.name, "reviewed_at": datetime.now(UTC)}
+
+
+def _set_aside(
+    catalog: Catalog, act: str, clips: Selection, author: Author, code: str, reason: str | None, said: str
+) -> Applied:
+    rows = clips.rows(catalog, (*VERDICT, *REVIEWED))
+    verdict = {**dict.fromkeys(VERDICT), "status": Status.REJECTED, "reason_code": code}
+    verdict["reason"] = reason or said
+    wished = [
+        {"clip_id": row["clip_id"], **verdict, **signed(author)}
+        for row in rows
+        if any(row[name] != value for name, value in verdict.items())
+    ]
+    seen = _of(rows, wished)
+    return author.apply(catalog, act, with_sources(catalog, wished, seen), clips.told() | {"reason": reason})
 
 
 def _set(catalog: Catalog, act: str, clips: Selection, wished: dict[str, Any], author: Author) -> Applied:

@@ -9,7 +9,7 @@ from catalog.acts import Applied
 from catalog.changes import Change, Kind
 from catalog.curation.author import Author
 from catalog.curation.clips import PLACE, REVIEWED, SPLIT, TERMS
-from catalog.fate import BY_PERSON, VERDICT, with_sources
+from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, VERDICT, with_sources
 from catalog.schema import KEYS
 from catalog.snapshots.named import resolve
 from catalog.store import Catalog
@@ -23,7 +23,8 @@ _PAIRS = ("verdict", "kept", "said_by", "said_at")
 def restore(catalog: Catalog, name: str, author: Author, set_aside_later: bool = False) -> Applied:
     """Put clips, categories and what was said of pairs back as they were in a snapshot.
 
-    Embeddings, features, models and the history stay, and so do clips that came later.
+    Embeddings, features, models and the history stay, and so do clips that came later. A clip whose licence
+    was withdrawn since stays out: only `clip approve` or `undo` brings it back.
 
     Args:
         name: of a snapshot, or `model:ID`.
@@ -35,7 +36,8 @@ def restore(catalog: Catalog, name: str, author: Author, set_aside_later: bool =
     """
     past = resolve(catalog, name)
     then, now = _rows(past, "clips", _CLIPS), _rows(catalog, "clips", _CLIPS)
-    wished = [row for key, row in then.items() if key in now and row != now[key]]
+    gone_for_good = {key for key, row in now.items() if row["reason_code"] == LICENCE_WITHDRAWN}
+    wished = [row for key, row in then.items() if key in now and row != now[key] and key not in gone_for_good]
     later = [row for key, row in now.items() if key not in then]
     if set_aside_later:
         reason = f"It came after the snapshot {name!r}, which was put back."

@@ -44,6 +44,24 @@ def reject(
     act.do(lambda catalog, by: reject(catalog, selected(clips, where, expect), by, reason))
 
 
+@app.command(
+    epilog="Example: `video2lora clip withdraw --where \"licence = 'CC-BY-4.0' and source = 'open-vfx'\" "
+    '--reason "the author withdrew it" -w work`'
+)
+@acting
+def withdraw(
+    act: Acting,
+    clips: Clips = None,
+    where: Where = None,
+    expect: Expect = None,
+    reason: Annotated[str | None, typer.Option(help="Why; stands with the clip.")] = None,
+) -> None:
+    """Keep clips out of everything whose licence was withdrawn; models that trained on them are marked."""
+    from catalog.curation.clips import withdraw
+
+    act.do(lambda catalog, by: withdraw(catalog, selected(clips, where, expect), by, reason))
+
+
 @app.command(epilog="Example: `video2lora clip move 3f2a90c1 77b0e4d2 --to 'melt it' -w work`")
 @acting
 def move(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from catalog.acts import apply
-from catalog.fate import BY_PERSON, SOURCE_GONE, SUPERSEDED, VERDICT, with_sources
+from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, SOURCE_GONE, SUPERSEDED, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import Status
@@ -51,7 +51,7 @@ def rejudge(
     reasons: dict[str, int] = {}
     changes = []
     for row in rows:
-        if row["reason_code"] in (SUPERSEDED, SOURCE_GONE, BY_PERSON):
+        if row["reason_code"] in (SUPERSEDED, SOURCE_GONE, BY_PERSON, LICENCE_WITHDRAWN):
             counts[Status.REJECTED] += 1
             reasons[row["reason_code"]] = reasons.get(row["reason_code"], 0) + 1
             continue

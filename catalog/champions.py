@@ -1,0 +1,246 @@
+"""Which model is the champion, who said so, and which models saw clips that have been withdrawn since.
+
+The champion is the one row of `models` whose flag says so; it changes in one commit of that table, by an act.
+The acts are a stack: `promote` puts a model on it, `rollback` goes back to the one beneath.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lancedb.expr import col
+
+from catalog.acts import Applied
+from catalog.changes import Change
+from catalog.curation.author import Author
+from catalog.errors import NoChampion, SnapshotMissing, UnknownModel
+from catalog.events import history
+from catalog.fate import LICENCE_WITHDRAWN
+from catalog.hints import nearest
+from catalog.snapshot import Snapshot
+from catalog.store import Catalog
+from catalog.vocabulary import NO_LICENCE, Split, Status
+
+PROMOTE, ROLLBACK = "promote", "rollback"
+_COLUMNS = ("model_id", "run_id", "method", "path", "snapshot", "config", "code_revision", "metrics", "gate",
+            "champion", "bytes", "created_at")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of `models`, its JSON read.
+
+    Attributes:
+        started_from: the model that its training began with, where there was one.
+        gate: what the gate said when it was last judged, empty before.
+    """
+
+    model_id: str
+    run_id: str | None
+    method: str | None
+    path: str
+    snapshot: Snapshot
+    config: Mapping[str, Any]
+    code_revision: str | None
+    metrics: Mapping[str, Any]
+    gate: Mapping[str, Any]
+    champion: bool
+    bytes: int | None
+    created_at: datetime
+
+    @property
+    def started_from(self) -> str | None:
+        return self.metrics.get("started_from")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Why a model should not be used any more.
+
+    Attributes:
+        clips: that it trained on and that were withdrawn since.
+        through: the model that saw them, where this one only began with it.
+        unknown: why it is not known what it saw; "" where it is.
+    """
+
+    clips: tuple[str, ...]
+    through: str | None = None
+    unknown: str = ""
+
+    def sentence(self) -> str:
+        """For a person."""
+        if self.unknown:
+            return f"what it trained on is not known: {self.unknown}"
+        count = "1 clip" if len(self.clips) == 1 else f"{len(self.clips)} clips"
+        begun = f" (as {self.through}, which it began with)" if self.through else ""
+        return f"trained on {count} whose licence was withdrawn since{begun}"
+
+
+def models(catalog: Catalog) -> list[Model]:
+    """All of them, the newest first."""
+    rows = catalog.scan("models", list(_COLUMNS)).to_pylist()
+    return sorted(map(_model, rows), key=lambda each: (each.created_at, each.model_id), reverse=True)
+
+
+def model_of(catalog: Catalog, model_id: str) -> Model:
+    """One model, by its id or a beginning of it that only one has.
+
+    Raises:
+        UnknownModel: none is called that, or several begin like it.
+    """
+    every = {each.model_id: each for each in models(catalog)}
+    if model_id in every:
+        return every[model_id]
+    found = [name for name in every if model_id and name.startswith(model_id)]
+    if len(found) == 1:
+        return every[found[0]]
+    if found:
+        raise UnknownModel(f"{len(found)} models begin with {model_id[:80]!r}: {', '.join(found[:5])}.")
+    known = nearest(model_id, every) or "; train one with `video2lora train`"
+    raise UnknownModel(f"No model is called {model_id[:80]!r}{known}.")
+
+
+def champion(catalog: Catalog) -> str | None:
+    """The id of the champion, where one was promoted."""
+    rows = catalog.scan("models", ["model_id"], col("champion") == True)  # noqa: E712
+    return next(iter(rows["model_id"].to_pylist()), None)
+
+
+def promotion(catalog: Catalog, model_id: str, gate: Mapping[str, Any] | None = None) -> list[Change]:
+    """The changes that make a model the champion, and are refused where another one was made it meanwhile.
+
+    Args:
+        gate: what the gate said of it, kept in its row.
+    """
+    rows = catalog.scan("models", ["model_id", "champion", "gate"]).to_pylist()
+    wished = []
+    for row in rows:
+        chosen = row["model_id"] == model_id
+        told = gate is not None and chosen
+        wished.append(
+            {
+                "model_id": row["model_id"],
+                "champion": True if chosen else row["champion"] and False,
+                "gate": json.dumps(gate, sort_keys=True) if told else row["gate"],
+            }
+        )
+    # All rows are named, so that another one's promotion at this moment is seen.
+    return [Change("models", wished, seen=rows)]
+
+
+def promote(catalog: Catalog, model_id: str, author: Author, reason: str = "") -> Applied:
+    """Make a model the champion; whether its files are there, the caller knows (`pipeline.champions`).
+
+    Raises:
+        UnknownModel: see `model_of`.
+        ChangedMeanwhile: another model was promoted at this moment.
+    """
+    chosen = model_of(catalog, model_id)
+    payload = {"model": chosen.model_id, "before": champion(catalog), "reason": reason}
+    return author.apply(catalog, PROMOTE, promotion(catalog, chosen.model_id), payload)
+
+
+def before_champion(catalog: Catalog) -> str:
+    """The model that `rollback` goes back to.
+
+    Raises:
+        NoChampion: none is promoted, or the champion is the first one.
+    """
+    now, stack = champion(catalog), _stack(catalog)
+    if now is None:
+        raise NoChampion(
+            "No model is the champion: there is nothing to go back from. `models promote ID` makes one."
+        )
+    if len(stack) < 2 or stack[-1] != now:
+        raise NoChampion(
+            f"{now} is the first champion: there is none before it to go back to. `models promote ID` takes "
+            "another one."
+        )
+    return stack[-2]
+
+
+def rollback(catalog: Catalog, author: Author, reason: str = "") -> Applied:
+    """Go back to the champion before this one.
+
+    Raises:
+        NoChampion: see `before_champion`.
+        ChangedMeanwhile: another model was promoted at this moment.
+    """
+    target = before_champion(catalog)
+    payload = {"model": target, "before": champion(catalog), "reason": reason}
+    return author.apply(catalog, ROLLBACK, promotion(catalog, target), payload)
+
+
+def marks(catalog: Catalog) -> dict[str, Mark]:
+    """The models that saw withdrawn clips, by id; a model saw what the one saw that it began with."""
+    withdrawn = catalog.scan("clips", ["clip_id"], col("reason_code") == LICENCE_WITHDRAWN)[
+        "clip_id"
+    ].to_pylist()
+    if not withdrawn:
+        return {}
+    every = {each.model_id: each for each in models(catalog)}
+    own = {name: _seen_of(catalog, each, withdrawn) for name, each in every.items()}
+    found: dict[str, Mark] = {}
+    for name in every:
+        at, passed = name, {name}
+        while True:
+            if own[at].clips or own[at].unknown:
+                found[name] = own[at] if at == name else Mark(own[at].clips, at, own[at].unknown)
+                break
+            following = every[at].started_from
+            if following not in every or following in passed:
+                break
+            passed.add(at := following)
+    return found
+
+
+def trained_on(catalog: Catalog, model: Model, columns: Sequence[str] = ("clip_id",)) -> list[dict[str, Any]]:
+    """The clips of a model's snapshot that its settings let train, as they were then.
+
+    Raises:
+        SnapshotMissing: that snapshot is gone.
+    """
+    pairs = model.config.get("pairs", {})
+    splits = pairs.get("splits") or [Split.TRAIN]
+    condition = (col("status") == Status.ACCEPTED) & col("split").isin([str(each) for each in splits])
+    read = list(dict.fromkeys(("clip_id", "category_id", "licence", *columns)))
+    rows = catalog.at(model.snapshot).scan("clips", read, condition).to_pylist()
+    allowed, held_out = pairs.get("licences"), pairs.get("held_out_categories") or ()
+    return [
+        row
+        for row in rows
+        if row["category_id"]
+        and row["category_id"] not in held_out
+        and (allowed is None or (row["licence"] or NO_LICENCE) in allowed)
+    ]
+
+
+def _seen_of(catalog: Catalog, model: Model, withdrawn: Sequence[str]) -> Mark:
+    try:
+        seen = {row["clip_id"] for row in trained_on(catalog, model)}
+    except SnapshotMissing as error:
+        return Mark((), unknown=str(error))
+    return Mark(tuple(sorted(seen.intersection(withdrawn))))
+
+
+def _stack(catalog: Catalog) -> list[str]:
+    """The champions beneath one another, the present one last; what was undone counts for nothing."""
+    stack: list[str] = []
+    for event in reversed(history(catalog)):
+        if event.undone_by or event.act not in (PROMOTE, ROLLBACK) or "models" not in event.changed:
+            continue
+        if event.act == ROLLBACK:
+            stack = stack[:-1]
+        if stack[-1:] != [event.payload.get("model")]:
+            stack.append(str(event.payload.get("model")))
+    return stack
+
+
+def _model(row: Mapping[str, Any]) -> Model:
+    read = {name: json.loads(row[name] or "{}") for name in ("config", "metrics", "gate")}
+    snapshot = Snapshot(json.loads(row["snapshot"] or "{}"))
+    return Model(**{**row, **read, "snapshot": snapshot, "champion": bool(row["champion"])})
