@@ -19,6 +19,7 @@ from pipeline.embedding.settings import EmbedSettings
 from pipeline.features.settings import EncodeSettings
 from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
+from pipeline.retraining.settings import RetrainSettings
 from training.backbones.settings import BackboneSettings
 from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
@@ -45,6 +46,7 @@ class Profile(BaseModel):
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
     edit: EditSettings = Field(default_factory=EditSettings)
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings)
 
     @field_validator("clip", mode="before")
     @classmethod

@@ -109,9 +109,18 @@ class TrainingRun:
         return train(self.job, self.stream, progress)
 
     def publish(
-        self, catalog: Catalog, result: TrainResult, models: Path, code_revision: str
+        self,
+        catalog: Catalog,
+        result: TrainResult,
+        models: Path,
+        code_revision: str,
+        keep_row: Callable[[dict[str, Any]], object] | None = None,
     ) -> tuple[Release, dict[str, Any]]:
-        """Make the model's folder in `models` and its row, lineage included; returns it and the summary."""
+        """Make the model's folder in `models` and its row, lineage included; returns it and the summary.
+
+        Args:
+            keep_row: writes the row; None writes it to the catalogue at once.
+        """
         settings, backbone = self.settings, locate_backbone(self.settings.backbone)
         release = publish(
             result.checkpoint,
@@ -130,7 +139,9 @@ class TrainingRun:
                 "started_from": self.start and self.start.model_id,
             },
         )
-        summary = _summary(result, release, settings.train)
+        summary = _summary(result, release, settings.train) | {
+            "started_from": self.start and self.start.model_id
+        }
         row = {
             "model_id": release.model_id,
             "run_id": self.place.run_id,
@@ -143,7 +154,10 @@ class TrainingRun:
             "bytes": release.bytes,
             "created_at": datetime.now(UTC),
         }
-        catalog.upsert("models", [row])
+        if keep_row is None:
+            catalog.upsert("models", [row])
+        else:
+            keep_row(row)
         return release, summary
 
 

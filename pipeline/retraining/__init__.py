@@ -1,0 +1,1 @@
+"""Training again when it is due, and the champion's successor only where it is better for sure."""
