@@ -24,9 +24,12 @@ from jobs.commands import (
     history,
     job,
     maintain,
+    models,
+    retrain,
     review,
     run,
     samples,
+    schedule,
     search,
     serve,
     settings,
@@ -71,9 +74,11 @@ for module in (
     history,
     export,
     maintain,
+    models,
+    retrain,
 ):
     app.add_typer(module.app)
-for module in (clip, category, adapter, duplicates, snapshot, job):
+for module in (clip, category, adapter, duplicates, snapshot, models, schedule, job):
     app.add_typer(module.group)
 
 

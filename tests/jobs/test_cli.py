@@ -22,6 +22,11 @@ COMMANDS = (
     "edit",
     "adapter",
     "search",
+    "models",
+    "trace",
+    "retrain",
+    "decisions",
+    "schedule",
 )
 
 
