@@ -21,7 +21,7 @@ from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.batch import References, TrainingBatch
 from training.files import lora_beside, write_atomically
-from training.generate import generate_shown
+from training.generate import sample_shown
 from training.methods.frozen import require_family
 from training.methods.lightlora.export import save_lora
 from training.methods.registry import MethodSettings, build_method, edit_masks, edit_windows
@@ -247,7 +247,7 @@ class Editor:
         assert asked.edited is not None
         shown = asked.frames.copy()
         shown[0] = asked.edited
-        frames = generate_shown(
+        latents = sample_shown(
             self.backbone,
             self.method,
             self.method.condition(),
@@ -260,7 +260,7 @@ class Editor:
             kept=masks.folded(asked.kept, *self.backbone.latent_shape[2:]),
             sampler=self.backbone.sampler(shift=settings.shift),
         )
-        return frames.numpy()
+        return self.backbone.decode(latents).numpy()
 
     def _facts(self, asked: Edit) -> dict[str, Any]:
         request = asked.request

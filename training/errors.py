@@ -46,3 +46,7 @@ class TooLittleMemory(TrainingError):
 
 class BadMask(TrainingError):
     """A mask that says nothing about the video that it belongs to."""
+
+
+class BadAdapter(TrainingError):
+    """A file that holds no adapter, or one of another model."""

@@ -52,7 +52,49 @@ def generate(
     dynamic_guidance: bool = False,
     adapter_guidance: float = 1.0,
 ) -> Tensor:
-    """One video from its first frame, under one condition.
+    """One video from its first frame, under one condition: `sample`, decoded.
+
+    Returns:
+        uint8 frames [n, height, width, 3] at the backbone's sample geometry, on the CPU.
+
+    Raises:
+        TrainingError: see `sample`.
+    """
+    latents = sample(
+        backbone,
+        method,
+        condition,
+        first_frame_pixels,
+        prompt,
+        steps,
+        guidance,
+        seed,
+        progress,
+        negative_prompt=negative_prompt,
+        scheduler=scheduler,
+        dynamic_guidance=dynamic_guidance,
+        adapter_guidance=adapter_guidance,
+    )
+    return backbone.decode(latents)
+
+
+def sample(
+    backbone: Backbone,
+    method: Method | None,
+    condition: Condition | None,
+    first_frame_pixels: np.ndarray | Tensor,
+    prompt: str,
+    steps: int = 50,
+    guidance: float = 6.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    negative_prompt: str = "",
+    scheduler: str | None = None,
+    dynamic_guidance: bool = False,
+    adapter_guidance: float = 1.0,
+) -> Tensor:
+    """The latents of one video, for `Backbone.decode`.
 
     Args:
         backbone: loaded with "vae", "text" and "transformer" (the last may be the one that `method` adapted).
@@ -66,14 +108,15 @@ def generate(
         scheduler: a sampler's name, or None, the one that the backbone's configuration names.
 
     Returns:
-        uint8 frames [n, height, width, 3] at the backbone's sample geometry, on the CPU.
+        [F, C, h, w], as the backbone denoises them.
 
     Raises:
-        TrainingError: a condition without a method, steps below 1, or an unknown scheduler.
+        TrainingError: latents that are no finite numbers, a condition without a method, steps below 1, or an
+            unknown scheduler.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     frame = backbone.draw_first_frame(first_frame_pixels, generator)
-    return generate_shown(
+    return sample_shown(
         backbone,
         method,
         condition,
@@ -90,7 +133,7 @@ def generate(
     )
 
 
-def generate_shown(
+def sample_shown(
     backbone: Backbone,
     method: Method | None,
     condition: Condition | None,
@@ -107,7 +150,7 @@ def generate_shown(
     dynamic_guidance: bool = False,
     adapter_guidance: float = 1.0,
 ) -> Tensor:
-    """One video from what the backbone is shown, encoded; for all else see `generate`.
+    """The latents of one video from what the backbone is shown, encoded; for all else see `sample`.
 
     Args:
         shown: of one sample, what `Backbone.encode_first_frame` or `encode_shown` makes.
@@ -129,8 +172,13 @@ def generate_shown(
         preserved = None if kept is None else kept[None].to(device)
         scene = Scene(shown[None].to(device, text.dtype), text, kept=preserved)
         chosen = sampler or backbone.sampler()
-        latents = denoise(velocity, chosen, noise, scene, steps, led, negative, generator, progress)
-    return backbone.decode(latents[0])
+        latents = denoise(velocity, chosen, noise, scene, steps, led, negative, generator, progress)[0]
+    if not latents.isfinite().all():
+        raise TrainingError(
+            "Denoising ended in values that are no finite numbers: the weights or the adapter hold such"
+            " values, or guidance or strength is far too high."
+        )
+    return latents
 
 
 @torch.no_grad()

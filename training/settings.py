@@ -79,5 +79,15 @@ class GenerateSettings(BaseModel):
     adapter_guidance: float = Field(
         1.0, ge=0, description="away from what the backbone does without the adapter; 1: the adapter as it is"
     )
+    strength: float = Field(
+        1.0,
+        ge=-10,
+        le=10,
+        description="of the adapter; 0: the backbone as it was frozen, less than 0: away from the effect",
+    )
+    dynamic_guidance: bool = Field(
+        False, description="guidance along a cosine of the timestep, as diffusers' use_dynamic_cfg"
+    )
+    negative_prompt: str = Field("", description="what guidance above 1 leads away from")
     seed: int = Field(0, ge=0, lt=2**63)
     polish: PolishSettings = Field(default_factory=PolishSettings)

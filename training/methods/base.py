@@ -7,13 +7,16 @@ The loop, preflight, evaluation, samples, generation, release and the commands k
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from training.backbones.base import Checkpointing, DiT, Velocity
 from training.batch import References, TrainingBatch
+
+if TYPE_CHECKING:
+    from training.methods.lightlora.file import AdapterFile
 
 # What a method makes of references and denoises under: predicted factors, rows of a table.
 Condition = Any
@@ -59,6 +62,16 @@ class Method(Protocol):
 
     def export(self, condition: Condition) -> dict[str, Tensor] | None:
         """One sample's condition as a LoRA that diffusers loads, by tensor name; None where it is none."""
+
+    def blend(self, conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
+        """One sample's conditions as one: adapters added up by weight; raises BadMethodSettings where it can
+        take one alone and as it is."""
+
+    def reduce(self, condition: Condition) -> tuple[Condition, float]:
+        """The nearest condition no larger than a prediction, and how much of this one it keeps, 0 to 1."""
+
+    def load(self, file: "AdapterFile") -> Condition:
+        """What is in an adapter's file; raises BadAdapter where it is none of this model's."""
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Every tensor that an optimizer should hold, each once."""

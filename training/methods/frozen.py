@@ -1,7 +1,7 @@
 """A frozen DiT and what trains beside it: what all methods share, whatever that is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from training.backbones.base import DiT, Velocity
 from training.batch import TrainingBatch
-from training.errors import BadMethodSettings, StateMismatch
+from training.errors import BadAdapter, BadMethodSettings, StateMismatch
 from training.methods.base import Condition, Loss
+from training.methods.lightlora.file import AdapterFile
 from training.methods.settings import LossSettings
 
 
@@ -75,6 +76,29 @@ class FrozenDiT(nn.Module, ABC):
         )
         with self.under(condition) as velocity:
             return self.dit.objective.losses(velocity(noisy, timesteps, batch.scene), target, timesteps)
+
+    def blend(self, conditions: Sequence[Condition], weights: Sequence[float]) -> Condition:
+        """One condition at weight 1, as it is; a method whose conditions are adapters adds them up."""
+        if len(conditions) != 1 or weights[0] != 1:
+            raise BadMethodSettings(
+                f"{self._kind} makes no adapters that could be added up: leave strength and weights at 1, and"
+                f" name at most {self.settings.references_per_target} references of one effect."
+            )
+        return conditions[0]
+
+    def reduce(self, condition: Condition) -> tuple[Condition, float]:
+        """The condition as it is."""
+        return condition, 1.0
+
+    def load(self, file: AdapterFile) -> Condition:
+        """Raises BadAdapter."""
+        raise BadAdapter(
+            f"{file.path} holds an adapter, and {self._kind} takes none: name a model that makes adapters."
+        )
+
+    @property
+    def _kind(self) -> str:
+        return getattr(self.settings, "kind", type(self).__name__)
 
     def train(self, mode: bool = True) -> Self:
         """The frozen transformer stays in evaluation mode whatever the mode of the rest."""

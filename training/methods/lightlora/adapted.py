@@ -10,9 +10,11 @@ from training.backbones.base import Checkpointing, DiT, Velocity
 from training.batch import References, TrainingBatch
 from training.methods.base import Loss
 from training.methods.frozen import FrozenDiT
+from training.methods.lightlora.blend import blended, reduced
 from training.methods.lightlora.cost import residual_flops
 from training.methods.lightlora.export import adapter_to_lora
-from training.methods.lightlora.layers import LightLoRA
+from training.methods.lightlora.file import AdapterFile, fitted
+from training.methods.lightlora.layers import Factors, LightLoRA
 from training.methods.lightlora.settings import LightLoRASettings
 
 
@@ -63,18 +65,32 @@ class AdaptedDiT(FrozenDiT):
         return loss
 
     @contextmanager
-    def under(self, condition: Tensor | None) -> Iterator[Velocity]:
-        """Denoise under adapters θ [B or 1, L, r·(a+b)], for inference; None: as it was frozen."""
+    def under(self, condition: Tensor | Factors | None) -> Iterator[Velocity]:
+        """Denoise under adapters θ [B or 1, L, r·(a+b)] or one LoRA, for inference; None: frozen."""
         with self.adapters.bound(condition):
             yield self.dit.velocity
 
-    def vector(self, condition: Tensor) -> Tensor:
-        """θ [1, L, r·(a+b)] as one row of numbers."""
-        return condition.detach().flatten().float().cpu()
+    def vector(self, condition: Tensor | Factors) -> Tensor | None:
+        """θ [1, L, r·(a+b)] as one row of numbers; a LoRA is none."""
+        return None if isinstance(condition, Factors) else condition.detach().flatten().float().cpu()
 
-    def export(self, condition: Tensor) -> dict[str, Tensor]:
+    def export(self, condition: Tensor | Factors) -> dict[str, Tensor]:
         """The LoRA of θ [1, L, r·(a+b)]; see `adapter_to_lora`."""
         return adapter_to_lora(self.adapters, condition)
+
+    def blend(self, conditions: Sequence[Tensor | Factors], weights: Sequence[float]) -> Tensor | Factors:
+        """The adapter whose residual is the weighted sum of theirs; see `blended`."""
+        return blended(self.adapters, conditions, weights)
+
+    def reduce(self, condition: Tensor | Factors) -> tuple[Tensor | Factors, float]:
+        """The nearest adapter of the size that this model predicts; see `reduced`. A LoRA stays as it is."""
+        if isinstance(condition, Factors):
+            return condition, 1.0
+        return reduced(self.adapters, condition, self.settings.rank)
+
+    def load(self, file: AdapterFile) -> Tensor | Factors:
+        """What is in an adapter's file; see `fitted`."""
+        return fitted(self.adapters, file)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The auxiliary matrices; a method adds its own part."""

@@ -10,20 +10,14 @@ from torch import Tensor
 
 from training.errors import BadMethodSettings, StateMismatch
 from training.files import written
-from training.methods.lightlora.layers import LightLoRA
+from training.methods.lightlora.layers import Factors, LightLoRA
 
 PREFIX = "transformer."
 
 
 @torch.no_grad()
-def adapter_to_lora(
-    adapters: LightLoRA, theta: Tensor, dtype: torch.dtype = torch.float32
-) -> dict[str, Tensor]:
-    """The LoRA of one adapter θ [L, r·(a+b)] (or [1, L, …]) in the format of PEFT as diffusers writes it.
-
-    `transformer.<linear>.lora_A.weight` [r, in] and `transformer.<linear>.lora_B.weight` [out, r]. The scale
-    s is multiplied into lora_B and no alpha is written: a loader then takes alpha = r, whose scale is 1. So
-    `pipeline.load_lora_weights(file)` and W + lora_B @ lora_A are the adapted network.
+def factors_of(adapters: LightLoRA, theta: Tensor) -> Factors:
+    """One adapter θ [L, r·(a+b)] (or [1, L, …]) without its auxiliary matrices; the scale s is in `up`.
 
     Raises:
         BadMethodSettings: θ is several adapters, or another model's.
@@ -32,11 +26,32 @@ def adapter_to_lora(
     if len(theta) != 1:
         raise BadMethodSettings(f"A LoRA file holds one adapter, not {len(theta)}: export them one by one.")
     down_pred, up_pred = adapters.split(theta.to(adapters.device))
-    lora = {}
+    by_linear = {}
     for index, (name, layer) in enumerate(adapters.layers.items()):
         down, up = layer.factors(down_pred[:, index], up_pred[:, index])
-        lora[f"{PREFIX}{name}.lora_A.weight"] = down[0].to("cpu", dtype).contiguous()
-        lora[f"{PREFIX}{name}.lora_B.weight"] = (layer.scale * up[0]).to("cpu", dtype).contiguous()
+        by_linear[name] = (down[0], layer.scale * up[0])
+    return Factors(by_linear)
+
+
+@torch.no_grad()
+def adapter_to_lora(
+    adapters: LightLoRA, adapter: Tensor | Factors, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """The LoRA of one adapter, θ [L, r·(a+b)] (or [1, L, …]) or factors, as diffusers writes it.
+
+
+    `transformer.<linear>.lora_A.weight` [r, in] and `transformer.<linear>.lora_B.weight` [out, r]. The scale
+    s is multiplied into lora_B and no alpha is written: a loader then takes alpha = r, whose scale is 1. So
+    `pipeline.load_lora_weights(file)` and W + lora_B @ lora_A are the adapted network.
+
+    Raises:
+        BadMethodSettings: see `factors_of`.
+    """
+    factors = adapter if isinstance(adapter, Factors) else factors_of(adapters, adapter)
+    lora = {}
+    for name, (down, up) in factors.by_linear.items():
+        lora[f"{PREFIX}{name}.lora_A.weight"] = down.to("cpu", dtype).contiguous()
+        lora[f"{PREFIX}{name}.lora_B.weight"] = up.to("cpu", dtype).contiguous()
     return lora
 
 

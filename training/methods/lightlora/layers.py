@@ -1,8 +1,9 @@
 """LightLoRA: low-rank residuals on frozen linears, factors predicted per sample (Video2LoRA, eq. 2-3)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,20 +29,44 @@ class LightLoRALinear(nn.Module):
         self.scale = scale
         self.down_pred: Tensor | None = None
         self.up_pred: Tensor | None = None
+        # down [1, r, in] and up [1, out, r] of a LoRA from elsewhere, in the place of predictions.
+        self.given: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, N, in] → [B, N, out]; predictions of one sample serve a batch of any size."""
         y = self.base(x)
-        if self.down_pred is None or self.up_pred is None:
+        if self.given is not None:
+            factors, scale = self.given, 1.0
+        elif self.down_pred is not None and self.up_pred is not None:
+            factors, scale = self.factors(self.down_pred, self.up_pred), self.scale
+        else:
             return y
-        down, up = self.factors(self.down_pred, self.up_pred)
-        down, up = (factor.to(x.dtype).transpose(1, 2).expand(len(x), -1, -1) for factor in (down, up))
+        down, up = (factor.to(x).transpose(1, 2).expand(len(x), -1, -1) for factor in factors)
         # One pass over y: the residual [B, N, out] is never held beside it.
-        return torch.baddbmm(y, x @ down, up, alpha=self.scale)
+        return torch.baddbmm(y, x @ down, up, alpha=scale)
 
     def factors(self, down_pred: Tensor, up_pred: Tensor) -> tuple[Tensor, Tensor]:
         """down [B, r, in] and up [B, out, r] of [B, r, a] and [B, b, r], in the weights' dtype."""
         return down_pred.to(self.down_aux.dtype) @ self.down_aux, self.up_aux @ up_pred.to(self.up_aux.dtype)
+
+
+# A_pred and B_pred of a layer, or down and up of a LoRA from elsewhere, or nothing.
+_Bound = tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """One adapter as an ordinary LoRA: by linear, down [r, in] and up [out, r], each linear with its own r.
+
+    What is left of an adapter that no auxiliary matrices are known of, as one that another tool trained.
+    """
+
+    by_linear: Mapping[str, tuple[Tensor, Tensor]]
+
+    def of(self, linear: str) -> tuple[Tensor, Tensor] | None:
+        """down [1, r, in] and up [1, out, r] of a linear; None where it has none."""
+        found = self.by_linear.get(linear)
+        return None if found is None else (found[0][None], found[1][None])
 
 
 class LightLoRA:
@@ -121,18 +146,27 @@ class LightLoRA:
         return list(found.values())
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions [B, L, r·(a+b)] → A_pred [B, L, r, a] and B_pred [B, L, b, r]."""
+        """Adapters [B, L, r·(a+b)] → A_pred [B, L, r, a] and B_pred [B, L, b, r].
+
+        r is the adapters' own: the sum of several has a larger one than a prediction.
+        """
         batch, layers, values = theta.shape
-        if (layers, values) != (len(self), self.values_per_layer):
+        rank, rest = divmod(values, self.down_size + self.up_size)
+        if layers != len(self) or rest or not rank:
             raise BadMethodSettings(
                 f"An adapter of {layers} × {values} values does not fit this model of {len(self)} adapted"
                 f" linears with {self.values_per_layer} values each. Predict it with the model it is used in."
             )
-        down, up = theta.split([self.rank * self.down_size, self.rank * self.up_size], dim=-1)
+        down, up = theta.split([rank * self.down_size, rank * self.up_size], dim=-1)
         return (
-            down.reshape(batch, layers, self.rank, self.down_size),
-            up.reshape(batch, layers, self.up_size, self.rank),
+            down.reshape(batch, layers, rank, self.down_size),
+            up.reshape(batch, layers, self.up_size, rank),
         )
+
+    @staticmethod
+    def joined(down_pred: Tensor, up_pred: Tensor) -> Tensor:
+        """A_pred [B, L, r, a] and B_pred [B, L, b, r] → adapters [B, L, r·(a+b)]: `split` taken back."""
+        return torch.cat([down_pred.flatten(2), up_pred.flatten(2)], dim=-1)
 
     def silent(self, theta: Tensor) -> Tensor:
         """Adapters [B, L, r·(a+b)] that change nothing and yet have a gradient: the same with B_pred = 0."""
@@ -140,27 +174,29 @@ class LightLoRA:
         silent[..., self.rank * self.down_size :] = 0
         return silent
 
-    def bind(self, theta: Tensor | None) -> None:
-        """Give every layer its factors of theta [B, L, r·(a+b)]; None leaves the frozen backbone."""
-        if theta is None:
-            self._rebind([(None, None)] * len(self))
+    def bind(self, adapter: Tensor | Factors | None) -> None:
+        """Give every layer its factors of θ [B, L, r·(a+b)], or a LoRA's; None leaves the frozen backbone."""
+        if adapter is None:
+            self._rebind([(None, None, None)] * len(self))
+        elif isinstance(adapter, Factors):
+            self._rebind([(None, None, adapter.of(name)) for name in self.layers])
         else:
-            down, up = self.split(theta)
-            self._rebind(list(zip(down.unbind(1), up.unbind(1), strict=True)))
+            down, up = self.split(adapter)
+            self._rebind([(*factors, None) for factors in zip(down.unbind(1), up.unbind(1), strict=True)])
 
     @contextmanager
-    def bound(self, theta: Tensor | None) -> Iterator[None]:
+    def bound(self, adapter: Tensor | Factors | None) -> Iterator[None]:
         """Bind for inference, then put back what was bound. Not for training: see `LightLoRALinear`."""
-        before = [(layer.down_pred, layer.up_pred) for layer in self.layers.values()]
-        self.bind(theta)
+        before = [(layer.down_pred, layer.up_pred, layer.given) for layer in self.layers.values()]
+        self.bind(adapter)
         try:
             yield
         finally:
             self._rebind(before)
 
-    def _rebind(self, factors: Sequence[tuple[Tensor | None, Tensor | None]]) -> None:
-        for layer, (down, up) in zip(self.layers.values(), factors, strict=True):
-            layer.down_pred, layer.up_pred = down, up
+    def _rebind(self, bound: Sequence[_Bound]) -> None:
+        for layer, (down, up, given) in zip(self.layers.values(), bound, strict=True):
+            layer.down_pred, layer.up_pred, layer.given = down, up, given
 
 
 def _target(block: nn.Module, target: str) -> nn.Linear:

@@ -27,7 +27,7 @@ from training.backbones.wan.cost import training_flops
 from training.backbones.wan.dit import WanDiT
 from training.backbones.wan.published import SCHEDULER_14B_I2V, meta_transformer
 from training.errors import BadMethodSettings, StateMismatch, TrainingError, UnsupportedBackbone
-from training.generate import generate_shown
+from training.generate import sample_shown
 from training.methods.registry import build_method, edit_masks, parse_settings
 from training.run.activations import checkpoint_blocks
 from training.settings import EditSettings
@@ -226,7 +226,7 @@ def test_an_edited_video_equals_diffusers_pipeline_that_is_given_mask_and_condit
     edited = frames.copy()
     edited[0, 8:20, 8:20] = (30, 60, 230)
     shown = masks.greyed(edited, kept)
-    ours = generate_shown(
+    latents = sample_shown(
         backbone,
         method,
         method.condition(),
@@ -238,6 +238,7 @@ def test_an_edited_video_equals_diffusers_pipeline_that_is_given_mask_and_condit
         kept=masks.folded(kept, *LATENTS[2:]),
         sampler=backbone.sampler(shift=5.0),
     )
+    ours = backbone.decode(latents)
     pipe = WanImageToVideoPipeline.from_pretrained(wan_folder)
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=5.0)
