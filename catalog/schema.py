@@ -177,7 +177,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         caption=TEXT,  # the text that was embedded
         created_at=TIME,
     ),
-    "adapters": _table("adapters", vector=VECTOR, projection=VECTOR, created_at=TIME),
+    "adapters": _table(
+        "adapters",
+        vector=VECTOR,  # the adapter itself
+        projection=VECTOR,  # a few hundred numbers of it, for comparing: a random projection keeps angles
+        created_at=TIME,
+    ),
     "models": _table(
         "models",
         run_id=TEXT,

@@ -14,6 +14,7 @@ from catalog.errors import CatalogError
 from jobs import troubles
 from jobs.commands import (
     adapter,
+    batch,
     category,
     clip,
     curate,
@@ -68,6 +69,7 @@ for module in (
     train,
     generate,
     edit,
+    batch,
     search,
     serve,
     settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,6 +106,11 @@ Polish = Annotated[
         "generate.polish.batch_size forward and backward passes of the model [default: 0].",
     ),
 ]
+
+
+def as_text(words: str | None) -> str | None:
+    """A person's words as the value of a setting: "7" and "true" are words too."""
+    return None if words is None else json.dumps(words, ensure_ascii=False)
 
 
 def open_workspace(

@@ -29,12 +29,23 @@ def search_job(
     limit: int,
     as_json: bool,
     show: bool = False,
+    by: str = "look",
+    model: str | None = None,
 ) -> None:
     """Search and print a table, or JSON for programs; where `show`, write a page and open it."""
     if query is None and like is None and where is None:
         raise NothingToDo("Say what to look for: words, --like VIDEO, --where FILTER, or several of them.")
     catalog = workspace.existing_catalog()
-    rows = find_clips(catalog, query, like, where, limit, workspace.profile.embed)
+    if like is None and (by == "adapter" or model is not None):
+        raise NothingToDo("--by adapter and --model compare an example: add --like VIDEO (or a clip_id).")
+    predictor = None
+    if by == "adapter":
+        from pipeline.find import LazyPredictor
+        from pipeline.studio import find_model
+
+        release = find_model(catalog, workspace.folder("models"), model)
+        predictor = LazyPredictor(catalog, release, workspace.profile.backbone)
+    rows = find_clips(catalog, query, like, where, limit, workspace.profile.embed, by=predictor)
     if show:
         asked = " ".join(filter(None, (query, like and f"--like {like}", where and f"--where {where}")))
         page = write_found(workspace.root, catalog, rows, asked)

@@ -7,7 +7,7 @@ import typer
 
 from jobs.errors import JobError
 
-_MAY_BE_EMPTY = "--prompt"
+_MAY_BE_EMPTY = ("--prompt", "--negative-prompt")
 
 
 class EmptyWord(JobError):
@@ -22,12 +22,12 @@ def refuse_empty_words(words: Sequence[str]) -> None:
     """
     before = ["video2lora", *words]
     for previous, word in zip(before, words, strict=False):
-        if word == "" and previous != _MAY_BE_EMPTY:
+        if word == "" and previous not in _MAY_BE_EMPTY:
             raise EmptyWord(
                 f"The word after {previous!r} is empty, perhaps a shell variable that is not set; "
                 "write it out, or leave the option away."
             )
-        if word.startswith("--") and word.endswith("=") and word != f"{_MAY_BE_EMPTY}=":
+        if word.startswith("--") and word.endswith("=") and word[:-1] not in _MAY_BE_EMPTY:
             raise EmptyWord(f"{word!r} has no value, perhaps a shell variable that is not set; write it out.")
 
 
@@ -64,7 +64,8 @@ def wording(error: Mapping[str, Any]) -> str:
         case "literal_error" | "enum":
             return f"is not one of {limits['expected']}"
         case _:
-            return f"is not valid: {error['msg'][:1].lower()}{error['msg'][1:]}"
+            said = error["msg"].removeprefix("Value error, ").rstrip(".")
+            return f"is not valid: {said[:1].lower()}{said[1:]}"
 
 
 def _pydantic_error(error: BaseException) -> Mapping[str, Any] | None:

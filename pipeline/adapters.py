@@ -1,9 +1,11 @@
-"""What a model makes of one reference: predicted, kept in the catalogue, ready to run under or to export."""
+"""What a model makes of references: predicted, kept in the catalogue, added up, written and read again."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -14,16 +16,21 @@ from torch import Tensor
 
 from catalog.store import Catalog
 from pipeline.errors import BadSource
-from pipeline.example import read_clip_of
+from pipeline.example import is_there, read_clip_of, read_reference
+from pipeline.features.stored import read_features
 from training.backbones.base import Backbone
 from training.batch import References, pad_reference
+from training.errors import BadAdapter
 from training.files import written
 from training.methods.base import Condition, Method, device_of
+from training.methods.lightlora.file import read_adapter_file
 from training.release import Release
 
 # Below these a clip shows next to nothing: mean grey level, mean change between frames, of 255.
 DARK, STILL = 6.0, 0.5
 FEW_FRAMES = 12
+# Numbers by which adapters are compared.
+PROJECTED = 256
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,16 @@ class Reference:
 
     @classmethod
     def read(cls, catalog: Catalog, name: str) -> Self:
-        """A clip of the catalogue, or a stranger's video file; raises BadSource where it is neither."""
+        """A clip of the catalogue, or a stranger's video or picture; raises BadSource where it is neither."""
         known = catalog.get("clips", [name], ["clip_id", "category_id", "caption"]).to_pylist()
         row = known[0] if known else {}
-        frames = read_clip_of(catalog, name)
+        frames = read_clip_of(catalog, name) if known else read_reference(catalog, name)
         return cls(name, frames, row.get("category_id") or "", bool(known), row.get("caption") or "")
+
+    @property
+    def told(self) -> str:
+        """What others are told of it: a file's name is its owner's affair."""
+        return self.name if self.stored else "a file"
 
     def notes(self) -> list[str]:
         """What speaks against it as a reference, in sentences."""
@@ -92,7 +104,10 @@ def save_adapter(path: Path, adapter: Adapter) -> int:
         BadSource: what the model makes of references is no adapter.
     """
     if not isinstance(adapter.condition, Tensor):
-        raise BadSource(f"Model {adapter.facts['model_id']} makes no adapter that could be written.")
+        raise BadSource(
+            f"Model {adapter.facts['model_id']} makes no adapter that could be written as one; what"
+            " has a LoRA is written by `video2lora adapter export`."
+        )
     tensors = {"adapter": adapter.condition[0].detach().to("cpu", torch.bfloat16).contiguous()}
     facts = {"format": "pt", "video2lora": json.dumps(adapter.facts, sort_keys=True)}
     with written(path) as partial:
@@ -129,20 +144,13 @@ def predict_adapter(
             " train with method.kind=video2lora."
         )
     shown = (reference, *more)
-    condition = method.condition(_read(backbone, method, shown).to(device_of(method)))
-    if reference.stored and (vector := method.vector(condition)) is not None:
-        numbers = vector.numpy()
-        row = {
-            "clip_id": reference.name,
-            "model_id": release.model_id,
-            "vector": numbers,
-            "projection": numbers / max(float(np.linalg.norm(numbers)), 1e-12),
-            "created_at": datetime.now(UTC),
-        }
-        catalog.upsert("adapters", [row])
+    condition = method.condition(_read(backbone, method, catalog, shown).to(device_of(method)))
+    _require_finite(condition, release, reference)
+    if reference.stored and not more and (vector := method.vector(condition)) is not None:
+        keep_adapters(catalog, release.model_id, {reference.name: vector.numpy()})
     facts = {
         "model_id": release.model_id,
-        "reference": reference.name if reference.stored else "a file",
+        "reference": reference.told,
         "category": category,
         "transformer": backbone.transformer_id,
         "max_sequence_length": backbone.settings.max_text_tokens,
@@ -150,17 +158,147 @@ def predict_adapter(
     return Adapter(condition, method.export(condition), facts)
 
 
-def _read(backbone: Backbone, method: Method, references: Sequence[Reference]) -> References:
-    """What the method needs of one sample's references, a batch of one."""
+def keep_adapters(catalog: Catalog, model_id: str, vectors: Mapping[str, np.ndarray]) -> None:
+    """Store adapters by clip_id, fp32 [n] each, and beside each its `projected`."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "clip_id": clip_id,
+            "model_id": model_id,
+            "vector": vector,
+            "projection": projected(vector),
+            "created_at": now,
+        }
+        for clip_id, vector in vectors.items()
+    ]
+    catalog.upsert("adapters", rows)
+
+
+def projected(vector: np.ndarray) -> np.ndarray:
+    """An adapter [n] as PROJECTED numbers, fp32, whose angles to others are all but those of the adapters.
+
+    A Gaussian random projection, the same for every adapter of n numbers. Not brought to length 1: what a
+    model's adapters have in common is taken off where they are compared.
+    """
+    return (vector.astype(np.float32) @ _projection(len(vector))).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _projection(size: int) -> np.ndarray:
+    drawn = np.random.default_rng(size).standard_normal((size, PROJECTED), dtype=np.float32)
+    return drawn / np.float32(math.sqrt(PROJECTED))
+
+
+def load_adapter(path: Path | str, backbone: Backbone, method: Method, release: Release) -> Adapter:
+    """An adapter from a file: one that `save_adapter` wrote, or a LoRA of the backbone, whoever trained it.
+
+    Raises:
+        BadAdapter: it is neither, is damaged, or belongs to another model.
+    """
+    file = read_adapter_file(Path(path))
+    owner = file.facts.get("model_id")
+    if file.theta is not None and owner != release.model_id:
+        raise BadAdapter(
+            f"{path} is an adapter of model {owner!r}, and means nothing to {release.model_id}: name that"
+            " model with --model, or use the LoRA beside it, which fits the backbone."
+            if owner
+            else f"{path} does not say which model it belongs to, and fits that one alone: use its LoRA."
+        )
+    trained_on = file.facts.get("transformer")
+    if trained_on is not None and trained_on != backbone.transformer_id:
+        raise BadAdapter(
+            f"{path} was made for another transformer than {backbone.folder} holds: set backbone.model to"
+            " the one it was made on."
+        )
+    condition = method.load(file)
+    facts = file.facts | {
+        "model_id": release.model_id,
+        "transformer": backbone.transformer_id,
+        "max_sequence_length": backbone.settings.max_text_tokens,
+    }
+    return Adapter(condition, method.export(condition), {"reference": "a file"} | facts)
+
+
+@torch.no_grad()
+def blend_adapters(method: Method, adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    """The adapter whose residual is the weighted sum of theirs; one at weight 1 is itself.
+
+    Raises:
+        BadSource: no weights, not one each, or one that is no finite number.
+        BadMethodSettings: the model's conditions cannot be added up.
+    """
+    if len(weights) != len(adapters) or not adapters:
+        raise BadSource(f"{len(adapters)} adapters have {len(weights)} weights: each needs one.")
+    if odd := [weight for weight in weights if not math.isfinite(weight)]:
+        raise BadSource(f"A weight of {odd[0]} is no finite number; 1 takes an adapter as it is.")
+    if list(weights) == [1]:
+        return adapters[0]
+    condition = method.blend([each.condition for each in adapters], weights)
+    parts = [
+        {"reference": each.facts["reference"], "weight": weight}
+        for each, weight in zip(adapters, weights, strict=True)
+    ]
+    facts = adapters[0].facts | {"blend": parts} if len(parts) > 1 else adapters[0].facts
+    return Adapter(condition, method.export(condition), facts)
+
+
+def parse_weighted(catalog: Catalog, text: str) -> tuple[str, float | None]:
+    """A name and its weight, of "melt.mp4=0.7"; None where it has none. What has the whole name goes first.
+
+    Raises:
+        BadSource: what is behind the equals sign is no finite number.
+    """
+    name, equals, weight = text.rpartition("=")
+    if not equals or is_there(text) or catalog.get("clips", [text], ["clip_id"]).num_rows:
+        return text, None
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or not name:
+        raise BadSource(
+            f"{text!r} is neither a file nor a clip_id, and {weight!r} is no weight; write melt.mp4=0.7."
+        )
+    return name, number
+
+
+def _require_finite(condition: Condition, release: Release, reference: Reference) -> None:
+    if isinstance(condition, Tensor) and not condition.isfinite().all():
+        raise BadAdapter(
+            f"Model {release.model_id} makes no finite numbers of the reference {reference.name!r}: its"
+            " weights are damaged, or the backbone's. Train it again, or name another with --model."
+        )
+
+
+def _read(
+    backbone: Backbone, method: Method, catalog: Catalog, references: Sequence[Reference]
+) -> References:
+    """What the method needs of one sample's references, a batch of one.
+
+    Clips that this encoder has encoded are not encoded again.
+    """
     needs, found = method.settings.needs, References((references[0].category,))
+    stored = {}
+    if names := [each.name for each in references if each.stored]:
+        stored = read_features(catalog, backbone.encoder_id, names, needs)
+
+    def of(each: Reference, need: str, encode: Callable[[Reference], Tensor]) -> Tensor:
+        if each.name in stored:
+            return stored[each.name][need].to(backbone.settings.torch_dtype)
+        return encode(each).cpu()
+
     if "latents" in needs:
-        means = (backbone.encode_video(each.frames)[0].float() for each in references)
-        padded = [pad_reference(mean, backbone.latent_shape) for mean in means]
+        means = [of(each, "latents", lambda r: backbone.encode_video(r.frames)[0]) for each in references]
+        padded = [pad_reference(mean.float(), backbone.latent_shape) for mean in means]
         latents, mask = (torch.cat(each)[None] for each in zip(*padded, strict=True))
         found = replace(found, latents=latents, mask=mask, padded=not bool(mask.all()))
     if "first_frame" in needs:
-        firsts = [backbone.encode_first_frame(each.frames[0]) for each in references]
-        found = replace(found, first_frames=torch.cat(firsts)[None])
+        firsts = [
+            of(each, "first_frame", lambda r: backbone.encode_first_frame(r.frames[0])[0])
+            for each in references
+        ]
+        found = replace(found, first_frames=torch.stack(firsts)[None])
     if "text" in needs:
-        found = replace(found, texts=backbone.encode_text([each.caption for each in references])[None])
+        texts = [of(each, "text", lambda r: backbone.encode_text([r.caption])[0]) for each in references]
+        found = replace(found, texts=torch.stack(texts)[None])
     return found

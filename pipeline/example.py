@@ -57,6 +57,30 @@ def read_clip_of(catalog: Catalog, name: str) -> np.ndarray:
     return read_example(name, catalog.spec)
 
 
+def read_reference(catalog: Catalog, name: str) -> np.ndarray:
+    """Frames of whatever shows an effect, uint8 [n, H, W, 3]: what `read_clip_of` reads, or a picture, which
+    stands still for as long as a clip.
+
+    Raises:
+        BadSource: it is none of these, or cannot be read.
+    """
+    try:
+        return read_clip_of(catalog, name)
+    except BadSource:
+        if not is_there(name) or (picture := _picture(Path(name), catalog.spec)) is None:
+            raise
+    return np.repeat(picture[None], catalog.spec.num_frames, axis=0)
+
+
+def _picture(path: Path, spec: ClipSpec) -> np.ndarray | None:
+    """A stranger's picture, uint8 [H, W, 3]; None where the file is none that can be read."""
+    try:
+        with path.open("rb") as file, Sandbox(spec, NormaliseSettings()) as sandbox:
+            return sandbox.picture(file).picture
+    except OSError:
+        return None
+
+
 def read_first_frame(catalog: Catalog, name: str) -> np.ndarray:
     """A picture, or the first frame of a clip of the catalogue or of a video file, uint8 [H, W, 3].
 

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from catalog.names import CategoryNames
-from catalog.search import clip_filter, search_text, search_vector, search_words
+from catalog.search import clip_filter, search_adapter, search_text, search_vector, search_words
 from catalog.store import Catalog
 from pipeline.embedding.settings import EmbedSettings
+from pipeline.errors import BadSource
 from pipeline.example import read_example
 
 if TYPE_CHECKING:
     from pipeline.embedding.embedder import Embedder
+    from pipeline.studio import Studio
+    from training.backbones.settings import BackboneSettings
+    from training.release import Release
 
 Aspect = Literal["all", "effect", "subject"]
 Example = str | Sequence[float]
@@ -30,15 +34,17 @@ def find_clips(
     settings: EmbedSettings | None = None,
     unlike: Sequence[str] = (),
     aspect: Aspect = "all",
+    by: "LazyPredictor | None" = None,
 ) -> list[dict[str, Any]]:
     """Rows of `clips` with a `score` and `why`, best first, without their vectors; see `find_hits`.
 
     Args:
         settings: of the embedder that sees words, and examples from files.
+        by: the model by whose adapters examples are compared; None: by what they look like.
     """
     examples = [like] if isinstance(like, str) else list(like or ())
     model = LazyEmbedder(settings or EmbedSettings())
-    rows = find_hits(catalog, model, words, examples, where, limit, unlike, aspect)
+    rows = find_hits(catalog, model, words, examples, where, limit, unlike, aspect, by)
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
@@ -55,6 +61,7 @@ def find_hits(
     limit: int = 10,
     unlike: Sequence[Example] = (),
     aspect: Aspect = "all",
+    by: "LazyPredictor | None" = None,
 ) -> list[dict[str, Any]]:
     """`clip_id`, `category` (its name) and, where something was compared, `score` and `why`; best first.
 
@@ -71,6 +78,7 @@ def find_hits(
         unlike: examples of what is not wanted.
         aspect: what of the examples counts: all of it, the same "effect" on other subjects, or the same
             "subject" under other effects.
+        by: the model by whose adapters examples are compared, all of each; None: by their vectors.
 
     Raises:
         CatalogError: a filter that cannot be read, or vectors of another embedder.
@@ -79,7 +87,11 @@ def find_hits(
     condition = clip_filter(catalog, where) if where else None
     if like or unlike:
         pool = catalog.count("clips") if words else limit
-        rows = search_vector(catalog, _asked(catalog, model, like, unlike, aspect), condition, pool)
+        if by is not None:
+            wanted = _combined(*([by.projection(name) for name in names] for names in (like, unlike)))
+            rows = search_adapter(catalog, wanted.tolist(), by.release.model_id, condition, pool)
+        else:
+            rows = search_vector(catalog, _asked(catalog, model, like, unlike, aspect), condition, pool)
         if words:
             named = {row["clip_id"]: row["why"] for row in search_text(catalog, words, condition, pool)}
             rows = [row for row in rows if row["clip_id"] in named][:limit]
@@ -116,6 +128,42 @@ class LazyEmbedder:
         return bool(field) and field.type.list_size == self.embedder.dim
 
 
+class LazyPredictor:
+    """A model whose adapters are compared, loaded when something is asked that has no stored one.
+
+    Args:
+        release: the model.
+        backbone: its backbone.
+    """
+
+    def __init__(self, catalog: Catalog, release: "Release", backbone: "BackboneSettings") -> None:
+        self.catalog, self.release, self._backbone = catalog, release, backbone
+        self._studio: Studio | None = None
+
+    def projection(self, name: Example) -> np.ndarray:
+        """`adapters.projection` of an example: a vector of that kind, a clip, or a video's or picture's file.
+
+        Raises:
+            BadSource: it is none of these.
+        """
+        if not isinstance(name, str):
+            return np.asarray(name, np.float64)
+        rows = self.catalog.get("adapters", [name], ["model_id", "projection"]).to_pylist()
+        stored = [row["projection"] for row in rows if row["model_id"] == self.release.model_id]
+        if stored:
+            return np.asarray(stored[0], np.float64)
+        from pipeline.adapters import projected
+        from pipeline.studio import Studio
+
+        if self._studio is None:
+            self._studio = Studio(self.catalog, self.release, self._backbone, parts=("vae", "transformer"))
+        condition = self._studio.adapter(name, polish=0).condition
+        vector = self._studio.method.vector(condition)
+        if vector is None:
+            raise BadSource(f"Model {self.release.model_id} makes no adapters that could be compared.")
+        return projected(vector.numpy()).astype(np.float64)
+
+
 def _by_words(catalog: Catalog, model: LazyEmbedder, words: str, condition, limit: int) -> list[dict]:
     if not words.strip() or not model.knows_words_of(catalog):
         return search_text(catalog, words, condition, limit)
@@ -130,15 +178,21 @@ def _asked(
         [np.asarray(_example(catalog, name, model), dtype=np.float64) for name in names]
         for names in (like, unlike)
     )
-    vector = np.mean(wanted, axis=0) if wanted else np.zeros_like(unwanted[0])
-    if unwanted:
-        vector = vector - (_AGAINST if wanted else 1.0) * np.mean(unwanted, axis=0)
+    vector = _combined(wanted, unwanted)
     if aspect != "all":
         from pipeline.embedding.descriptor import only  # torch takes seconds to import
 
         effect, subject = only(vector, _CHANGE), only(vector, ("appearance",))
         vector = effect - _AGAINST * subject if aspect == "effect" else subject - _AGAINST * effect
     return vector.tolist()
+
+
+def _combined(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray]) -> np.ndarray:
+    """One vector of what is wanted and what is not."""
+    vector = np.mean(wanted, axis=0) if wanted else np.zeros_like(unwanted[0])
+    if unwanted:
+        vector = vector - (_AGAINST if wanted else 1.0) * np.mean(unwanted, axis=0)
+    return vector
 
 
 def _example(catalog: Catalog, like: Example, model: LazyEmbedder) -> Sequence[float]:

@@ -57,7 +57,7 @@ def polish_adapter(
     losses = made.held_out if len(made.held_out) else made.losses
     told = settings.model_dump(mode="json") | {
         "seed": seed,
-        "references": [each.name if each.stored else "a file" for each in references],
+        "references": [each.told for each in references],
         "taken_after": made.steps[0],
         "loss_before": round(losses[0].item(), 6),
         "loss_after": round((losses.min() if len(made.held_out) else losses[-1]).item(), 6),

@@ -1,34 +1,45 @@
 """A trained model, loaded once, for any number of clips: reference, first frame and prompt in, video out."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from catalog.models import model_folder
 from catalog.store import Catalog
-from pipeline.adapters import Adapter, Reference, predict_adapter
+from pipeline.adapters import Adapter, Reference, blend_adapters, load_adapter, predict_adapter
 from pipeline.errors import BadSource, PipelineError
 from pipeline.example import read_first_frame
 from pipeline.polish import polish_adapter
 from pipeline.video.transcode import encode_video
+from pipeline.workers.overlap import overlapped
+from training.backbones.base import Backbone
+from training.backbones.parts import PARTS
 from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.files import lora_beside, write_atomically
-from training.generate import generate
+from training.generate import sample
 from training.methods.lightlora.export import save_lora
 from training.methods.registry import for_one_video
 from training.progress import Progress
 from training.release import Release, load_release, read_release, shipped_model
 from training.settings import GenerateSettings, PolishSettings
 
+# What an effect may be given by: a video, picture or clip_id, read or by name, or an adapter.
+Given = str | Reference | Adapter
+
 
 class NoModel(PipelineError):
     """There is no trained model of that name, or none at all."""
+
+
+class BadSetting(PipelineError):
+    """A setting of sampling that there is not, or a value that it cannot take."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class GeneratedClip:
 
     Attributes:
         frames: uint8 [n, H, W, 3].
-        reference: the effect that was asked for, the first of several.
+        reference: the effect that was asked for, the first of several; None where an adapter was given.
         first_frame: uint8 [H, W, 3].
         adapter: what the reference became.
         notes: sentences that a person should know who looks at it.
@@ -45,23 +56,55 @@ class GeneratedClip:
 
     frames: np.ndarray
     fps: int
-    reference: Reference
+    reference: Reference | None
     first_frame: np.ndarray
     adapter: Adapter
     notes: tuple[str, ...] = ()
 
-    def save(self, path: Path | str) -> tuple[Path, Path | None]:
-        """Write the mp4 and, where the method has one, its LoRA beside it; returns both paths.
+    def save(self, path: Path | str, lora: bool = True) -> tuple[Path, Path | None]:
+        """Write the mp4 and, where `lora` and the method has one, its LoRA beside it; returns both paths.
 
         What the clip comes from (`Adapter.facts`) is JSON in both: the video's comment, the LoRA's header.
         """
         path = Path(path)
         lineage = json.dumps(self.adapter.facts, sort_keys=True)
         write_atomically(path, encode_video(self.frames, self.fps, comment=lineage))
-        if self.adapter.lora is None:
+        if self.adapter.lora is None or not lora:
             return path, None
         save_lora(lora_beside(path), self.adapter.lora, self.adapter.facts)
         return path, lora_beside(path)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A clip that is denoised and not yet decoded: `develop` may run beside the next one's denoising.
+
+    Attributes:
+        latents: [F, C, h, w], where they were denoised.
+        ready: on a GPU, the moment from which the latents are there.
+    """
+
+    backbone: Backbone
+    latents: torch.Tensor
+    fps: int
+    reference: Reference | None
+    first_frame: np.ndarray
+    adapter: Adapter
+    notes: tuple[str, ...]
+    ready: torch.cuda.Event | None = None
+
+    def develop(self) -> GeneratedClip:
+        """Decode it; on a GPU in a queue of its own, so that it waits for nothing that was begun since."""
+        if self.ready is None:
+            frames = self.backbone.decode(self.latents)
+        else:
+            queue = torch.cuda.Stream(self.latents.device)
+            queue.wait_event(self.ready)
+            with torch.cuda.stream(queue):
+                frames = self.backbone.decode(self.latents)
+            self.latents.record_stream(queue)
+        made = (self.fps, self.reference, self.first_frame, self.adapter, self.notes)
+        return GeneratedClip(frames.numpy(), *made)
 
 
 class Studio:
@@ -72,6 +115,8 @@ class Studio:
         release: the model.
         backbone: None takes the one that the model was trained on.
         settings: of sampling; None takes those that the model was trained beside.
+        parts: of the backbone; what reads adapters from files alone needs no "text" and no "vae".
+
 
     Raises:
         ReleaseError, WeightsUnreachable: see `load_release` and `load_backbone`.
@@ -83,13 +128,14 @@ class Studio:
         release: Release,
         backbone: BackboneSettings | None = None,
         settings: GenerateSettings | None = None,
+        parts: Collection[str] = PARTS,
     ) -> None:
         self.catalog = catalog
         self.release = release
         self.settings = settings or GenerateSettings.model_validate(release.facts.get("generate", {}))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         wanted = backbone or BackboneSettings.model_validate(release.facts["backbone"])
-        self.backbone = load_backbone(wanted, device=device)
+        self.backbone = load_backbone(wanted, parts, device)
         self.method = load_release(release, self.backbone).to(device)
 
     @classmethod
@@ -104,97 +150,246 @@ class Studio:
 
     def make(
         self,
-        reference: str | Reference | Sequence[str | Reference],
+        reference: Given | Sequence[Given],
         first_frame: str | np.ndarray,
         prompt: str,
         progress: Progress | None = None,
         polish: int | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        **settings: Any,
     ) -> GeneratedClip:
         """The effect of `reference` on `first_frame`.
 
         Args:
-            reference: a video file, a clip_id, or what `Reference.read` made of one; of several that show one
-                effect, see `adapter`.
+            reference: a video, a picture or a clip_id, what `Reference.read` made of one, or an adapter; of
+                several the adapters are added up, see `adapter`.
             first_frame: an image, a video file or a clip_id (of these two the first frame), or pixels uint8
                 [H, W, 3].
             prompt: what the scene shows.
-            progress: called after each step of polish and of denoising.
+            progress: called after each step of polish and of denoising; what it raises ends the work at once.
             polish: steps of polish; None takes those of the settings.
+            weights: of the references, one each.
+            settings: of `GenerateSettings`, for this clip alone: seed=3, strength=0.5, steps=20,
+                guidance=6.0.
 
         Raises:
             BadSource: a name that is neither, or a file that cannot be read.
+            BadSetting: a setting that there is not, or a value that it cannot take.
             CannotPolish: see `training.polish.polish`.
         """
-        references = self.read(reference)
-        shown = references[0]
+        return self.draft(
+            reference, first_frame, prompt, progress, polish, weights=weights, **settings
+        ).develop()
+
+    def draft(
+        self,
+        reference: Given | Sequence[Given],
+        first_frame: str | np.ndarray,
+        prompt: str,
+        progress: Progress | None = None,
+        polish: int | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        **settings: Any,
+    ) -> Draft:
+        """The same, not yet decoded; see `make`."""
+        chosen = self.chosen(**settings)
+        given = self.read(reference)
+        shown = next((each for each in given if isinstance(each, Reference)), None)
         picture = read_first_frame(self.catalog, first_frame) if isinstance(first_frame, str) else first_frame
-        polishing = self.settings.polish.steps if polish is None else polish
-        every = polishing + self.settings.steps
-        adapter = self.adapter(references, _share(progress, 0, every), polishing)
-        frames = generate(
+        polishing = chosen.polish.steps if polish is None else polish
+        every = polishing + chosen.steps
+        adapter = self.adapter(
+            given, _share(progress, 0, every), polishing, weights=weights, seed=chosen.seed
+        )
+        if chosen.strength != 1:
+            facts = adapter.facts | {"strength": chosen.strength}
+            adapter = blend_adapters(self.method, [adapter], [chosen.strength]).told(**facts)
+        latents = sample(
             self.backbone,
             self.method,
             adapter.condition,
             picture,
             prompt,
-            self.settings.steps,
-            self.settings.guidance,
-            self.settings.seed,
+            chosen.steps,
+            chosen.guidance,
+            chosen.seed,
             _share(progress, polishing, every),
-            adapter_guidance=self.settings.adapter_guidance,
-        ).numpy()
-        notes = (*shown.notes(), *self._notes(prompt, adapter))
-        adapter = adapter.told(adapter_guidance=self.settings.adapter_guidance, prompt=prompt)
-        return GeneratedClip(frames, self.catalog.spec.fps, shown, picture, adapter, notes)
+            negative_prompt=chosen.negative_prompt,
+            dynamic_guidance=chosen.dynamic_guidance,
+            adapter_guidance=chosen.adapter_guidance,
+        )
+        ready = None
+        if latents.is_cuda:
+            ready = torch.cuda.Event()
+            ready.record()
+        notes = (*(shown.notes() if shown else ()), *self._notes(prompt, adapter, chosen))
+        facts = chosen.model_dump(mode="json", exclude={"polish"})
+        adapter = adapter.told(**facts, prompt=prompt)
+        return Draft(self.backbone, latents, self.catalog.spec.fps, shown, picture, adapter, notes, ready)
 
-    def read(self, reference: str | Reference | Sequence[str | Reference]) -> list[Reference]:
-        """References by name; raises BadSource where one is neither a video file nor a clip_id."""
-        given = [reference] if isinstance(reference, str | Reference) else reference
+    def seeds(
+        self,
+        reference: Given | Sequence[Given],
+        first_frame: str | np.ndarray,
+        prompt: str,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+        polish: int | None = None,
+        *,
+        keep: Callable[[int, GeneratedClip], object] | None = None,
+        weights: Sequence[float] | None = None,
+        **settings: Any,
+    ) -> Iterator[tuple[int, GeneratedClip]]:
+        """One clip a seed, in their order, all under one adapter; each is decoded while the next is denoised.
+
+        Args, Raises: see `make`; progress counts the steps of all of them. `keep` is called with each seed
+        and clip as soon as it is there, in another thread and also where the next one is interrupted.
+        """
+        chosen = self.chosen(**settings)
+        picture = read_first_frame(self.catalog, first_frame) if isinstance(first_frame, str) else first_frame
+        polishing = chosen.polish.steps if polish is None else polish
+        every = polishing + chosen.steps * len(seeds)
+        given = self.read(reference)
+        adapter = self.adapter(
+            given, _share(progress, 0, every), polishing, weights=weights, seed=chosen.seed
+        )
+        remarks = next((tuple(each.notes()) for each in given if isinstance(each, Reference)), ())
+
+        def drafts() -> Iterator[tuple[int, Draft]]:
+            for number, seed in enumerate(seeds):
+                told = _share(progress, polishing + number * chosen.steps, every)
+                yield seed, self.draft(adapter, picture, prompt, told, 0, **settings | {"seed": seed})
+
+        def developed(draft: tuple[int, Draft]) -> tuple[int, GeneratedClip]:
+            clip = draft[1].develop()
+            clip = replace(clip, notes=(*remarks, *clip.notes))
+            if keep is not None:
+                keep(draft[0], clip)
+            return draft[0], clip
+
+        return overlapped(drafts(), developed)
+
+    def chosen(self, **settings: Any) -> GenerateSettings:
+        """This studio's settings with some of them changed; raises BadSetting."""
+        if not settings:
+            return self.settings
+        try:
+            return GenerateSettings.model_validate(self.settings.model_dump() | settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            known = ", ".join(GenerateSettings.model_fields)
+            raise BadSetting(
+                f"{name}={first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}. Settings are"
+                f" {known}."
+            ) from None
+
+    def read(self, reference: Given | Sequence[Given]) -> list[Reference | Adapter]:
+        """References by name; raises BadSource where one is neither a video, a picture nor a clip_id."""
+        given = [reference] if isinstance(reference, Given) else reference
         if not given:
-            raise BadSource("No reference is named: name a video file or a clip_id.")
+            raise BadSource("No reference is named: name a video, a picture or a clip_id.")
         return [Reference.read(self.catalog, each) if isinstance(each, str) else each for each in given]
+
+    def load(self, path: Path | str) -> Adapter:
+        """An adapter or LoRA from a file; see `load_adapter`."""
+        return load_adapter(path, self.backbone, self.method, self.release)
 
     def adapter(
         self,
-        reference: str | Reference | Sequence[str | Reference],
+        reference: Given | Sequence[Given],
         progress: Progress | None = None,
         polish: int | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        seed: int | None = None,
     ) -> Adapter:
         """What the model makes of a reference: predicted, then polished in as many steps as `polish` or
         the settings say.
 
-        Of several references that show one effect as many are predicted from as the model takes, and all are
-        polished on.
+        Of several each is predicted by itself and the adapters are added up by their weights, exactly (see
+        `training.methods.lightlora.blend`); a model that reads several references of an effect together does
+        so where there are no weights. Before polish a sum is brought to the size of a prediction, and all
+        references are polished on alike.
+
+        Args:
+            weights: one each, of any sign; None: 1 / n each.
+            seed: of polish; None: that of the settings.
 
         Raises:
-            BadSource, CannotPolish: see `make`; several references and no polish.
+            BadSource, CannotPolish: see `make`; weights that are not one each.
+            BadMethodSettings: the model's conditions cannot be added up.
         """
-        references = self.read(reference)
+        given = self.read(reference)
         polishing = self.settings.polish
         if polish is not None:
             polishing = PolishSettings.model_validate(polishing.model_dump() | {"steps": polish})
-        takes = self.method.settings.references_per_target
-        if len(references) > takes and not polishing.steps:
-            raise BadSource(
-                f"Model {self.release.model_id} reads at most {takes} reference{'s' if takes > 1 else ''} of"
-                f" an effect, and {len(references)} are named: name fewer, or polish on all of them"
-                " (generate.polish.steps=40)."
-            )
-        adapter = predict_adapter(self.backbone, self.method, self.release, self.catalog, *references[:takes])
-        return polish_adapter(
-            self.backbone, self.method, adapter, references, polishing, self.settings.seed, progress
-        )
+        references = [each for each in given if isinstance(each, Reference)]
+        together = len(references) == len(given) <= self.method.settings.references_per_target
+        if together and weights is None:
+            adapter = self._predicted(*references)
+        else:
+            shares = [1 / len(given)] * len(given) if weights is None else list(weights)
+            parts = [self._predicted(each) if isinstance(each, Reference) else each for each in given]
+            adapter = blend_adapters(self.method, parts, shares)
+        if not polishing.steps:
+            return adapter
+        return self.polish(adapter, references, polishing.steps, progress, seed)
 
-    def _notes(self, prompt: str, adapter: Adapter) -> list[str]:
+    def polish(
+        self,
+        adapter: Adapter,
+        references: Sequence[Reference],
+        steps: int | None = None,
+        progress: Progress | None = None,
+        seed: int | None = None,
+    ) -> Adapter:
+        """An adapter fitted to references, all alike, from where it is; brought to a prediction's size first.
+
+        Raises:
+            BadSource: no references.
+            BadMethodSettings, CannotPolish: see `training.polish.polish`.
+        """
+        if not references:
+            raise BadSource("Polish fits an adapter to references, and none is named: name one, or polish=0.")
+        polishing = self.settings.polish
+        if steps is not None:
+            polishing = PolishSettings.model_validate(polishing.model_dump() | {"steps": steps})
+        small, _ = self.reduce(adapter)
+        seed = self.settings.seed if seed is None else seed
+        return polish_adapter(self.backbone, self.method, small, references, polishing, seed, progress)
+
+    def reduce(self, adapter: Adapter) -> tuple[Adapter, float]:
+        """The nearest adapter of a prediction's size, and the share of the squared norm of all residuals that
+        it keeps."""
+        condition, kept = self.method.reduce(adapter.condition)
+        if kept == 1:
+            return adapter, kept
+        return Adapter(condition, self.method.export(condition), adapter.facts), kept
+
+    def _predicted(self, *references: Reference) -> Adapter:
+        return predict_adapter(self.backbone, self.method, self.release, self.catalog, *references)
+
+    def _notes(self, prompt: str, adapter: Adapter, settings: GenerateSettings) -> list[str]:
         said = []
-        if unread := self.backbone.unread(prompt):
+        for name, text in (("prompt", prompt), ("negative prompt", settings.negative_prompt)):
+            if unread := self.backbone.unread(text):
+                said.append(
+                    f"The {name} is longer than what this backbone reads"
+                    f" ({self.backbone.settings.max_text_tokens} tokens): nothing of {unread!r} counts."
+                )
+        if settings.guidance <= 1 and (settings.negative_prompt or settings.dynamic_guidance):
             said.append(
-                "The prompt is longer than what this backbone reads"
-                f" ({self.backbone.settings.max_text_tokens} tokens): nothing of {unread!r} counts."
+                f"Guidance is {settings.guidance:g}: a negative prompt and dynamic guidance count above 1"
+                " only."
             )
-        if adapter.lora is not None and self.settings.adapter_guidance != 1:
+        if settings.strength < 0:
+            said.append(f"Strength {settings.strength:g} leads away from the effect.")
+        if adapter.lora is not None and settings.adapter_guidance != 1:
             said.append(
-                f"The clip was led by adapter guidance {self.settings.adapter_guidance:g}; the LoRA beside"
+                f"The clip was led by adapter guidance {settings.adapter_guidance:g}; the LoRA beside"
                 " it, at weight 1 in another tool, shows less of the effect."
             )
         return said

@@ -6,23 +6,46 @@ from typing import Annotated
 import typer
 
 from jobs.console import opening
-from jobs.options import LARGEST_SEED, CatalogUri, Overrides, Polish, ProfileOption, Workdir, open_workspace
+from jobs.options import (
+    LARGEST_SEED,
+    CatalogUri,
+    Overrides,
+    Polish,
+    ProfileOption,
+    Workdir,
+    as_text,
+    open_workspace,
+)
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: `video2lora generate -w demo --reference melt.mp4 --first-frame mug.png "
+    epilog="Examples: `video2lora generate -w demo --reference melt.mp4 --first-frame mug.png "
+    "--prompt 'a red mug' -o out.mp4` · `video2lora generate -w demo --reference melt.mp4=0.7 "
+    "--reference glow.mp4=0.3 --first-frame mug.png --prompt 'a red mug' --seeds 0-7 -o out.mp4` · "
+    "`video2lora generate -w demo --adapter melt.safetensors --strength 0.5 --first-frame mug.png "
     "--prompt 'a red mug' -o out.mp4`"
 )
 def generate(
-    reference: Annotated[
-        str, typer.Option(help="The effect to copy: a video file, or a clip_id of the catalogue.")
-    ],
     first_frame: Annotated[
         str, typer.Option(help="Where to begin: an image, a video (its first frame) or a clip_id.")
     ],
     prompt: Annotated[str, typer.Option(help="What the scene shows.")],
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The effect to copy: a video, a GIF, a picture or a clip_id. Several are added up, as in "
+            "melt.mp4=0.7; without weights each counts alike."
+        ),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An effect as a file, in the place of a reference or beside some: a .safetensors of "
+            "`adapter predict`, or a LoRA of this backbone; FILE=0.5 weighs it."
+        ),
+    ] = None,
     workdir: Workdir = Path("work"),
     output: Annotated[
         Path | None,
@@ -34,8 +57,33 @@ def generate(
         str | None,
         typer.Option(help="A model_id, or pocket for the shipped one [default: the champion or newest]."),
     ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            help="How much of the adapter: 1 as it is, 0 the backbone without it, less than 0 the other way, "
+            "away from the effect [default: 1]."
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="Towards the prompt; 1 or less runs the prompt alone, in half the time."),
+    ] = None,
+    dynamic_guidance: Annotated[
+        bool | None,
+        typer.Option(
+            "--dynamic-guidance/--no-dynamic-guidance",
+            help="Guidance along a cosine of the timestep, as diffusers' use_dynamic_cfg.",
+        ),
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="What to lead away from; counts where guidance is above 1.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Same seed, same video.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="A clip for each of several seeds, and a sheet of them: 0-7, or 0,5,9."),
+    ] = None,
     polish: Polish = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output where it is there.")] = False,
     profile: ProfileOption = None,
@@ -43,14 +91,25 @@ def generate(
     catalog: CatalogUri = None,
 ) -> None:
     """Predict a LoRA from a reference video and make the frozen model perform its effect on a first frame."""
-    opening(f"Generate from {reference}")
-    settings = {"generate.steps": steps, "generate.seed": seed, "generate.polish.steps": polish}
+    named = [*(reference or []), *(adapter or [])]
+    opening(f"Generate from {', '.join(named)}")
+    settings = {
+        "generate.steps": steps,
+        "generate.seed": seed,
+        "generate.strength": strength,
+        "generate.guidance": guidance,
+        "generate.dynamic_guidance": dynamic_guidance,
+        "generate.negative_prompt": as_text(negative_prompt),
+        "generate.polish.steps": polish,
+    }
     workspace = open_workspace(workdir, profile, overrides, catalog, settings)
-    from jobs.asked import check_request
+    from jobs.asked import check_request, check_seeds, effects_of
 
+    many = check_seeds(seed, seeds)
     # The shipped model needs no catalogue that somebody filled.
     known = workspace.catalog if model == "pocket" else workspace.existing_catalog()
-    check_request(known, reference, first_frame, output, force)
+    effects = effects_of(known, reference or [], adapter or [])
+    check_request(known, effects, first_frame, output, many, force)
     from jobs.generate import generate_job
 
-    generate_job(workspace, reference, first_frame, prompt, output, model, force)
+    generate_job(workspace, effects, first_frame, prompt, output, model, many, force)

@@ -1,7 +1,7 @@
 """What the catalogue holds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,12 +21,24 @@ CLIP_COLUMNS = (
 @app.command(
     epilog="Examples: `video2lora search 'red mug' -w demo --open` · "
     "`video2lora search --like melt.mp4 -w demo` · "
+    "`video2lora search --like melt.mp4 --by adapter -w demo` · "
     "`video2lora search -w demo --where \"category_id = 'melt' and motion > 0.1\"` · "
     "`video2lora search -w demo --facets`"
 )
 def search(
     query: Annotated[str | None, typer.Argument(help="Words to look for in captions and categories.")] = None,
     like: Annotated[str | None, typer.Option(help="An example: a video file or a clip_id.")] = None,
+    by: Annotated[
+        Literal["look", "adapter"],
+        typer.Option(
+            help="What makes clips alike: look, their vectors; adapter, what a model predicts of them "
+            "(`adapter fill` stores it)."
+        ),
+    ] = "look",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Whose adapters: a model_id, or pocket [default: the champion or newest]."),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -56,4 +68,4 @@ def search(
     if facets:
         count_job(workspace, where, as_json)
         return
-    search_job(workspace, query, like, where, limit, as_json, show)
+    search_job(workspace, query, like, where, limit, as_json, show, by, model)

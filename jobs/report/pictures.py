@@ -1,14 +1,17 @@
 """Pictures for people: contact sheets of categories and the loss curve."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 THUMB = (132, 88)
 COLUMNS = 6
 MAX_ROWS = 4
+# Of a sheet with labels, in pixels.
+GAP, LABEL, WIDEST = 4, 18, 240
 
 
 def contact_sheet(clips: list[np.ndarray], rows: int = MAX_ROWS) -> bytes:
@@ -37,6 +40,28 @@ def poster_row(images: list[np.ndarray]) -> bytes:
     for column, image in enumerate(images):
         row.paste(_thumbnail(image), (column * width, 0))
     return _jpeg(row)
+
+
+def moments(clip: np.ndarray) -> np.ndarray:
+    """The frames of a clip uint8 [n, H, W, 3] that a sheet shows, first to last: [COLUMNS, H, W, 3]."""
+    return clip[np.linspace(0, len(clip) - 1, COLUMNS).round().astype(int)]
+
+
+def labelled_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> bytes:
+    """A row for each label and its clip's `moments`, all of one size, as a JPEG."""
+    tall, wide = rows[0][1].shape[1:3]
+    share = min(1.0, WIDEST / wide)
+    wide, tall = round(wide * share), round(tall * share)
+    row = LABEL + tall + GAP
+    sheet = Image.new("RGB", (COLUMNS * (wide + GAP) + GAP, len(rows) * row + GAP), (250, 250, 248))
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, (label, frames) in enumerate(rows):
+        top = GAP + number * row
+        pen.text((GAP, top), label, fill=(20, 20, 20), font=font)
+        for place, frame in enumerate(frames):
+            small = Image.fromarray(frame).resize((wide, tall), Image.Resampling.BICUBIC)
+            sheet.paste(small, (GAP + place * (wide + GAP), top + LABEL))
+    return _jpeg(sheet)
 
 
 def _thumbnail(frame: np.ndarray) -> Image.Image:

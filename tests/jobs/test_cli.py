@@ -21,6 +21,7 @@ COMMANDS = (
     "generate",
     "edit",
     "adapter",
+    "batch",
     "search",
     "models",
     "trace",

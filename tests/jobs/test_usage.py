@@ -45,7 +45,7 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
                 yield [*name, *right, f"{typed}=x"], typed
                 continue
             yield [*name, *right, typed], typed
-            if option.name != "prompt":
+            if option.name not in ("prompt", "negative_prompt"):
                 yield [*name, *right, typed, ""], typed
             if (kind := option.type_descriptor).annotation is int:
                 yield [*name, *right, typed, "abc"], f"{typed} 'abc' is not a whole number"

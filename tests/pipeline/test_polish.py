@@ -61,16 +61,18 @@ def test_a_clip_says_how_its_adapter_was_polished_in_its_own_metadata(studio, fr
     assert torch.equal(studio.adapter(reference, polish=0).condition, plain.condition)
 
 
-def test_several_references_need_polish(studio, frames):
+def test_several_references_are_polished_on_together_from_one_adapter_of_a_predictions_size(studio, frames):
     references = [Reference("one.mp4", frames), Reference("two.mp4", frames[::-1])]
     studio.settings = PLAIN
-    with pytest.raises(BadSource, match="at most 1 reference of an effect, and 2 are named"):
-        studio.adapter(references)
+    one, both = studio.adapter(references[0]), studio.adapter(references)
+    assert both.condition.numel() == 2 * one.condition.numel()
     with pytest.raises(BadSource, match="No reference is named"):
         studio.adapter([])
     few = FEW.model_copy(update={"steps": 0})
     studio.settings = PLAIN.model_copy(update={"polish": few})
-    assert studio.adapter(references, polish=1).facts["polish"]["references"] == ["a file", "a file"]
+    polished = studio.adapter(references, polish=1)
+    assert polished.facts["polish"]["references"] == ["a file", "a file"]
+    assert polished.condition.shape == one.condition.shape
 
 
 def test_a_reference_that_is_short_is_polished_on_what_it_has(studio, frames):

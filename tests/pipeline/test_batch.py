@@ -1,0 +1,162 @@
+"""A list of clips: refused as a whole where it cannot be, else a row for each, made once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.batch import RESULTS, is_made, lineage_of, make_batch
+from pipeline.batch_file import BadBatchFile, read_batch
+from pipeline.samples.draw import draw_clip
+from pipeline.video.transcode import encode_video
+from tests.pipeline.made import make_catalog
+from training.backbones.settings import BackboneSettings
+from training.release import shipped_model
+from training.settings import GenerateSettings
+
+QUICK = GenerateSettings(steps=2, guidance=1.0)
+MODEL = shipped_model()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("batch")
+    (folder / "melt.mp4").write_bytes(encode_video(draw_clip(3, 49, 64, 96)[0], 8))
+    (folder / "odd.mp4").write_bytes(b"no video")
+    Image.new("RGB", (96, 64), (120, 80, 40)).save(folder / "mug.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalog(place):
+    return make_catalog(place, {"known": ("glow", "glow")})
+
+
+def listed(place: Path, name: str, text: str) -> Path:
+    (place / name).write_text(text)
+    return place / name
+
+
+def read(place: Path, catalog, name: str, text: str, **settings):
+    chosen = QUICK.model_copy(update=settings)
+    return read_batch(listed(place, name, text), place / "out", catalog, chosen, MODEL.model_id)
+
+
+def test_csv_and_jsonl_say_the_same(place, catalog):
+    csv = (
+        "reference,first_frame,prompt,seed,strength,output,polish\n"
+        'melt.mp4=0.7;known=0.3,mug.png,"a mug, red",3,-0.5,a/one.mp4,\n'
+        "\n"
+        "known,mug.png,,,,two.mp4,2\n"
+    )
+    jsonl = "\n".join(
+        json.dumps(row)
+        for row in (
+            {
+                "reference": ["melt.mp4=0.7", "known=0.3"],
+                "first_frame": "mug.png",
+                "prompt": "a mug, red",
+                "seed": 3,
+                "strength": -0.5,
+                "output": "a/one.mp4",
+            },
+            {"reference": "known", "first_frame": "mug.png", "prompt": "", "output": "two.mp4", "polish": 2},
+        )
+    )
+    one, other = read(place, catalog, "list.csv", csv), read(place, catalog, "list.jsonl", jsonl)
+    assert [each.digest for each in one] == [each.digest for each in other]
+    assert one[0].effects == ((str(place / "melt.mp4"), 0.7, False), ("known", 0.3, False))
+    assert one[0].settings.seed == 3 and one[0].settings.strength == -0.5 and one[0].steps == 2
+    assert one[0].output == place / "out" / "a" / "one.mp4"
+    assert one[1].settings.polish.steps == 2 and one[1].prompt == "" and one[1].steps == 4
+    assert [each.line for each in one] == [2, 4] and [each.line for each in other] == [1, 2]
+
+
+HEAD = "reference,first_frame,prompt,output,seed\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "", "no column 'first_frame'"),
+        ("a.csv", "reference,prompt\n", "no column 'first_frame'"),
+        ("a.csv", "first_frame,prompt\n", "no column 'reference'"),
+        ("a.csv", HEAD, "asks for no clip"),
+        ("a.csv", HEAD.replace("seed", "sede"), "column 'sede', which means nothing"),
+        ("a.csv", HEAD + "melt.mp4,mug.png\n", "line 2: it has more or fewer cells"),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,b.mp4,1,2\n", "line 2: it has more or fewer cells"),
+        (
+            "a.csv",
+            HEAD + "gone,mug.png,a,b.mp4,1\n",
+            "line 2: reference 'gone' is neither a file nor a clip_id",
+        ),
+        ("a.csv", HEAD + "melt.mp4,gone.png,a,b.mp4,1\n", "first_frame 'gone.png'"),
+        ("a.csv", HEAD + ",mug.png,a,b.mp4,1\n", "names no reference"),
+        ("a.csv", HEAD + "melt.mp4=much,mug.png,a,b.mp4,1\n", "line 2: .*no weight"),
+        ("a.csv", HEAD + "melt.mp4=1;known,mug.png,a,b.mp4,1\n", "some have none"),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,b.mp4,-1\n", "line 2: seed '-1'"),
+        (
+            "a.csv",
+            HEAD + "melt.mp4,mug.png,a,b.mp4,1\nknown,mug.png,a,b.mp4,1\n",
+            "lines 2 and 3: both would write",
+        ),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,,1\nmelt.mp4,mug.png,a,,1\n", "lines 2 and 3: both would write"),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,../b.mp4,1\n", "should be an .mp4 inside"),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,/b.mp4,1\n", "should be an .mp4 inside"),
+        ("a.csv", HEAD + "melt.mp4,mug.png,a,b.gif,1\n", "should be an .mp4 inside"),
+        ("a.csv", HEAD + '"melt.mp4,mug.png,a,b.mp4,1\n', "line"),
+        ("a.jsonl", "{", "line 1 is no JSON"),
+        ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
+        ("a.jsonl", "[1]", "no JSON object"),
+        ("a.jsonl", '{"reference": 3, "first_frame": "mug.png", "prompt": "a"}', "3 is no text"),
+        ("a.jsonl", '{"reference": "melt.mp4", "first_frame": 3, "prompt": "a"}', "'first_frame' is missing"),
+        ("a.jsonl", '{"adapter": "gone.safetensors", "first_frame": "mug.png", "prompt": "a"}', "is no file"),
+        ("a.txt", "reference", "neither .csv nor .jsonl"),
+    ],
+)
+def test_a_list_that_cannot_be_worked_off_is_one_sentence_with_its_line(place, catalog, name, text, says):
+    with pytest.raises(BadBatchFile, match=says) as refused:
+        read(place, catalog, name, text)
+    assert name in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_list_that_cannot_be_read_is_one_sentence(place, catalog):
+    (place / "latin.csv").write_bytes(b"\xff\xfe")
+    for name, says in (("missing.csv", "cannot be read"), ("latin.csv", "not UTF-8")):
+        with pytest.raises(BadBatchFile, match=says):
+            read_batch(place / name, place, catalog, QUICK, "m")
+
+
+@pytest.mark.parametrize(("more", "same"), [({}, True), ({"seed": 1}, False), ({"strength": 0.5}, False)])
+def test_a_request_is_another_one_where_its_clip_would_be(place, catalog, more, same):
+    text = "reference,first_frame,prompt\nmelt.mp4,mug.png,a\n"
+    one, other = read(place, catalog, "d.csv", text)[0], read(place, catalog, "d.csv", text, **more)[0]
+    assert (one.digest == other.digest) == same and (one.output == other.output) == same
+
+
+@pytest.mark.slow
+def test_a_batch_is_made_once_and_what_fails_has_a_reason(place, catalog, ray_cluster):
+    rows = [("melt.mp4", 1), ("odd.mp4", 1), ("known", 2)]
+    text = HEAD + "".join(f"{name},mug.png,a mug,{n}.mp4,{seed}\n" for n, (name, seed) in enumerate(rows))
+    wanted = read(place, catalog, "made.csv", text)
+    folder, told = place / "out", []
+
+    def run(wanted):
+        arguments = (catalog, MODEL, BackboneSettings(**MODEL.facts["backbone"]), QUICK)
+        return make_batch(wanted, folder, *arguments, 1, lambda *row: told.append(row[:2]))
+
+    made = run(wanted)
+    assert [each.status for each in made] == ["made", "failed", "made"]
+    assert "odd.mp4" in made[1].reason and "cannot be used" in made[1].reason
+    assert told[-1] == (6, 6) and all(done <= 6 for done, _ in told)
+    assert [is_made(each) for each in wanted] == [True, False, True]
+    assert lineage_of(wanted[0].output)["reference"] == "a file"
+    written = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
+    assert [row["status"] for row in written] == ["made", "failed", "made"]
+    before = wanted[0].output.stat().st_mtime_ns
+    # A line that has changed is made again, and no other; a torn file is no clip.
+    wanted[2].output.write_bytes(wanted[2].output.read_bytes()[:1000])
+    again = run(read(place, catalog, "made.csv", text.replace("odd.mp4", "melt.mp4")))
+    assert [each.status for each in again] == ["kept", "made", "made"]
+    assert wanted[0].output.stat().st_mtime_ns == before
