@@ -30,6 +30,7 @@ PYTHON
 # Known from an H100: cuDNN's and FlashAttention's kernels take as long (2.83 s), compiled blocks 2.34 s.
 # 1. The method's own cost, beside a plain LoRA and the frozen model.
 step peers 120 --kinds plain_lora bare video2lora --attention cudnn --compile
+timeout 120 "$python" -m tests.benchmarks.generate --steps 50 2>"$out/generate.log" | tail -n 1 | tee "$out/generate.json"
 # 2. The pocket models on every category of the renderer; what is there when time runs out is packed in parts.
 work=${WORK:-/tmp/pocket-work}
 timeout 360 "$python" -m jobs.cli pocket "$work/pocket" --work "$work" 2>&1 | tail -n 20
