@@ -14,6 +14,7 @@ from jobs.peak_memory import ClusterWatch, MemoryWatch
 from jobs.ray_session import joins, ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json
+from pipeline.gauges import tell_catalogue
 
 
 class Job:
@@ -65,6 +66,7 @@ class Job:
         if not self._has_ray:
             self._stack.enter_context(ray_session(self._address))
             self._has_ray = True
+            tell_catalogue(self.catalog)
             if joins(self._address):
                 self._cluster = ClusterWatch()
 
@@ -73,6 +75,8 @@ class Job:
         status = RunStatus.FINISHED if error is None else stopped
         self.report["status"] = status
         self.measure()
+        if self._has_ray:
+            tell_catalogue(self.catalog)
         try:
             # Before Ray is shut down, which takes seconds: a person who waits no longer loses none of it.
             self._record(status)

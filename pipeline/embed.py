@@ -12,8 +12,9 @@ from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from catalog.vocabulary import Status
 from pipeline.embedding.settings import EmbedSettings
-from pipeline.stored import read_stored
+from pipeline.stored import read_stored, tell_made
 from pipeline.workers.actors import gather, map_keys
+from training.metrics import QUEUE
 from training.progress import Progress
 
 __all__ = ["EmbedReport", "EmbedSettings", "embed"]
@@ -103,6 +104,7 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
         done = 0
         for table in tables:
             done += table.num_rows
+            QUEUE.set(len(due) - done, stage="embed")
             if progress:
                 progress(done, len(due), {})
             yield table
@@ -118,13 +120,13 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
     )
     for rows in gather(watched(made), ROWS_PER_COMMIT):
         failed = np.array([reason is not None for reason in rows["reason"].to_pylist()])
-        report.failures |= {
-            row["clip_id"]: row["reason"] for row in rows.filter(pa.array(failed)).to_pylist()
-        }
+        failures = {row["clip_id"]: row["reason"] for row in rows.filter(pa.array(failed)).to_pylist()}
+        report.failures |= failures
         good = rows.filter(pa.array(~failed)).select(["clip_id", "embedding"])
         now = pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC")), good.num_rows)
         good = good.append_column("embedder_id", pa.repeat(embedder_id, good.num_rows))
         report.counts["embedded"] += catalog.update("clips", good.append_column("updated_at", now))
+        tell_made("embed", good.num_rows, failures.values())
     report.counts["failed"] = len(report.failures)
     report.seconds = monotonic() - started
     return report

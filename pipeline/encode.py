@@ -14,10 +14,11 @@ from catalog.store import Catalog
 from catalog.vocabulary import Status
 from pipeline.features.settings import EncodeSettings
 from pipeline.features.tensors import to_bytes
-from pipeline.stored import read_stored
+from pipeline.stored import read_stored, tell_made
 from pipeline.workers.actors import gather, map_keys
 from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
+from training.metrics import QUEUE
 from training.progress import Progress
 
 # The row of `features` that holds the embedding of the empty caption, and nothing else.
@@ -152,7 +153,9 @@ def encode(
         report.failures |= dict(zip(failed["clip_id"].to_pylist(), failed["reason"].to_pylist(), strict=True))
         good = rows.filter(pa.compute.is_null(rows["reason"])).drop_columns("reason")
         catalog.upsert("features", good)
-        report.counts["encoded"] += good.num_rows - good["clip_id"].to_pylist().count(EMPTY_CAPTION)
+        encoded = good.num_rows - good["clip_id"].to_pylist().count(EMPTY_CAPTION)
+        report.counts["encoded"] += encoded
+        tell_made("encode", encoded, failed["reason"].to_pylist())
         report.bytes += good.nbytes
     report.counts["failed"] = len(report.failures)
     report.seconds = monotonic() - started
@@ -174,6 +177,7 @@ def _told(tables: Iterable[pa.Table], total: int, progress: Progress | None) -> 
     done = 0
     for table in tables:
         done += table.num_rows - table["clip_id"].to_pylist().count(EMPTY_CAPTION)
+        QUEUE.set(total - done, stage="encode")
         if progress:
             progress(done, total, {})
         yield table

@@ -26,6 +26,7 @@ from training.files import lora_beside, write_atomically
 from training.generate import sample
 from training.methods.lightlora.export import save_lora
 from training.methods.registry import for_one_video
+from training.metrics import CLIPS
 from training.progress import Progress
 from training.release import Release, load_release, read_release, shipped_model
 from training.settings import GenerateSettings, PolishSettings
@@ -103,6 +104,7 @@ class Draft:
             with torch.cuda.stream(queue):
                 frames = self.backbone.decode(self.latents)
             self.latents.record_stream(queue)
+        CLIPS.add(1, stage="generate")
         made = (self.fps, self.reference, self.first_frame, self.adapter, self.notes)
         return GeneratedClip(frames.numpy(), *made)
 

@@ -27,6 +27,7 @@ from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
 from pipeline.intake.stat import Stat
 from pipeline.video.plan import plan_keys
+from training.metrics import CLIPS, FAILURES, QUEUE
 from training.progress import Progress
 
 # Results are not kept waiting longer than this: what is not written is done again after a kill.
@@ -85,6 +86,14 @@ class IngestRun:
         self._keep(row)
         if self.progress:
             self.progress(len(self.fates), self.total, {k: n for k, n in self.outcomes.items() if n})
+
+    def _count_all(self, rows: list[dict]) -> None:
+        """Count inputs whose fate this run has found out."""
+        for row in rows:
+            self.count(row)
+            if row["outcome"] in (Outcome.REJECTED, Outcome.QUARANTINED):
+                FAILURES.add(1, stage="ingest", reason=row["reason_code"] or "unknown")
+        QUEUE.set(self.total - len(self.fates), stage="ingest")
 
     def _keep(self, row: dict) -> None:
         before = self.fates.get(row["source_uri"])
@@ -204,8 +213,7 @@ class IngestRun:
 
     def _write(self, rows: list[dict]) -> None:
         """Write rows that say something new; counts all."""
-        for row in rows:
-            self.count(row)
+        self._count_all(rows)
         new = [row for row in rows if not self._is_known(row)]
         if new:
             self.catalog.upsert("sources", new)
@@ -274,10 +282,10 @@ class IngestRun:
             self.unwritten.sources += sources
             self.facts["decoded"] += 1
             self.facts["clips"] += len(clips)
+            CLIPS.add(len(clips), stage="ingest")
             self.report.decode_cpu_seconds += answer["cpu_seconds"]
             self.report.peak_rss_mb = max(self.report.peak_rss_mb, answer["peak_rss_mb"])
-            for row in sources:
-                self.count(row)
+            self._count_all(sources)
         waited = time.monotonic() - self.committed
         if len(self.unwritten.sources) >= self.settings.commit_rows or waited >= COMMIT_SECONDS:
             self.commit()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from training.metrics import tell_row
 from training.run.checkpoint import Shard
 from training.run.checkpoint_writer import CheckpointWriter, Facts
 from training.run.folder import RunFolder
@@ -26,6 +27,7 @@ class Record:
 
     def __init__(self, job: TrainJob, folder: RunFolder, step: int):
         settings = job.settings
+        self._run_id = job.run_id
         self._identity = job.identity
         self._config = job.config | {"train": settings.model_dump(mode="json")}
         team = Team()
@@ -43,11 +45,13 @@ class Record:
         """Append a row."""
         if self._log is not None:
             self._log.write(row)
+            tell_row(self._run_id, row)
 
     def add(self, columns: dict[str, float | str], videos: Sequence[Path] = ()) -> None:
         """Add columns to the newest row, and show videos with it."""
         if self._log is not None:
             self._log.add(columns, videos)
+            tell_row(self._run_id, columns)
 
     def save(self, shard: Shard, samples: int) -> None:
         """Begin to write a checkpoint; the rows up to it are on disk first."""
