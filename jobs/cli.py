@@ -18,6 +18,7 @@ from jobs.commands import (
     category,
     clip,
     curate,
+    doctor,
     duplicates,
     edit,
     export,
@@ -41,6 +42,7 @@ from jobs.commands import (
 from jobs.console import err
 from jobs.errors import JobError
 from jobs.interrupts import leave_once
+from jobs.log import LogFormat, bind, log_json
 from jobs.sending import sending_of
 from jobs.submit import submit
 from jobs.usage import refuse_empty_words, sentence
@@ -49,6 +51,7 @@ from training.errors import TrainingError
 
 REFUSED = 2
 INTERRUPTED = 130
+LOG = "VIDEO2LORA_LOG"
 
 app = typer.Typer(
     name="video2lora",
@@ -78,6 +81,7 @@ for module in (
     maintain,
     models,
     retrain,
+    doctor,
 ):
     app.add_typer(module.app)
 for module in (clip, category, adapter, duplicates, snapshot, models, schedule, job):
@@ -92,12 +96,19 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def everywhere(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
     ] = False,
+    log: Annotated[
+        LogFormat,
+        typer.Option(envvar=LOG, help="json: one JSON object a line on the error stream, with the run's id."),
+    ] = LogFormat.TEXT,
 ) -> None:
-    pass
+    bind(command=context.invoked_subcommand)
+    if log is LogFormat.JSON:
+        log_json(err)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -112,6 +123,8 @@ def _status_of(words: list[str]) -> int:
     # Lance warns about every child process, though ours are executed anew and never use the parent's handles.
     warnings.filterwarnings("ignore", message=".*(fork-safe|fork support)")
     leave_once()
+    if os.environ.get(LOG) == LogFormat.JSON:
+        log_json(err)  # before the words are looked at: a mistake in them is a line too
     try:
         refuse_empty_words(words)
         if hint := troubles.prepare(os.environ):

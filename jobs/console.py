@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from jobs.log import tell
+
 # A name that the terminal's encoding cannot show is shown escaped, and never ends a command.
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, io.TextIOWrapper):
@@ -61,6 +63,7 @@ class StepProgress:
         elif time.monotonic() - self._last_line > 15:
             # A log gets a line now and then, so that a long step is never silent.
             self._last_line = time.monotonic()
+            tell("progress", step=self.title, done=done, total=total, info=text)
             out.print(f"  {self.title}: {done}/{total if total is not None else '?'} {text}", markup=False)
 
 

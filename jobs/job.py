@@ -10,6 +10,7 @@ from uuid import uuid4
 from catalog.acts import settle
 from catalog.vocabulary import RunStatus
 from jobs.console import StepProgress, out, step
+from jobs.log import bind, tell
 from jobs.peak_memory import ClusterWatch, MemoryWatch
 from jobs.ray_session import joins, ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
@@ -53,6 +54,8 @@ class Job:
             say(f"  {run_id} was killed before it ended; it counts as interrupted")
         self.report["versions"] = {"read": self.catalog.versions()}
         self._record(RunStatus.RUNNING)
+        bind(run=self.run_id)
+        tell("run began", workdir=self.workspace.root, catalog=self.workspace.catalog_uri)
         try:
             if self._needs_ray:
                 self.start_workers()
@@ -75,6 +78,14 @@ class Job:
         status = RunStatus.FINISHED if error is None else stopped
         self.report["status"] = status
         self.measure()
+        tell(
+            "run ended",
+            "error" if status == RunStatus.FAILED else "info",
+            status=status,
+            seconds=self.report["seconds"],
+            peak_rss_mb=self.report["peak_rss_mb"],
+            counts=self.report["counts"],
+        )
         if self._has_ray:
             tell_catalogue(self.catalog)
         try:
@@ -101,12 +112,15 @@ class Job:
     def step(self, name: str) -> Iterator[StepProgress]:
         """Time one step and show its progress; the last number done is its `items` in the report."""
         begin = time.perf_counter()
+        tell("step began", step=name)
         with step(name) as progress:
             yield progress
         if self._cluster:
             self._cluster.look()
         seconds = time.perf_counter() - begin
-        self.report["steps"].append({"name": name, "seconds": round(seconds, 2), "items": progress.items})
+        done = {"seconds": round(seconds, 2), "items": progress.items}
+        self.report["steps"].append({"name": name, **done})
+        tell("step ended", step=name, **done)
 
     def _record(self, status: RunStatus) -> None:
         ended = {} if status == RunStatus.RUNNING else {"finished_at": datetime.now(UTC)}

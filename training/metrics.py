@@ -1,12 +1,14 @@
 """Every metric that Ray's exporter shows of this project: its name, its kind, its help, its tags.
 
-They are told where the work is done. Ray gathers them from every process of a cluster about every ten seconds
-and shows them to Prometheus on each node's metrics port, as `Metric.exported` says it; those of a process are
-gone with it. In a process without Ray telling does nothing.
+They are told where the work is done. Ray gathers them from every process of a cluster about every ten
+seconds and shows them to Prometheus on each node's metrics port, as `Metric.exported` says it. It forgets a
+gauge with each gathering, and what nobody repeats is gone after twenty seconds: here the last value is
+repeated for as long as its process lives. In a process without Ray telling does nothing.
 """
 
 import math
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -44,7 +46,7 @@ class Gauge(Metric):
 
     def set(self, value: float, **tags: str) -> None:
         if math.isfinite(value) and _exports():
-            _made(self).set(value, tags)
+            _keeper().keep(self, value, tags)
 
 
 CLIPS = Counter("video2lora_clips", "Clips that a stage has made", ("stage",))
@@ -93,6 +95,36 @@ def tell_row(run: str, row: Mapping[str, float | str]) -> None:
 def known() -> tuple[Metric, ...]:
     """All of them."""
     return tuple(each for each in globals().values() if isinstance(each, Metric))
+
+
+class _Keeper:
+    """Repeats what gauges were last told, in a thread."""
+
+    SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: dict[tuple[Gauge, frozenset[tuple[str, str]]], float] = {}
+        threading.Thread(target=self._repeat, daemon=True, name="gauges").start()
+
+    def keep(self, gauge: Gauge, value: float, tags: dict[str, str]) -> None:
+        _made(gauge).set(value, tags)
+        with self._lock:
+            self._told[gauge, frozenset(tags.items())] = value
+
+    def _repeat(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self.SECONDS):
+            with self._lock:
+                if not _exports():
+                    self._told.clear()  # of a Ray that is no more
+                for (gauge, tags), value in self._told.items():
+                    _made(gauge).set(value, dict(tags))
+
+
+@cache
+def _keeper() -> _Keeper:
+    return _Keeper()
 
 
 def _exports() -> bool:

@@ -1,7 +1,7 @@
 """The schemas of KubeRay's resources without their pod templates: small enough to lie beside these tests.
 
-`python -m tests.infra.crds FOLDER` writes `kuberay.json` anew from the resource definitions of a KubeRay release
-(config/crd/bases there). KubeRay is licensed under Apache-2.0, as this project is.
+`python -m tests.infra.crds FOLDER` writes `kuberay.json` anew from the resource definitions of a KubeRay
+release (config/crd/bases there). KubeRay is licensed under Apache-2.0, as this project is.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The manifests of infra/kuberay as a cluster would be given them, and what holds them against their schemas."""
+"""The manifests of infra/kuberay as a cluster would be given them, held against their schemas."""
 
 import json
 import os

@@ -28,6 +28,7 @@ COMMANDS = (
     "retrain",
     "decisions",
     "schedule",
+    "doctor",
 )
 
 
