@@ -91,6 +91,10 @@ def _catalogue(workspace: Workspace) -> Iterator[Finding]:
     except (CatalogError, JobError) as error:
         yield Finding("catalogue", Verdict.PROBLEM, str(error))
         return
+    if catalog.spec != workspace.profile.clip:
+        wanted = workspace.profile.clip.spec_id
+        said = f"It holds clips of {catalog.spec.spec_id}, and the profile is for {wanted}."
+        yield Finding("catalogue", Verdict.PROBLEM, said, "Name the profile that it was made with.")
     if remote:
         yield look_at_bucket(catalog)
     yield from look_at_catalogue(catalog, workspace.root / "models")

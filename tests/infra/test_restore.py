@@ -11,7 +11,7 @@ from catalog.store import Catalog
 from jobs.workspace import Workspace
 from tests.infra.manifests import INFRA
 from tests.jobs.test_cli import video2lora
-from tests.pipeline.made import make_catalog
+from tests.pipeline.made import GEOMETRY, make_catalog
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def steps(section: str) -> list[list[str]]:
 def work(tmp_path) -> Path:
     """A working directory with a catalogue, an act, a snapshot and a model beside it."""
     make_catalog(tmp_path / "work", {"a": ("melt", "Melt"), "b": ("glow", "Glow")})
-    Workspace(tmp_path / "work", "tiny").remember_profile()
+    Workspace(tmp_path / "work", overrides=GEOMETRY).remember_profile()
     for words in (["clip", "reject", "a", "-w", "work"], ["snapshot", "take", "v1", "-w", "work"]):
         done = video2lora(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

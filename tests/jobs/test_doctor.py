@@ -13,7 +13,7 @@ from pipeline.checkup.cluster import look_at_clocks
 from pipeline.checkup.environment import look_at_gpus, look_at_packages, look_at_python, nvidia
 from pipeline.checkup.finding import Finding, Verdict
 from pipeline.checkup.room import look_at_disk, look_at_folder, look_at_memory
-from tests.pipeline.made import make_catalog
+from tests.pipeline.made import GEOMETRY, make_catalog
 
 without_gpu = pytest.mark.skipif(bool(nvidia()[0]), reason="this machine has a GPU")
 
@@ -24,7 +24,7 @@ def found(workspace: Workspace, about: str, address: str | None = None) -> Findi
 
 def test_a_machine_that_can_do_the_work_has_no_problems(tmp_path, capsys):
     make_catalog(tmp_path / "work", {"a": ("melt", "Melt")})
-    doctor_job(Workspace(tmp_path / "work"), None, as_json=True)
+    doctor_job(Workspace(tmp_path / "work", overrides=GEOMETRY), None, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["fit"]
     about = {each["about"]: each for each in told["findings"]}
@@ -61,9 +61,16 @@ def test_training_that_does_not_fit_is_told_with_what_it_would_take(tmp_path):
 def test_a_catalogue_whose_files_are_gone_is_a_problem_and_points_to_the_backup(tmp_path):
     make_catalog(tmp_path / "work", {"a": ("melt", "Melt")})
     shutil.rmtree(tmp_path / "work" / "catalog" / "clips.lance" / "data")
-    finding = found(Workspace(tmp_path / "work"), "catalogue")
+    finding = found(Workspace(tmp_path / "work", overrides=GEOMETRY), "catalogue")
     assert finding.verdict is Verdict.PROBLEM
     assert "video2lora restore" in finding.do
+
+
+def test_a_catalogue_of_another_geometry_than_the_profiles_is_a_problem(tmp_path):
+    make_catalog(tmp_path / "work", {"a": ("melt", "Melt")})
+    finding = found(Workspace(tmp_path / "work"), "catalogue")
+    assert finding.verdict is Verdict.PROBLEM
+    assert "64x96" in finding.said
 
 
 def test_a_bucket_is_written_to_and_one_that_does_not_answer_is_told(s3_endpoint, tmp_path, monkeypatch):

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from jobs.workspace import Workspace
 from tests.jobs.test_cli import video2lora
-from tests.pipeline.made import make_catalog
+from tests.pipeline.made import GEOMETRY, make_catalog
 
 
 def lines(text: str) -> list[dict]:
@@ -16,22 +17,23 @@ def lines(text: str) -> list[dict]:
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "work"
     make_catalog(folder, {"a": ("melt", "Melt"), "b": ("glow", "Glow")})
+    Workspace(folder, overrides=GEOMETRY).remember_profile()
     return folder
 
 
 def test_every_line_of_a_run_has_its_id_and_says_how_it_began_and_ended(work):
-    done = video2lora("--log", "json", "cluster", "-w", str(work))
+    done = video2lora("--log", "json", "dedup", "-w", str(work))
     assert done.returncode == 0, done.stderr
     told = lines(done.stderr)
     assert all(line.keys() >= {"time", "level", "command", "run", "event"} for line in told)
-    assert {line["command"] for line in told} == {"cluster"}
+    assert {line["command"] for line in told} == {"dedup"}
     (began,) = [number for number, line in enumerate(told) if line["event"] == "run began"]
     (ended,) = [line for line in told if line["event"] == "run ended"]
     runs = {line["run"] for line in told[began:]}
-    assert len(runs) == 1 and next(iter(runs)).startswith("cluster-")
+    assert len(runs) == 1 and next(iter(runs)).startswith("dedup-")
     assert ended["status"] == "finished" and ended["seconds"] > 0
     steps = [(line["event"], line["step"]) for line in told if line["event"].startswith("step")]
-    assert steps == [("step began", "cluster"), ("step ended", "cluster")]
+    assert steps == [("step began", "dedup"), ("step ended", "dedup")]
 
 
 def test_what_a_command_prints_for_programs_stays_as_it_is(work):

@@ -10,6 +10,8 @@ from catalog.store import Catalog
 from pipeline.video.transcode import encode_video
 
 SPEC = ClipSpec(num_frames=49, fps=8, height=64, width=96)
+# What `--set` says so that a working directory is of that geometry.
+GEOMETRY = [f"clip.height={SPEC.height}", f"clip.width={SPEC.width}"]
 LOOKS = {"melt": (200, 60, 20), "explode": (20, 180, 60), "freeze": (30, 60, 210), "glow": (230, 220, 120)}
 
 
