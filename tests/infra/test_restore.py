@@ -1,8 +1,10 @@
 """The runbook's way back from a backup, typed as it stands there."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,11 @@ from tests.pipeline.made import GEOMETRY, make_catalog
 pytestmark = pytest.mark.slow
 
 
-def steps(section: str) -> list[list[str]]:
-    """The commands of a section of the runbook, word by word."""
+def typed(section: str) -> str:
+    """The commands of a section of the runbook."""
     text = (INFRA / "runbook.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"```bash\n(.*?)```", text, re.S)
-    return [line.split()[1:] for line in block.splitlines() if line.startswith("video2lora ")]
+    return block
 
 
 @pytest.fixture
@@ -36,15 +38,20 @@ def work(tmp_path) -> Path:
 
 def test_a_catalogue_comes_back_whole_and_can_be_worked_on(work):
     before = state(work / "work")
-    for words in steps("Restore from backup"):
-        done = video2lora(*words, cwd=work)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    done = subprocess.run(
+        ["bash", "-euc", typed("Restore from backup")],
+        cwd=work,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
     # What happened after the backup is not in what is restored.
     assert video2lora("clip", "reject", "b", "-w", "work", cwd=work).returncode == 0
     assert state(work / "restored") == before != state(work / "work")
     listed = video2lora("snapshot", "list", "-w", "restored", cwd=work)
     assert "v1" in listed.stdout
-    done: subprocess.CompletedProcess = video2lora("clip", "approve", "a", "-w", "restored", cwd=work)
+    done = video2lora("clip", "approve", "a", "-w", "restored", cwd=work)
     assert done.returncode == 0, done.stderr
     assert state(work / "restored")["a"] == "accepted"
 
