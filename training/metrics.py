@@ -68,6 +68,8 @@ GAP_UNSEEN = Gauge("video2lora_training_gap_unseen_ratio", "Transfer gap, catego
 
 MODEL_MADE = Gauge("video2lora_model_made_seconds", "When a model was made, Unix time", ("role",))
 
+LEASE = Gauge("video2lora_lease_expires_seconds", "When a lease lapses, Unix time", ("lease", "holder"))
+
 # Columns of a run's rows (metrics.jsonl) that are shown.
 _OF_ROWS: dict[str, Gauge] = {
     "step": STEP,

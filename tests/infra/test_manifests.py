@@ -14,6 +14,8 @@ import typer
 import yaml
 
 from jobs.cli import app
+from jobs.schedules.book import Schedule
+from jobs.schedules.written import TEMPLATE, cron_job
 from tests.infra.crds import KEPT, compact, read_definitions
 from tests.infra.manifests import (
     OVERLAYS,
@@ -87,8 +89,6 @@ def test_entry_points_are_commands_of_this_project_with_options_that_they_have(n
     for spec in job_specs(name):
         for words in entry_points(spec["entrypoint"]):
             command = typer.main.get_command(app)
-            if words[0] == "retrain" and "retrain" not in command.commands:
-                continue  # comes with the command itself
             while hasattr(command, "commands"):
                 command = command.commands[words.pop(0)]
             known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
@@ -265,6 +265,21 @@ def test_the_schedule_makes_no_second_job_beside_one_that_runs(tmp_path):
     )
     assert made == []
     assert "video2lora-retrain-b=Running" in said
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_schedule_is_the_one_that_schedule_add_would_write(name):
+    """But for its shell, which there names another command, and the image."""
+    ours = copy.deepcopy(of_kind(name, "CronJob")[0])
+    theirs = cron_job(Schedule("retrain", ours["spec"]["schedule"], ("retrain", "--if-due"), "kubernetes"))
+    for each in (ours, theirs):
+        each["metadata"].pop("namespace", None)
+        each["spec"].setdefault("suspend", False)
+        ((_, pod),) = pods(each)
+        for key in ("args", "image"):
+            pod["spec"]["containers"][0].pop(key)
+    assert ours == theirs
+    assert of_kind(name, "RayCronJob")[0]["metadata"]["name"] == TEMPLATE
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

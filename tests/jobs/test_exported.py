@@ -3,11 +3,13 @@
 import re
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
+from catalog.leases import take
 from jobs.curate import embed_step, ingest_step
 from jobs.job import Job
 from jobs.place import Place
@@ -15,7 +17,7 @@ from jobs.workspace import Workspace
 from pipeline.video.transcode import encode_video
 from tests.pipeline.made import frames
 from tests.training.run.toy import ToyStream, toy_job
-from training.metrics import CLIPS, DATA_WAIT, FAILURES, LOSS, MODEL_MADE, QUEUE, STEP
+from training.metrics import CLIPS, DATA_WAIT, FAILURES, LEASE, LOSS, MODEL_MADE, QUEUE, STEP
 from training.run.loop import train
 
 pytestmark = pytest.mark.slow
@@ -57,7 +59,9 @@ def videos(tmp_path) -> Path:
 def test_clips_failures_and_what_waits_are_shown_by_stage(ray_cluster, videos, tmp_path):
     workspace = Workspace(tmp_path / "work")
     with Job("ingest", workspace) as job:
-        job.catalog.upsert("models", [{"model_id": "m", "path": "m", "created_at": job._started}])
+        made = datetime(2026, 11, 1, tzinfo=UTC)
+        job.catalog.upsert("models", [{"model_id": "m", "path": "m", "created_at": made}])
+        take(job.catalog, "retrain", "a-machine:7", seconds=600)
         before = exported(ray_cluster)
         ingest_step(job, Place.of(str(videos), None, [], {}))
         embed_step(job)
@@ -73,7 +77,8 @@ def test_clips_failures_and_what_waits_are_shown_by_stage(ray_cluster, videos, t
 
     lines = awaited(ray_cluster, told)
     assert value(lines, FAILURES, stage="ingest", reason=reason) >= 1
-    assert value(lines, MODEL_MADE, role="newest") == pytest.approx(job._started.timestamp())
+    assert value(lines, MODEL_MADE, role="newest") == pytest.approx(made.timestamp())
+    assert value(lines, LEASE, lease="retrain", holder="a-machine:7") > made.timestamp()
 
 
 def test_a_run_shows_its_steps_its_loss_and_its_wait_for_data_while_it_trains(ray_cluster, tmp_path):
