@@ -17,7 +17,7 @@ from jobs.ray_session import joins, ray_session
 from jobs.train import run_settings
 from jobs.workspace import Workspace
 from pipeline.checkup.catalogue import look_at_catalogue
-from pipeline.checkup.cluster import clock_offsets, look_at_clocks, look_at_resources
+from pipeline.checkup.cluster import look_at_machines, look_at_resources
 from pipeline.checkup.environment import look_at_gpus, look_at_packages, look_at_python
 from pipeline.checkup.finding import Finding, Verdict, refused
 from pipeline.checkup.room import (
@@ -75,7 +75,7 @@ def look(workspace: Workspace, address: str | None) -> Iterator[Finding]:
         return
     try:
         with ray_session(address):
-            yield from _cluster(workspace, needs_gpu, wants_gpu)
+            yield from _cluster(needs_gpu, wants_gpu)
             yield from _training(workspace, weights)
     except JobError as error:
         yield Finding("cluster", Verdict.PROBLEM, str(error))
@@ -124,17 +124,9 @@ def _training(workspace: Workspace, weights: Iterable[Finding]) -> Iterator[Find
     yield from refused("training", planned, PipelineError, TrainingError)
 
 
-def _cluster(workspace: Workspace, needs_gpu: bool, wants_gpu: bool) -> Iterator[Finding]:
-    yield from look_at_resources(needs_gpu, wants_gpu)
-    yield from refused("machines", lambda: _machines(workspace), PipelineError)
-    yield look_at_clocks(clock_offsets())
-
-
-def _machines(workspace: Workspace) -> str:
-    from pipeline.workers.nodes import NodeNeeds, require_nodes
-
-    names = require_nodes(NodeNeeds())
-    return f"{', '.join(names)} have this machine's versions and code"
+def _cluster(needs_gpu: bool, wants_gpu: bool) -> Iterator[Finding]:
+    yield look_at_resources(needs_gpu, wants_gpu)
+    yield from look_at_machines()
 
 
 def _say(finding: Finding) -> None:

@@ -1,16 +1,37 @@
-"""Whether the machines of a cluster fit together, and their clocks agree."""
+"""Whether the machines of a cluster fit together: what they have, their versions, their clocks."""
 
+import platform
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.checkup.finding import Finding, Verdict
 
+# What tensors, tables and frames pass through from one machine to another.
+PACKAGES = ("ray", "torch", "numpy", "pyarrow", "lancedb", "pylance", "av", "diffusers", "deepspeed")
 # Seconds; leases and logs go by the clock.
 _CLOCKS_DIFFER = 2.0
 _PATIENCE = 60.0
+_GPUS = "Add machines that have some; a group that scales from zero comes when a job asks for it."
 
 
-def look_at_resources(needs_gpu: bool, wants_gpu: bool) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Machine:
+    """One machine of a cluster.
+
+    Attributes:
+        versions: of Python and of packages, by name.
+        ahead: seconds that its clock is ahead of this machine's.
+        unsure: how uncertain that is: half of what the answer took.
+    """
+
+    versions: Mapping[str, str]
+    ahead: float
+    unsure: float
+
+
+def look_at_resources(needs_gpu: bool, wants_gpu: bool) -> Finding:
     """What the cluster that this process has joined can do."""
     import ray
 
@@ -19,17 +40,41 @@ def look_at_resources(needs_gpu: bool, wants_gpu: bool) -> Iterator[Finding]:
     gpus, cpus, memory = (has.get(name, 0) for name in ("GPU", "CPU", "memory"))
     said = f"{len(nodes)} machines, {cpus:.0f} processors, {gpus:.0f} GPUs, {memory / 1e9:.0f} GB of memory"
     if needs_gpu and not gpus:
-        yield Finding("cluster", Verdict.PROBLEM, f"{said}, and the profile trains on GPUs.", _GPUS)
-    elif wants_gpu and not gpus:
-        yield Finding("cluster", Verdict.WARNING, f"{said}, and the profile is made for GPUs.", _GPUS)
-    else:
-        yield Finding("cluster", Verdict.OK, said)
+        return Finding("cluster", Verdict.PROBLEM, f"{said}, and the profile trains on GPUs.", _GPUS)
+    if wants_gpu and not gpus:
+        return Finding("cluster", Verdict.WARNING, f"{said}, and the profile is made for GPUs.", _GPUS)
+    return Finding("cluster", Verdict.OK, said)
 
 
-_GPUS = "Add machines that have some; a group that scales from zero comes when a job asks for it."
+def look_at_machines(patience: float = _PATIENCE) -> Iterator[Finding]:
+    """Ask every machine of the cluster that this process has joined for its versions and its time."""
+    machines, silent = _asked(patience)
+    for name in silent:
+        yield Finding(
+            "machines",
+            Verdict.PROBLEM,
+            f"Machine {name} has not answered within {patience:.0f} s, or lacks this project.",
+            "Look at it with `ray status`; install the project there, or take it out of the cluster.",
+        )
+    yield compare_versions({name: each.versions for name, each in machines.items()}, own_versions())
+    yield compare_clocks({name: (each.ahead, each.unsure) for name, each in machines.items()})
 
 
-def look_at_clocks(offsets: Mapping[str, tuple[float, float]]) -> Finding:
+def compare_versions(machines: Mapping[str, Mapping[str, str]], own: Mapping[str, str]) -> Finding:
+    """Whether all machines have this one's versions."""
+    other = [
+        f"{name} has {package} {versions.get(package)} (here {here})"
+        for name, versions in sorted(machines.items())
+        for package, here in own.items()
+        if versions.get(package) != here
+    ]
+    if other:
+        do = "Every machine needs the versions of requirements.lock, best from one image."
+        return Finding("versions", Verdict.PROBLEM, f"{'; '.join(other)}.", do)
+    return Finding("versions", Verdict.OK, f"{len(machines)} machines have this machine's versions")
+
+
+def compare_clocks(offsets: Mapping[str, tuple[float, float]]) -> Finding:
     """Whether clocks agree.
 
     Args:
@@ -47,27 +92,49 @@ def look_at_clocks(offsets: Mapping[str, tuple[float, float]]) -> Finding:
     return Finding("clocks", Verdict.OK, f"the clocks of {len(offsets)} machines agree")
 
 
-def clock_offsets() -> dict[str, tuple[float, float]]:
-    """By machine, seconds that its clock is ahead of this one's, and half the time it took to ask."""
+def own_versions() -> dict[str, str]:
+    """Of Python and of `PACKAGES`, on the machine that asks."""
+    versions = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "none"
+    return versions
+
+
+def _asked(patience: float) -> tuple[dict[str, Machine], list[str]]:
+    """By name the machines that answered, and the names of those that did not."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    offsets = {}
+    asked = {}
     for node in ray.nodes():
-        if not node["Alive"]:
-            continue
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        actor = ray.remote(_Clock).options(num_cpus=0, scheduling_strategy=there).remote()
-        ray.get(actor.now.remote(), timeout=_PATIENCE)  # it has started: what follows is quick
-        asked = time.time()
-        told = ray.get(actor.now.remote(), timeout=_PATIENCE)
-        answered = time.time()
-        ahead = told - (asked + answered) / 2
-        offsets[node["NodeManagerHostname"]] = (ahead, (answered - asked) / 2)
+        if node["Alive"]:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            actor = ray.remote(_Asked).options(num_cpus=0, scheduling_strategy=there).remote()
+            # Once it has said its versions it has started: what it is asked then is answered at once.
+            asked[actor.versions.remote()] = (node["NodeManagerHostname"], actor)
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
+    machines, silent = {}, []
+    for answer, (name, actor) in asked.items():
+        try:
+            versions = ray.get(answer, timeout=0 if answer in ready else 0.01)
+            began = time.time()
+            told = ray.get(actor.now.remote(), timeout=patience)
+            ended = time.time()
+            machines[name] = Machine(versions, told - (began + ended) / 2, (ended - began) / 2)
+        except (ray.exceptions.RayError, TimeoutError):
+            silent.append(name)
         ray.kill(actor)
-    return offsets
+    return machines, silent
 
 
-class _Clock:
+class _Asked:
+    """On a machine of the cluster."""
+
+    def versions(self) -> dict[str, str]:
+        return own_versions()
+
     def now(self) -> float:
         return time.time()

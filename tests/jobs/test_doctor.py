@@ -9,7 +9,7 @@ import typer
 
 from jobs.doctor import doctor_job, look
 from jobs.workspace import Workspace
-from pipeline.checkup.cluster import look_at_clocks
+from pipeline.checkup.cluster import compare_clocks, compare_versions, own_versions
 from pipeline.checkup.environment import look_at_gpus, look_at_packages, look_at_python, nvidia
 from pipeline.checkup.finding import Finding, Verdict
 from pipeline.checkup.room import look_at_disk, look_at_folder, look_at_memory
@@ -95,6 +95,21 @@ def test_an_address_that_answers_nothing_is_a_problem(tmp_path):
     assert "127.0.0.1:9" in finding.said
 
 
+def test_the_machines_of_a_cluster_are_asked_for_their_versions_and_clocks(ray_cluster, tmp_path):
+    told = {each.about: each for each in look(Workspace(tmp_path), "auto")}
+    assert "1 machines, 4 processors" in told["cluster"].said
+    assert told["versions"].verdict is told["clocks"].verdict is Verdict.OK
+    assert "GPU" not in told  # the cluster's count, not this machine's
+
+
+def test_a_machine_of_other_versions_is_a_problem_that_names_it():
+    own = own_versions()
+    assert compare_versions({"a": own, "b": own}, own).verdict is Verdict.OK
+    finding = compare_versions({"a": own, "b": own | {"ray": "2.59.0"}}, own)
+    assert finding.verdict is Verdict.PROBLEM
+    assert f"b has ray 2.59.0 (here {own['ray']})" in finding.said
+
+
 def test_other_packages_than_the_locks_are_named(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("ray==2.60.0\ntorch==2.15.0\nhypothesis==6.1\n")
@@ -131,8 +146,8 @@ def test_a_folder_that_cannot_be_written_to_is_told():
 
 
 def test_clocks_that_differ_are_told_by_how_much_and_slow_answers_are_no_difference():
-    assert look_at_clocks({"a": (0.1, 0.01), "b": (-1.0, 0.2)}).verdict is Verdict.OK
-    assert look_at_clocks({"a": (5.0, 4.0)}).verdict is Verdict.OK
-    finding = look_at_clocks({"a": (0.0, 0.1), "b": (-75.0, 0.2)})
+    assert compare_clocks({"a": (0.1, 0.01), "b": (-1.0, 0.2)}).verdict is Verdict.OK
+    assert compare_clocks({"a": (5.0, 4.0)}).verdict is Verdict.OK
+    finding = compare_clocks({"a": (0.0, 0.1), "b": (-75.0, 0.2)})
     assert finding.verdict is Verdict.WARNING
     assert "b -75.0 s" in finding.said
