@@ -4,28 +4,20 @@ Credentials and the region come from the environment, as for every tool of AWS; 
 from a setting or from `AWS_ENDPOINT_URL`. A key is never part of a local path: objects are opened by address.
 """
 
-import os
 import posixpath
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import BinaryIO
 
 import pyarrow as pa
 from pyarrow import fs
 
 from pipeline.errors import BadSource
+from training.objects import DENIED, SCHEME, connect, refusal
 
-SCHEME = "s3://"
 _CHUNK = 4 * 1024**2
-_ATTEMPTS = 4
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
-# What the store answers, found in the text of the error, to a sentence that is true of it.
-_DENIED = re.compile("ACCESS_DENIED|403|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE_DOES_NOT_MATCH")
 
 
 class ObjectError(OSError):
@@ -92,7 +84,7 @@ def _stream(uri: str, endpoint: str | None):
     place = uri.removeprefix(SCHEME)
     with (
         _explained(uri, endpoint),
-        _connect(endpoint, place.partition("/")[0]).open_input_file(place) as file,
+        connect(place.partition("/")[0], endpoint).open_input_file(place) as file,
     ):
         yield file
 
@@ -105,45 +97,16 @@ def _explained(uri: str, endpoint: str | None):
     except ObjectError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
-        said, missing = str(error), False
-        bucket = uri.removeprefix(SCHEME).partition("/")[0]
-        at = f" at {where}" if (where := _endpoint(endpoint)) else ""
-        if "NO_SUCH_BUCKET" in said:
-            sentence = f"There is no bucket {bucket!r}{at}."
-        elif _DENIED.search(said):
-            sentence = (
-                f"The store{at} refuses access to {uri!r}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
-                "and what they may read."
-            )
-        elif isinstance(error, FileNotFoundError) or "HTTP status 404" in said:
-            sentence, missing = f"There is no object {uri!r}.", True
+        missing = isinstance(error, FileNotFoundError) or "HTTP status 404" in str(error)
+        if "NO_SUCH_BUCKET" in str(error) or DENIED.search(str(error)):
+            sentence, missing = refusal(error, uri, endpoint), False
+        elif missing:
+            sentence = f"There is no object {uri!r}."
         elif isinstance(error, pa.ArrowInvalid):
             sentence = f"The key of {uri!r} is none that can be opened."
-        elif "NETWORK_CONNECTION" in said:
-            sentence = f"The store{at or ' of AWS'} cannot be reached; check the endpoint."
         else:
-            sentence = f"The store{at} failed on {uri!r}: {said.splitlines()[0][:200]}."
+            sentence = refusal(error, uri, endpoint)
         raise ObjectError(sentence, missing) from error
-
-
-def _endpoint(given: str | None) -> str | None:
-    return given or next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-
-
-@cache
-def _connect(endpoint: str | None, bucket: str) -> fs.S3FileSystem:
-    """One connection per process, endpoint and bucket; a bucket of AWS is asked for its region."""
-    where = _endpoint(endpoint)
-    region = next((os.environ[name] for name in _REGIONS if os.environ.get(name)), None)
-    if region is None and where is None:
-        region = fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(
-        endpoint_override=where,
-        region=region,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-        connect_timeout=10,
-        request_timeout=60,
-    )
 
 
 @dataclass
@@ -256,7 +219,7 @@ class ObjectPath:
         bucket = self.place.partition("/")[0]
         if not bucket:
             raise BadSource("An address in S3 names a bucket, as in s3://bucket/videos.")
-        return _connect(self.store.endpoint, bucket)
+        return connect(bucket, self.store.endpoint)
 
     @contextmanager
     def _told(self):
