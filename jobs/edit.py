@@ -124,7 +124,7 @@ def editing_settings(workspace: Workspace) -> EditingSettings:
     profile = workspace.profile
     return EditingSettings(
         profile.backbone,
-        editing(profile.method),
+        editing(profile.edit.rank),
         profile.edit,
         profile.model_dump(mode="json"),
         code_revision(),

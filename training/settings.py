@@ -44,6 +44,7 @@ class EditSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    rank: PositiveInt = Field(16, description="r of the LoRA; its alpha is the same")
     steps: int = Field(100, ge=0, le=100_000, description="of the fit on the video")
     also_steps: int = Field(
         90, ge=0, le=100_000, description="further ones on edited frames, and one on the video for every nine"

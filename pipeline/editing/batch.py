@@ -132,7 +132,6 @@ def work_off(
     board = board or Board.remote(len(requests))
     gpus = settings.edit.gpus if ray.cluster_resources().get("GPU", 0) else 0
     task = ray.remote(_edit).options(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=2)
-    total = sum(fit_steps(settings.edit, len(r.also)) + settings.edit.sampling_steps for r, _ in requests)
     rows: dict[int, dict[str, Any]] = {}
     running = {}
     for number, (request, output) in enumerate(requests):
@@ -141,6 +140,8 @@ def work_off(
             continue
         ref = task.remote(catalog, work.resolve(), settings, request, output.resolve(), number, board)
         running[ref] = number
+    steps = [fit_steps(settings.edit, len(requests[number][0].also)) for number in running.values()]
+    total = sum(steps) + len(steps) * settings.edit.sampling_steps
     try:
         _gather(running, rows, requests, board, total, progress)
     except BaseException:

@@ -15,7 +15,7 @@ from jobs.cli import main
 from pipeline.edit import Editor, EditStopped, Samples, fit_steps, plan_edit, stop_edit, stoppable
 from pipeline.editing.ask import EditRequest, read_edit
 from pipeline.studio import NoModel, find_model
-from tests.pipeline.editing.small import BOX, new_catalog, settings_of
+from tests.pipeline.editing.small import BOX, new_catalog, settings_of, words_of
 from training.backbones.wan.dit import WanDiT
 from training.backbones.wan.published import SCHEDULER_14B_I2V, meta_transformer
 from training.errors import StateMismatch
@@ -169,20 +169,7 @@ def test_memory_is_planned_for_a_whole_video_and_for_windows_at_the_published_si
 
 @pytest.mark.slow
 def test_the_command_prepares_a_folder_and_edits_it(wan, files, tmp_path, capsys):
-    sets = {
-        "backbone.family": "wan",
-        "backbone.model": wan,
-        "backbone.num_frames": 9,
-        "backbone.height": 32,
-        "backbone.width": 48,
-        "backbone.max_text_tokens": 16,
-        "clip.num_frames": 9,
-        "clip.height": 32,
-        "clip.width": 48,
-        "edit.sampling_steps": 2,
-        "edit.guidance": 1,
-    }
-    work = ["-w", str(tmp_path / "work"), *(word for k, v in sets.items() for word in ("--set", f"{k}={v}"))]
+    work = words_of(tmp_path / "work", wan)
 
     def ended(*words: str) -> int:
         with pytest.raises(SystemExit) as stopped:
@@ -230,5 +217,5 @@ def test_a_cogvideox_and_a_training_of_pairs_are_refused_before_anything_loads(a
 
 def test_the_settings_of_a_fit_are_those_of_the_paper():
     paper = EditSettings()
-    assert (paper.steps, paper.also_steps, paper.lr) == (100, 90, 1e-4)
+    assert (paper.rank, paper.steps, paper.also_steps, paper.lr) == (16, 100, 90, 1e-4)
     assert (paper.sampling_steps, paper.guidance, paper.shift, paper.token) == (30, 5.0, 5.0, "p3rs0n,")

@@ -94,9 +94,9 @@ def require_pairs(settings: MethodSettings) -> None:
         )
 
 
-def editing(settings: MethodSettings) -> LoRAEditSettings:
-    """Settings of the method that edits videos: these where they are its own, else its defaults."""
-    return settings if isinstance(settings, LoRAEditSettings) else LoRAEditSettings.model_validate({})
+def editing(rank: int) -> LoRAEditSettings:
+    """Settings of the method that edits videos. A profile's own method trains, and says nothing about it."""
+    return LoRAEditSettings.model_validate({"rank": rank})
 
 
 def edit_masks() -> ModuleType:

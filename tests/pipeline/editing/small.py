@@ -1,5 +1,6 @@
 """A small Wan, a catalogue of its geometry, and a video of a square that moves, as files."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from catalog.store import Catalog
 from pipeline.edit import EditingSettings
 from pipeline.video.transcode import encode_video
 from training.backbones.settings import BackboneSettings
-from training.methods.registry import editing, parse_settings
+from training.methods.registry import editing
 from training.settings import EditSettings
 
 SPEC = ClipSpec(num_frames=9, fps=8, height=32, width=48)
-EDIT = EditSettings(steps=4, also_steps=3, lr=1e-3, sampling_steps=2, guidance=1.0, save_every=2)
+EDIT = EditSettings(rank=4, steps=4, also_steps=3, lr=1e-3, sampling_steps=2, guidance=1.0, save_every=2)
 BOX = "box:6,6,34,18"
 
 
@@ -28,8 +29,18 @@ def settings_of(folder: Path, **changes) -> EditingSettings:
         max_text_tokens=16,
         dtype="float32",
     )
-    method = editing(parse_settings({"kind": "lora_edit", "rank": 4}))
-    return EditingSettings(backbone, method, EDIT.model_copy(update=changes), {"edit": {}}, "abc")
+    edit = EDIT.model_copy(update=changes)
+    return EditingSettings(backbone, editing(edit.rank), edit, {"edit": {}}, "abc")
+
+
+def words_of(work: Path, folder: Path) -> list[str]:
+    """The same for a command line."""
+    settings = settings_of(folder)
+    values = {f"clip.{name}": value for name, value in asdict(SPEC).items()}
+    for section, each in {"backbone": settings.backbone, "edit": settings.edit}.items():
+        values |= {f"{section}.{name}": value for name, value in each.model_dump().items()}
+    values = {key: "null" if value is None else value for key, value in values.items()}
+    return ["-w", str(work), *(word for key in values for word in ("--set", f"{key}={values[key]}"))]
 
 
 def new_catalog(folder: Path) -> Catalog:

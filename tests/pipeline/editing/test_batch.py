@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import main
 from pipeline.editing.batch import Board, read_batch, was_made, work_off
 from pipeline.errors import BadManifest
-from tests.pipeline.editing.small import BOX, settings_of
+from tests.pipeline.editing.small import BOX, settings_of, words_of
 
 
 def listed(folder: Path, *lines: str) -> Path:
@@ -46,8 +47,8 @@ def test_a_list_that_cannot_be_used_names_its_line(tmp_path, lines, says):
 
 
 @pytest.mark.slow
-def test_one_bad_edit_stops_no_other_and_one_that_was_stopped_is_made_by_the_next_call(
-    ray_cluster, wan, files, catalog, tmp_path
+def test_one_bad_edit_stops_no_other_and_one_that_was_stopped_is_made_by_the_command(
+    ray_cluster, wan, files, catalog, tmp_path, capsys
 ):
     path = listed(
         tmp_path,
@@ -66,7 +67,11 @@ def test_one_bad_edit_stops_no_other_and_one_that_was_stopped_is_made_by_the_nex
     assert "empty" in rows[1]["error"] and told[-1][2] == {"edits": 3}
     assert was_made(tmp_path / "one.mp4", settings.asked(requests[0][0]))
     assert not was_made(tmp_path / "one.mp4", settings.asked(requests[2][0]))
-    again = work_off(catalog, tmp_path, settings, [requests[0], requests[2]])
-    assert [row["state"] for row in again] == ["there already", "made"]
+    with pytest.raises(SystemExit) as ended:
+        main(["edit", "--batch", str(path), *words_of(tmp_path, wan)])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and "1 of 3 edits could not be made" in said.err
+    assert "one.mp4: there already" in said.out and "three.mp4: made" in said.out
+    assert "two.mp4: failed, The mask is empty" in said.out
     # Both are of one video: one LoRA.
     assert catalog.count("models") == 1 and not any((tmp_path / "edits").iterdir())

@@ -78,7 +78,7 @@ def read_lora_file(path: Path, layers: Iterable[str], rank: int) -> dict[str, tu
     for layer in layers:
         down, up = own[f"{layer}.down"].float(), own[f"{layer}.up"].float()
         if len(down) != rank:
-            raise StateMismatch(f"{path} has rank {len(down)}, not {rank}: set method.rank={len(down)}.")
+            raise StateMismatch(f"{path} has rank {len(down)}, not {rank}: set edit.rank={len(down)}.")
         alpha = own.get(f"{layer}.alpha")
         factors[layer] = (down, up if alpha is None else up * (alpha.float() / rank))
     return factors

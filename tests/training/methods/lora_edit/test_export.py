@@ -95,7 +95,7 @@ def test_a_pickle_and_loras_of_other_layers_are_refused_in_one_sentence(wan_fold
         "80 of 80 tensors are missing": {
             name.replace("transformer.blocks", "lora_unet_blocks"): value for name, value in lora.items()
         },
-        "set method.rank=2": {
+        "set edit.rank=2": {
             n: v[:2] if n.endswith("A.weight") else v[:, :2].contiguous() for n, v in lora.items()
         },
         "another model's": {
