@@ -56,6 +56,12 @@ class Model:
     def started_from(self) -> str | None:
         return self.metrics.get("started_from")
 
+    @property
+    def fitted_to(self) -> tuple[str, ...] | None:
+        """The clip that it was fitted to, alone, or none where that was a file; None: it is for any."""
+        clips = self.config.get("fitted_to")
+        return None if clips is None else tuple(clips)
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -84,6 +90,11 @@ def models(catalog: Catalog) -> list[Model]:
     """All of them, the newest first."""
     rows = catalog.scan("models", list(_COLUMNS)).to_pylist()
     return sorted(map(_model, rows), key=lambda each: (each.created_at, each.model_id), reverse=True)
+
+
+def for_any(catalog: Catalog) -> list[Model]:
+    """Those that are not fitted to one video, the newest first: one of them is the champion."""
+    return [model for model in models(catalog) if model.fitted_to is None]
 
 
 def model_of(catalog: Catalog, model_id: str) -> Model:
@@ -136,10 +147,15 @@ def promote(catalog: Catalog, model_id: str, author: Author, reason: str = "") -
     """Make a model the champion; whether its files are there, the caller knows (`pipeline.champions`).
 
     Raises:
-        UnknownModel: see `model_of`.
+        UnknownModel: see `model_of`; or it is fitted to one video.
         ChangedMeanwhile: another model was promoted at this moment.
     """
     chosen = model_of(catalog, model_id)
+    if chosen.fitted_to is not None:
+        raise UnknownModel(
+            f"{chosen.model_id} is fitted to one video and is nobody else's model: promote one that"
+            " `video2lora train` made."
+        )
     payload = {"model": chosen.model_id, "before": champion(catalog), "reason": reason}
     return author.apply(catalog, PROMOTE, promotion(catalog, chosen.model_id), payload)
 
@@ -201,6 +217,8 @@ def marks(catalog: Catalog) -> dict[str, Mark]:
 def trained_on(catalog: Catalog, model: Model, columns: Sequence[str] = ("clip_id",)) -> list[dict[str, Any]]:
     """The clips of a model's snapshot that its settings let train, as they were then.
 
+    Of one that is fitted to a video of the catalogue, that clip as it is now.
+
     Raises:
         SnapshotMissing: that snapshot is gone.
     """
@@ -208,6 +226,8 @@ def trained_on(catalog: Catalog, model: Model, columns: Sequence[str] = ("clip_i
     splits = pairs.get("splits") or [Split.TRAIN]
     condition = (col("status") == Status.ACCEPTED) & col("split").isin([str(each) for each in splits])
     read = list(dict.fromkeys(("clip_id", "category_id", "licence", *columns)))
+    if model.fitted_to is not None:
+        return catalog.get("clips", model.fitted_to, read).to_pylist()
     rows = catalog.at(model.snapshot).scan("clips", read, condition).to_pylist()
     allowed, held_out = pairs.get("licences"), pairs.get("held_out_categories") or ()
     return [

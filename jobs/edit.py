@@ -151,7 +151,7 @@ def _saved(made: EditedVideo, output: Path) -> dict[str, object]:
 
 def _sentences(made: EditedVideo, output: Path, settings: EditingSettings) -> list[str]:
     said = [
-        f"{output}, and its LoRA {made.facts['lora']} beside it: {lora_of(output, 'diffusers').name} for"
+        f"{output}, and its LoRA {made.facts['model_id']} beside it: {lora_of(output, 'diffusers').name} for"
         f" diffusers, {lora_of(output, 'comfyui').name} for ComfyUI",
         f"{made.facts['may_change']:.0%} of the video might change",
     ]

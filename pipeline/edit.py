@@ -155,13 +155,13 @@ class Editor:
         fit_progress, sample_progress = _share(progress, 0, every), _share(progress, steps, every)
         if asked.request.lora:
             self.method.load_lora(Path(asked.request.lora))
-            lora = {"lora": Path(asked.request.lora).name}
+            lora = {"model_id": f"the file {Path(asked.request.lora).name}"}
         else:
             fit_id = self.fit_id(asked)
             row = self._known(fit_id)
             if row is None:
                 row = self._fit(fit_id, asked, steps, fit_progress)
-            lora = {"lora": row["model_id"], "fit": fit_id}
+            lora = {"model_id": row["model_id"], "fit": fit_id}
         frames = self._sampled(asked, sample_progress)
         facts = self._facts(asked) | lora | {"asked": self.settings.asked(asked.request)}
         condition = self.method.condition()
@@ -227,7 +227,8 @@ class Editor:
             "run_id": fit_id,
             "method": self.settings.method.kind,
             "path": keep_model(self.catalog, release.path),
-            "config": self.settings.config | {"edited": self._facts(asked)},
+            "config": self.settings.config
+            | {"edited": self._facts(asked), "fitted_to": [asked.clip_id] if asked.clip_id else []},
             "code_revision": self.settings.code_revision,
             "metrics": {
                 "steps": len(fitted.losses),
@@ -265,7 +266,7 @@ class Editor:
     def _facts(self, asked: Edit) -> dict[str, Any]:
         request = asked.request
         return {
-            "video": asked.clip_id or "a file",
+            "reference": asked.clip_id or "a file",
             "pixels": asked.digest()[:16],
             "mask": request.mask or "difference",
             "may_change": round(float((~asked.kept).mean()), 4),

@@ -71,7 +71,9 @@ def edit(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The mp4 [default: WORKDIR/generated/…]; its LoRA files go beside it."
+            "--output",
+            "-o",
+            help="The mp4, or the folder of a batch [default: WORKDIR/generated/…]; LoRA files go beside it.",
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, max=100_000, help="Of the fit.")] = None,

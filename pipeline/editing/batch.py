@@ -149,7 +149,8 @@ def work_off(
         board.stop.remote()
         ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE)
         raise
-    return [rows[number] for number in range(len(requests))]
+    # A worker knows an output by its absolute path, a person as it was named.
+    return [rows[number] | {"output": str(output)} for number, (_, output) in enumerate(requests)]
 
 
 def _gather(

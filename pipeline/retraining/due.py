@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 from lancedb.expr import col
 
-from catalog.champions import models
+from catalog.champions import for_any
 from catalog.decisions import decisions
 from catalog.errors import SnapshotMissing
 from catalog.fate import LICENCE_WITHDRAWN
@@ -118,7 +118,7 @@ def _last_training(catalog: Catalog) -> tuple[str, datetime, Snapshot] | None:
         for each in decisions(catalog)
         if each.verdict in _TRAINED and each.snapshot is not None
     ][:1]
-    found += [(f"model {each.model_id}", each.created_at, each.snapshot) for each in models(catalog)[:1]]
+    found += [(f"model {each.model_id}", each.created_at, each.snapshot) for each in for_any(catalog)[:1]]
     return max(found, key=lambda each: each[1], default=None)
 
 

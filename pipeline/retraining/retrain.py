@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import snapshots
-from catalog.champions import PROMOTE, Model, champion, marks, model_of, models, promotion, trained_on
+from catalog.champions import PROMOTE, Model, champion, for_any, marks, model_of, promotion, trained_on
 from catalog.changes import Change, Kind
 from catalog.decisions import Decision, amend, begin, close, decisions, looks_taken, note, take_up
 from catalog.errors import CatalogError, LeaseLost, SnapshotMissing
@@ -342,7 +342,7 @@ def _why(catalog: Catalog, rules: RetrainSettings, asked: Asked) -> Due:
 
 def _in_use(catalog: Catalog) -> Model | None:
     """The champion, or the newest model where none was promoted: what `generate` takes."""
-    every = models(catalog)
+    every = for_any(catalog)
     return next((each for each in every if each.champion), next(iter(every), None))
 
 

@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from catalog.acts import undo
-from catalog.champions import before_champion, champion, marks, model_of, models, promote, rollback
+from catalog.champions import (
+    before_champion,
+    champion,
+    for_any,
+    marks,
+    model_of,
+    models,
+    promote,
+    rollback,
+    trained_on,
+)
 from catalog.curation import Author, Selection
 from catalog.curation.clips import approve, withdraw
 from catalog.errors import CatalogError, NoChampion, UnknownModel
@@ -106,6 +116,22 @@ def test_a_withdrawn_licence_marks_the_models_that_saw_the_clips_and_those_that_
     assert found["began with it"].sentence().endswith("(as saw, which it began with)")
     undo(curated, done.event, actor="ann")
     assert marks(curated) == {}
+
+
+def test_what_is_fitted_to_one_video_is_no_champion_and_saw_that_clip_alone(trained, ann):
+    seen = trained.scan("clips", ["clip_id"])["clip_id"].to_pylist()[:1]
+    row = {
+        "model_id": "edit",
+        "path": "../models/edit",
+        "config": json.dumps({"fitted_to": seen}),
+        "created_at": FIRST + timedelta(days=99),
+    }
+    trained.upsert("models", [row])
+    assert models(trained)[0].fitted_to == tuple(seen)
+    assert "edit" not in [each.model_id for each in for_any(trained)]
+    assert [each["clip_id"] for each in trained_on(trained, model_of(trained, "edit"))] == seen
+    with pytest.raises(UnknownModel, match="fitted to one video"):
+        promote(trained, "edit", ann)
 
 
 def test_a_clip_that_was_withdrawn_stays_out_when_a_snapshot_is_put_back(curated, ann):

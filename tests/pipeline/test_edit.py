@@ -15,6 +15,7 @@ from jobs.cli import main
 from pipeline.edit import Editor, EditStopped, Samples, fit_steps, plan_edit, stop_edit, stoppable
 from pipeline.editing.ask import EditRequest, read_edit
 from pipeline.studio import NoModel, find_model
+from pipeline.trace import trace
 from tests.pipeline.editing.small import BOX, new_catalog, settings_of, words_of
 from training.backbones.wan.dit import WanDiT
 from training.backbones.wan.published import SCHEDULER_14B_I2V, meta_transformer
@@ -50,12 +51,16 @@ def test_an_edit_is_a_video_two_files_and_a_row_with_its_lineage_and_is_not_fitt
             assert len(file.keys()) == 80 and all(name.startswith(prefix) for name in file.keys())  # noqa: SIM118
     (row,) = catalog.scan("models").to_pylist()
     assert (
-        row["model_id"] == lineage["lora"] and row["method"] == "lora_edit" and row["code_revision"] == "abc"
+        row["model_id"] == lineage["model_id"]
+        and row["method"] == "lora_edit"
+        and row["code_revision"] == "abc"
     )
     assert json.loads(row["config"])["edited"]["prompt"] == "a blue square"
     assert json.loads(row["metrics"])["steps"] == 4
-    assert lineage["video"] == "a file" and lineage["caption"] == "a red square"
+    assert lineage["reference"] == "a file" and lineage["caption"] == "a red square"
     assert not any((tmp_path / "edits").iterdir())
+    origin = trace(catalog, paths["video"])
+    assert origin.model.model_id == row["model_id"] and origin.model.fitted_to == () and origin.clips == 0
     # It is no model for other references.
     with pytest.raises(NoModel, match="no trained model yet"):
         find_model(catalog, tmp_path / "models")
@@ -65,7 +70,7 @@ def test_an_edit_is_a_video_two_files_and_a_row_with_its_lineage_and_is_not_fitt
     other = editor.make(
         read_edit(catalog, replace(asked, prompt="a green square")), lambda *r: told.append(r)
     )
-    assert [row[0] for row in told] == [5, 6] and other.facts["lora"] == made.facts["lora"]
+    assert [row[0] for row in told] == [5, 6] and other.facts["model_id"] == made.facts["model_id"]
     assert not np.array_equal(other.frames, made.frames)
     # With its file in the place of a fit the video is the same.
     given = replace(asked, lora=str(paths["comfyui"]))
@@ -96,9 +101,9 @@ def test_an_edit_that_was_interrupted_goes_on_to_the_very_same_lora(wan, asked, 
         read_edit(catalog, also), lambda *row: told.append(row[0])
     )
     assert told[0] == 6 and json.loads(catalog.scan("models").to_pylist()[0]["metrics"])["resumed_from"] == 5
-    assert made.facts["lora"] == expected.facts["lora"]
+    assert made.facts["model_id"] == expected.facts["model_id"]
     assert np.array_equal(made.frames, expected.frames)
-    assert made.facts["lora"] != whole.make(read_edit(catalog, asked)).facts["lora"]
+    assert made.facts["model_id"] != whole.make(read_edit(catalog, asked)).facts["model_id"]
 
 
 def test_an_edit_is_stopped_from_elsewhere_after_the_step_that_it_is_at(wan, asked, tmp_path):
