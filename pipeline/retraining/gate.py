@@ -126,7 +126,7 @@ def _check(name: str, losses: Losses, least: float, level: float) -> Check:
     share = f"{abs(100 * found.value):.2f} % {'lower' if found.value >= 0 else 'higher'}"
     interval = f" ({100 * found.low:+.2f} to {100 * found.high:+.2f} % lower)" if found.known else ""
     asked = f"at least {100 * least:g} % lower" if least >= 0 else f"at most {-100 * least:g} % higher"
-    few = f"; an interval over {over}" if over else ""
+    few = f"; an interval over {over}" if over and name in ("whole", "unseen") else ""
     sentence = (
         f"{what} the loss is {share}{interval}, of {_counted(found.items, losses)}{few}; {asked} is asked "
         f"for, for sure: {'passed' if passed else 'not passed'}"
