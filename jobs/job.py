@@ -26,8 +26,16 @@ class Job:
     """
 
     def __init__(
-        self, command: str, workspace: Workspace, address: str | None = None, ray: bool = True
+        self,
+        command: str,
+        workspace: Workspace,
+        address: str | None = None,
+        ray: bool = True,
+        reads: str | None = None,
     ) -> None:
+        """Args:
+        reads: where the command's inputs lie, if it has any; every machine of a cluster is asked for it.
+        """
         self.command = command
         self.workspace = workspace
         self.run_id = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
@@ -39,6 +47,7 @@ class Job:
             "steps": [],
         }
         self._address = address
+        self._reads = reads
         self._needs_ray, self._has_ray = ray, False
         self._cluster: ClusterWatch | None = None
         self._stack = ExitStack()
@@ -71,6 +80,9 @@ class Job:
             self._has_ray = True
             tell_catalogue(self.catalog)
             if joins(self._address):
+                from jobs.needs import require_cluster
+
+                require_cluster(self.command, self.workspace, self._reads)
                 self._cluster = ClusterWatch()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

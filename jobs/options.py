@@ -24,7 +24,9 @@ Source = Annotated[
 Workdir = Annotated[
     Path,
     typer.Option(
-        "--workdir", "-w", help="Directory of the catalogue, models and results; made when missing."
+        "--workdir",
+        "-w",
+        help="Directory of the catalogue, models and results; made when missing.",
     ),
 ]
 ProfileOption = Annotated[

@@ -164,6 +164,7 @@ def adapt(
         actors=actors,
         cpus=cpus,
         gpus=gpus,
+        setting="encode",
     )
     for rows in gather(_told(made, len(due), progress), ROWS_PER_COMMIT):
         found = rows.to_pylist()

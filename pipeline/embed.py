@@ -117,6 +117,7 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
         actors=settings.actors,
         cpus=settings.cpus_per_actor,
         gpus=settings.gpus_per_actor,
+        setting="embed",
     )
     for rows in gather(watched(made), ROWS_PER_COMMIT):
         failed = np.array([reason is not None for reason in rows["reason"].to_pylist()])

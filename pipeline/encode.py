@@ -147,6 +147,7 @@ def encode(
         actors=settings.actors,
         cpus=settings.cpus_per_actor,
         gpus=settings.gpus_per_actor,
+        setting="encode",
     )
     for rows in gather(_told(made, len(due), progress), ROWS_PER_COMMIT, BYTES_PER_COMMIT):
         failed = rows.filter(pa.compute.is_valid(rows["reason"]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import ray
 import torch
 
 from catalog.models import keep_model
@@ -19,6 +20,7 @@ from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
 from pipeline.video.transcode import write_video
+from pipeline.workers.room import require_processors
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.evaluation.while_training import EvaluateTransfer, SampleVideos
@@ -106,6 +108,9 @@ class TrainingRun:
 
     def train(self, progress: Callable[[int, int | None, dict], None] | None = None) -> TrainResult:
         """Train, or go on from the newest checkpoint; see `training.run.loop.train`."""
+        if ray.is_initialized():
+            asked = self.job.settings
+            require_processors(asked.min_workers, asked.worker_cpus, self.stream.cpus_per_fetch)
         return train(self.job, self.stream, progress)
 
     def publish(
@@ -235,8 +240,6 @@ def plan_training(settings: RunSettings, categories: tuple[str, ...]) -> Preflig
 
 def _cluster_gpus() -> list[str] | None:
     """Kinds of GPU of the Ray that this process is part of, empty where it has none; None without Ray."""
-    import ray
-
     if not ray.is_initialized():
         return None
     resources = ray.cluster_resources()

@@ -8,6 +8,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from pipeline.workers.quiet import quiet
+from pipeline.workers.room import require_devices
 
 # More blocks than this cost the scheduler more than they give in balance.
 MAX_BLOCKS = 2_000
@@ -22,6 +23,7 @@ def map_keys(
     actors: int,
     cpus: float,
     gpus: float = 0.0,
+    setting: str,
 ) -> Iterator[pa.Table]:
     """Yield what `actor` makes of the keys, a block at a time, as soon as it is made, in no promised order.
 
@@ -30,9 +32,14 @@ def map_keys(
         actor: a class; `__init__(**arguments)` loads, `__call__(pa.Table[key]) -> pa.Table` maps one batch.
         actors: size of the pool, at most one per block.
         cpus, gpus: what one actor occupies.
+        setting: the section of the profile that says so.
+
+    Raises:
+        NoRoom: no machine has that.
     """
     if not keys:
         return
+    require_devices(cpus, gpus, setting)
     blocks = min(MAX_BLOCKS, -(-len(keys) // batch_size))
     rows = quiet(ray.data.from_blocks([pa.table({"key": part}) for part in _parts(sorted(keys), blocks)]))
     made = rows.map_batches(

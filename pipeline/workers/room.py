@@ -36,6 +36,50 @@ def require_memory(memory: int, setting: str) -> None:
         )
 
 
+def require_devices(cpus: float, gpus: float, setting: str) -> None:
+    """Refuse work whose workers no machine could ever run, be it one that an autoscaler would add.
+
+    Args:
+        cpus, gpus: what one worker occupies.
+        setting: the section of the profile that asks for it.
+
+    Raises:
+        NoRoom: none has them.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    added = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    for kind, asked, field in (("GPU", gpus, "gpus_per_actor"), ("CPU", cpus, "cpus_per_actor")):
+        most = max([*(each.get(kind, 0) for each in machines), added.get(kind, 0)], default=0)
+        if asked > most:
+            instead = "" if most else ", which works on processors" * (kind == "GPU")
+            raise NoRoom(
+                f"{setting}.{field} asks for {asked:g} {kind} a worker, and no machine of the cluster has "
+                f"more than {most:g}. Add one that has, or `--set {setting}.{field}={most:g}`{instead}."
+            )
+
+
+def require_processors(workers: int, cpus: float, beside: float) -> None:
+    """Refuse training whose workers leave no processor to the tasks that feed them: both would wait for ever.
+
+    Args:
+        workers: how many there are at least.
+        cpus: what one occupies.
+        beside: what a task that feeds it occupies.
+
+    Raises:
+        NoRoom: with what each worker may have at most.
+    """
+    there = sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    there = max(there, (ray._private.state.state.get_max_resources_from_cluster_config() or {}).get("CPU", 0))
+    if there < workers * cpus + beside:
+        most = int(100 * (there - beside) / workers) / 100
+        raise NoRoom(
+            f"{workers} workers with train.worker_cpus={cpus:g} take all of the cluster's {there:g} "
+            "processors, and the tasks that read their clips need a part of one; "
+            f"`--set train.worker_cpus={max(most, 0.01):g}`."
+        )
+
+
 class WaitingWatch:
     """Tells of a run that has had no result for a while what it waits for; a context manager.
 

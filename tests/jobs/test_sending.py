@@ -69,6 +69,11 @@ def test_what_is_no_path_is_sent_as_it_is(tmp_path, monkeypatch):
     assert f"{tmp_path}/frames/a.png" in sent_words(words, paths)
 
 
+def test_a_working_directory_in_a_bucket_is_sent_as_it_is():
+    words = ["train", "-w", "s3://bucket/work"]
+    assert sent_words(words, named_paths(app, words)) == words
+
+
 def test_words_that_the_command_does_not_understand_are_said_before_they_are_sent():
     with pytest.raises(Exception, match="No such option"):
         named_paths(app, ["train", "--stepz", "3"])

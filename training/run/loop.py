@@ -36,7 +36,9 @@ from training.run.folder import Broken, Diverged, RunFolder
 from training.run.in_thread import in_thread
 from training.run.job import TrainJob, TrainResult
 from training.run.look import take_look
+from training.run.notice import Notice
 from training.run.record import Record
+from training.run.room import require_workers
 from training.run.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
 from training.run.settings import TrainSettings
 from training.run.team import Team
@@ -140,6 +142,8 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
     gpu = settings.device == "cuda" or (
         settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     )
+    worker = {"CPU": settings.worker_cpus, **({"GPU": 1} if gpu else {})}
+    require_workers(settings, worker)
     trainer = TorchTrainer(
         # Bound here: Ray's controller reads a `train_loop_config`, and would import the whole model for it.
         partial(_work, job, stream, folder),
@@ -147,12 +151,14 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=gpu,
-            resources_per_worker={"CPU": settings.worker_cpus, **({"GPU": 1} if gpu else {})},
+            resources_per_worker=worker,
         ),
         run_config=RunConfig(
             name=f"{job.run_id}-{folder.attempt}",
             storage_path=str(folder.path / "ray"),
-            failure_config=FailureConfig(max_failures=settings.max_failures),
+            failure_config=FailureConfig(
+                max_failures=settings.max_failures, max_preemption_failures=settings.max_preemptions
+            ),
         ),
     )
     running = in_thread(trainer.fit)
@@ -195,6 +201,8 @@ def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         if dist.get_rank() == 0:
             folder.stop(error)
     except (TrainingError, torch.OutOfMemoryError, *BUGS) as error:
+        if _taken_down():
+            raise
         folder.stop(_final(error))
         if dist.get_world_size() > 1:
             raise  # the others wait for this one: Ray ends them
@@ -203,6 +211,13 @@ def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
             with suppress(OSError):  # then Ray tries again, and says it in its own words
                 folder.stop(_final(error))
         raise
+
+
+def _taken_down() -> bool:
+    """Whether Ray has ended the worker group under its training, as it does to begin again with more workers
+    or without a machine that goes: what training then meets looks like a bug of ours."""
+    time.sleep(1.0)  # the groups go one after the other
+    return not dist.is_initialized()
 
 
 def _final(error: Exception) -> TrainingError | Broken:
@@ -235,6 +250,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     record = Record(job, folder, first)
     batches = stream(sample_plan(settings, rank, world_size, first, samples))
     clock = StepClock(settings.samples_per_step, _useful(job, world_size, device))
+    notice = Notice()
 
     for step in range(first, settings.steps):
         torch.manual_seed(step_seed(settings.seed, step, rank))
@@ -249,8 +265,8 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
             if micro < accumulation - 1:
                 engine.skip()
         samples += settings.samples_per_step
-        asked = rank == 0 and folder.asked_to_stop()
-        figures, stopping = over_workers(measured, engine.gradient_squares(), asked, device)
+        flags = (rank == 0 and folder.asked_to_stop(), rank == 0 and notice.due())
+        figures, (stopping, due) = over_workers(measured, engine.gradient_squares(), flags, device)
         row = {"step": done, "samples": samples, "lr": rate, **figures}
 
         # What is not finite is seen before it touches the weights.
@@ -263,14 +279,18 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         clock.step()
         record.check()
 
+        leaving = due and notice.came()
+        if leaving and rank == 0:
+            logger.warning("A machine is about to be taken away: step %d is saved.", done)
         last = done == settings.steps or stopping
         look = settings.evaluate_every is not None and done % settings.evaluate_every == 0 and not stopping
         if done % settings.log_every == 0 or last or look:
             record.write(row | clock.columns() | {"workers": world_size})
-        if done % settings.checkpoint_every == 0 or last or look:
+        if done % settings.checkpoint_every == 0 or last or look or leaving:
             with clock.apart("checkpoint"):
                 record.save(engine.shard(), samples)
-                if look:  # saved first: whatever the look does to this process, the run goes on after it
+                # Saved first: whatever the look does to this process, the run goes on after it.
+                if look or leaving:
                     record.wait()
         if look:
             found, videos = take_look(job, engine, folder, done, clock, team)

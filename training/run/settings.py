@@ -26,6 +26,7 @@ INCIDENTAL = frozenset(
         "log_every",
         "max_failures",
         "max_grad_norm",
+        "max_preemptions",
         "memory_gb",
         "samples",
         "trackers",
@@ -92,6 +93,9 @@ class TrainSettings(BaseModel):
     )
     max_grad_norm: float = Field(1e4, gt=0, description="a larger gradient norm stops the run as exploding")
     max_failures: int = Field(3, ge=-1, description="restarts after a lost worker; -1 without limit")
+    max_preemptions: int = Field(
+        -1, ge=-1, description="restarts after a machine that was taken away with notice; -1 without limit"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainSettings":

@@ -84,7 +84,7 @@ def record(rank: int, world_size: int, port: int, folder: str) -> None:
                     [float(gradient.norm()) for gradient in gradients.values()]
                 with counted() as ours:
                     measured = {name: value.double() for name, value in metrics.items()}
-                    figures, _ = over_workers(measured, engine.gradient_squares(), False, loss.device)
+                    figures, _ = over_workers(measured, engine.gradient_squares(), (), loss.device)
                 with counted() as stepping:
                     engine.step(1e-3)
                 counts[f"{precision}-{stage}"] = {"gathering": gathering, "ours": ours, "step": stepping}
