@@ -43,7 +43,7 @@ SPELLINGS = {
 LONGEST = 120
 _DIGEST = 8
 _WORDS_OF_A_NAME = 6
-_KEPT = 8
+_KEPT = 16
 _LOADED: dict[tuple, CategoryNames] = {}
 
 
@@ -71,6 +71,13 @@ def normalise_label(label: str | None) -> str | None:
 def key_of(name: str) -> str:
     """What all spellings of a name have in common: `Cakeify`, `cake_ify` and `Cake ify` are `cakeify`."""
     return (normalise_label(name) or name).replace("_", "") or name
+
+
+def _keep(key: tuple, names: CategoryNames) -> None:
+    # Threads share this: each keeps what it found, whoever throws the oldest out.
+    for oldest in list(_LOADED)[: max(0, len(_LOADED) + 1 - _KEPT)]:
+        _LOADED.pop(oldest, None)
+    _LOADED[key] = names
 
 
 class CategoryNames:
@@ -111,24 +118,28 @@ class CategoryNames:
             self._families[kept].append(category_id)
 
     @classmethod
-    def load(cls, catalog: Catalog) -> CategoryNames:
+    def load(cls, catalog: Catalog, clips_version: int | None = None) -> CategoryNames:
         """The categories of a catalogue, and those that only its clips name so far.
 
         What one version of the two tables says is read once: a search asks for it every time.
+
+        Args:
+            clips_version: that of the clips, where it is known already.
         """
-        tables = ("categories", "clips")
-        versions = tuple(catalog.tables.handle(name).version for name in tables)
+        if clips_version is None:
+            clips_version = catalog.tables.handle("clips").version
+        versions = (catalog.tables.handle("categories").version, clips_version)
         # A live catalogue may be ahead of these versions by the time it is read, a view of them is not.
-        key = (catalog.uri, catalog.pinned is not None, versions)
-        found = _LOADED.get(key)
-        if found is None:
-            columns = ["category_id", "name", "aliases", "merged_into"]
-            rows = catalog.scan("categories", columns).to_pylist()
-            found = cls(rows, catalog.distinct("clips", "category_id"))
-            # Threads share this: each keeps what it found, whoever throws the oldest out.
-            for oldest in list(_LOADED)[: max(0, len(_LOADED) + 1 - _KEPT)]:
-                _LOADED.pop(oldest, None)
-            _LOADED[key] = found
+        whose = (catalog.uri, catalog.pinned is not None)
+        if (found := _LOADED.get((*whose, versions))) is None:
+            unlisted = tuple(catalog.distinct("clips", "category_id"))
+            # Most changes of clips are of other columns.
+            same = (*whose, versions[0], unlisted)
+            if (found := _LOADED.get(same)) is None:
+                columns = ["category_id", "name", "aliases", "merged_into"]
+                found = cls(catalog.scan("categories", columns).to_pylist(), unlisted)
+            _keep((*whose, versions), found)
+            _keep(same, found)
         return found
 
     def name_of(self, category_id: str | None) -> str | None:

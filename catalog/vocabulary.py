@@ -55,6 +55,12 @@ class SplitSource(StrEnum):
     HUMAN = "human"  # a person, whom nothing overrules
 
 
+class LicenceSource(StrEnum):
+    """Who stated a clip's terms (`clips.licence_source`); null where its data set did, or nobody."""
+
+    HUMAN = "human"  # a person, whom no data set overrules
+
+
 class PairVerdict(StrEnum):
     """What is known of two clips (`pairs.verdict`)."""
 

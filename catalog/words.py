@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from catalog.text import split_words, without_accents
 
 _SUFFIXES = ("ing", "ed", "es", "s", "e")
 
 
-def words(text: str | None) -> list[str]:
+# Captions are asked for with every search; longer ones than this are nobody's captions.
+_KEPT, _LONGEST = 2**15, 1_000
+
+
+def words(text: str | None) -> tuple[str, ...]:
     """Lower-case stems without accents, in order: `Exploding Cafés` → `explod`, `caf`."""
-    return [_stem(word) for word in split_words(without_accents(text or ""))]
+    return _words(text) if text is None or len(text) <= _LONGEST else _words.__wrapped__(text)
+
+
+@lru_cache(maxsize=_KEPT)
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(_stem(word) for word in split_words(without_accents(text or "")))
 
 
 def _stem(word: str) -> str:

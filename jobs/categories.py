@@ -9,7 +9,18 @@ from catalog.names import CategoryNames
 from jobs.console import print_table
 from jobs.workspace import Workspace
 
-_HEALTH = ("name", "group", "state", "size", "reviewed", "subjects", "purity", "confusable", "duplicates")
+_HEALTH = (
+    "name",
+    "group",
+    "state",
+    "size",
+    "reviewed",
+    "subjects",
+    "purity",
+    "confusable",
+    "duplicates",
+    "gap",
+)
 
 
 def list_categories(workspace: Workspace, as_json: bool) -> None:
@@ -31,6 +42,7 @@ def list_categories(workspace: Workspace, as_json: bool) -> None:
             each.purity,
             f"{names.name_of(each.confusable)} {each.confusable_share:.0%}" if each.confusable else None,
             f"{each.duplicate_share:.0%}",
+            each.transfer_gap,
         )
         for each in found
     ]

@@ -8,12 +8,10 @@ from jobs.console import out
 from jobs.errors import JobError
 from jobs.web.access import Access
 from jobs.web.app import create_app
+from jobs.web.chart import PICTURES
 from jobs.web.site import Site
 from jobs.workspace import Workspace
 from pipeline.find import LazyEmbedder
-
-# Where pictures made of clips are kept, within the working directory.
-PICTURES = "web-pictures"
 
 
 class CannotListen(JobError):

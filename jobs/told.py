@@ -50,12 +50,18 @@ def of_ingest(report: "IngestReport") -> Iterator[str]:
     if report.relabelled:
         yield f"{len(report.relabelled)} inputs have another label than before:"
         yield from _named([_relabelled(each) for each in report.relabelled])
+    if report.claims:
+        yield f"{report.claims} clips wait for a person, who said otherwise than their data sets do by now:"
+        yield "    `video2lora clip conflicts` lists them"
     if report.refused:
         yield "`video2lora sources --rejected` lists all of them with their reasons"
 
 
 def _relabelled(each: dict) -> str:
-    stays = f"; a person put it into {each['stays_in']}, where it stays" if each["stays_in"] else ""
+    stays = (
+        each["stays_in"] and f"; a person put it into {each['stays_in']}, where it stays until one decides"
+    )
+    stays = stays or ""
     return f"{each['source_uri']}: {each['before']!r}, now {each['now']!r}{stays}"
 
 

@@ -12,6 +12,9 @@ from pipeline.video.picture import read_picture
 from pipeline.video.sandbox import Answer, Sandbox
 from pipeline.video.transcode import read_clip
 
+# Two frames are enough to show an effect to a person who chose this very file.
+_ONE_CLIP = NormaliseSettings(min_frames=2, max_windows=1)
+
 
 def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:
     """The first clip of a stranger's video file, as ingestion would store it.
@@ -31,16 +34,40 @@ def read_example(path: str | Path, spec: ClipSpec) -> np.ndarray:
 
 def decoded(path: str | Path, spec: ClipSpec) -> Answer:
     """The same as the sandbox answers it: what the file was, and its first clip."""
-    # Two frames are enough to show an effect to a person who chose this very file.
-    settings = NormaliseSettings(min_frames=2, max_windows=1)
     try:
-        with Path(path).open("rb") as file, Sandbox(spec, settings) as sandbox:
+        with Path(path).open("rb") as file, Sandbox(spec, _ONE_CLIP) as sandbox:
             answer = sandbox.normalise(file)
     except OSError as error:
         raise BadSource(f"The video {str(path)!r} cannot be read: {error.strerror}.") from error
     if not answer.clips:
         raise BadSource(f"The video {str(path)!r} cannot be used. {answer.reason}")
     return answer
+
+
+def read_look(path: str | Path, spec: ClipSpec) -> np.ndarray:
+    """What clips may look like: a video as `read_example` reads it, or a picture as its one frame.
+
+    Returns:
+        RGB uint8 [n, height, width, 3].
+
+    Raises:
+        BadSource: the file is missing, or neither; the message says why.
+    """
+    if not is_there(str(path)):
+        raise BadSource(
+            f"{str(path)[:200]!r} is neither a clip_id nor a file; find ids with `video2lora search`."
+        )
+    try:
+        with Path(path).open("rb") as file, Sandbox(spec, _ONE_CLIP) as sandbox:
+            answer = sandbox.normalise(file)
+            seen = answer if answer.clips else sandbox.picture(file)
+    except OSError as error:
+        raise BadSource(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    if answer.clips:
+        return read_clip(answer.clips[0].video)
+    if seen.picture is None:
+        raise BadSource(f"{str(path)!r} cannot be used. {seen.reason or answer.reason}")
+    return seen.picture[None]
 
 
 def read_clip_of(catalog: Catalog, name: str) -> np.ndarray:

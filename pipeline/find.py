@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from lancedb.expr import col
 
 from catalog.names import CategoryNames
 from catalog.search import clip_filter, search_adapter, search_text, search_vector, search_words
 from catalog.store import Catalog
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.errors import BadSource
-from pipeline.example import read_example
+from pipeline.example import read_look
 
 if TYPE_CHECKING:
     from pipeline.embedding.embedder import Embedder
@@ -22,6 +23,8 @@ Aspect = Literal["all", "effect", "subject"]
 Example = str | Sequence[float]
 # How much what is not wanted counts against what is (Rocchio's formula).
 _AGAINST = 0.5
+# Of a clip whose vector is shorter in these parts nothing is known but noise.
+_STILL = 0.05
 _CHANGE = ("change", "course", "onset")
 
 
@@ -32,9 +35,10 @@ def find_clips(
     where: str | None = None,
     limit: int = 10,
     settings: EmbedSettings | None = None,
-    unlike: Sequence[str] = (),
+    unlike: str | Sequence[str] | None = None,
     aspect: Aspect = "all",
     by: "LazyPredictor | None" = None,
+    among: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of `clips` with a `score` and `why`, best first, without their vectors; see `find_hits`.
 
@@ -42,9 +46,9 @@ def find_clips(
         settings: of the embedder that sees words, and examples from files.
         by: the model by whose adapters examples are compared; None: by what they look like.
     """
-    examples = [like] if isinstance(like, str) else list(like or ())
+    wanted, unwanted = ([each] if isinstance(each, str) else list(each or ()) for each in (like, unlike))
     model = LazyEmbedder(settings or EmbedSettings())
-    rows = find_hits(catalog, model, words, examples, where, limit, unlike, aspect, by)
+    rows = find_hits(catalog, model, words, wanted, where, limit, unwanted, aspect, by, among)
     facts = {
         row["clip_id"]: row for row in catalog.get("clips", [row["clip_id"] for row in rows]).to_pylist()
     }
@@ -62,6 +66,7 @@ def find_hits(
     unlike: Sequence[Example] = (),
     aspect: Aspect = "all",
     by: "LazyPredictor | None" = None,
+    among: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """`clip_id`, `category` (its name) and, where something was compared, `score` and `why`; best first.
 
@@ -72,26 +77,36 @@ def find_hits(
     Args:
         model: sees words, and examples from files.
         words: what to look for.
-        like: examples: clip_ids, video files, or vectors of the clips' embedder.
+        like: examples: clip_ids, files of videos or pictures, or vectors of the clips' embedder.
         where: a filter over the clips' columns.
         limit: how many at most.
         unlike: examples of what is not wanted.
         aspect: what of the examples counts: all of it, the same "effect" on other subjects, or the same
             "subject" under other effects.
         by: the model by whose adapters examples are compared, all of each; None: by their vectors.
+        among: only these clips; None for all.
 
     Raises:
         CatalogError: a filter that cannot be read, or vectors of another embedder.
-        BadSource: an example that is neither a clip nor a video.
+        BadSource: an example that is neither a clip nor a video, or one that has nothing of the aspect.
     """
+    if both := {each for each in like if isinstance(each, str)} & {
+        each for each in unlike if isinstance(each, str)
+    }:
+        raise BadSource(f"{min(both)[:80]!r} cannot be both an example and one of what is not wanted.")
     condition = clip_filter(catalog, where) if where else None
+    if among is not None:
+        chosen = col("clip_id").isin(list(among))
+        condition = chosen if condition is None else condition & chosen
     if like or unlike:
         pool = catalog.count("clips") if words else limit
         if by is not None:
             wanted = _combined(*([by.projection(name) for name in names] for names in (like, unlike)))
             rows = search_adapter(catalog, wanted.tolist(), by.release.model_id, condition, pool)
         else:
-            rows = search_vector(catalog, _asked(catalog, model, like, unlike, aspect), condition, pool)
+            asked = _asked(catalog, model, like, unlike, aspect)
+            reason = likeness(len(like), len(unlike), aspect)
+            rows = search_vector(catalog, asked, condition, pool, reason=reason)
         if words:
             named = {row["clip_id"]: row["why"] for row in search_text(catalog, words, condition, pool)}
             rows = [row for row in rows if row["clip_id"] in named][:limit]
@@ -170,19 +185,36 @@ def _by_words(catalog: Catalog, model: LazyEmbedder, words: str, condition, limi
     return search_words(catalog, words, model.embedder.embed_text([words])[0].tolist(), condition, limit)
 
 
+def likeness(like: int, unlike: int, aspect: Aspect = "all") -> str:
+    """Why a clip is found by so many examples and counter-examples, as a sentence goes on."""
+    what = {"all": "it looks", "effect": "its effect looks", "subject": "its subject looks"}[aspect]
+    wanted = "" if not like else " like the example" if like == 1 else f" like the {like} examples"
+    unwanted = "" if not unlike else f" unlike the {'one' if unlike == 1 else unlike} not wanted"
+    return what + (" and".join(filter(None, (wanted, unwanted))))
+
+
 def _asked(
     catalog: Catalog, model: LazyEmbedder, like: Sequence[Example], unlike: Sequence[Example], aspect: Aspect
 ) -> list[float]:
-    """The vector of a question by examples."""
+    """The vector of a question by examples.
+
+    Raises:
+        BadSource: an example of an effect in which nothing changes.
+    """
     wanted, unwanted = (
         [np.asarray(_example(catalog, name, model), dtype=np.float64) for name in names]
         for names in (like, unlike)
     )
     vector = _combined(wanted, unwanted)
     if aspect != "all":
-        from pipeline.embedding.descriptor import only  # torch takes seconds to import
+        from pipeline.embedding.descriptor import only, share  # torch takes seconds to import
 
         effect, subject = only(vector, _CHANGE), only(vector, ("appearance",))
+        if aspect == "effect" and share(vector, _CHANGE) < _STILL:
+            raise BadSource(
+                "Nothing changes in the example, so that it has no effect to look for; "
+                "give a clip that has one, or ask without --aspect effect."
+            )
         vector = effect - _AGAINST * subject if aspect == "effect" else subject - _AGAINST * effect
     return vector.tolist()
 
@@ -196,10 +228,11 @@ def _combined(wanted: Sequence[np.ndarray], unwanted: Sequence[np.ndarray]) -> n
 
 
 def _example(catalog: Catalog, like: Example, model: LazyEmbedder) -> Sequence[float]:
-    """The vector of an example: its own, a clip's, or that of a video file."""
+    """The vector of an example: its own, a clip's, or that of a file."""
     if not isinstance(like, str):
         return like
     known = catalog.get("clips", [like]).to_pylist()
     if known and known[0].get("embedding") is not None:
         return known[0]["embedding"]
-    return model.embedder.embed_frames(read_example(like, catalog.spec)).tolist()
+    frames = read_look(like, catalog.spec)  # before the embedder, which takes seconds to load
+    return model.embedder.embed_frames(frames).tolist()

@@ -17,18 +17,21 @@ from catalog.errors import BadAct
 from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
-from catalog.vocabulary import CategorySource, Split, SplitSource, Status
+from catalog.vocabulary import CategorySource, LicenceSource, Split, SplitSource, Status
 
-REVIEWED = ("reviewed_by", "reviewed_at")
+# Who has looked at a clip has seen what its data set says by now.
+REVIEWED = ("reviewed_by", "reviewed_at", "claimed_category")
 PLACE = ("category_id", "category_source", "category_confidence")
 SPLIT = ("split", "split_source")
-TERMS = ("licence", "licence_evidence")
+TERMS = ("licence", "licence_evidence", "licence_source", "claimed_licence")
 # What a machine said, and a person has not confirmed.
 _GUESSED = (CategorySource.ASSIGNED, CategorySource.PROPOSED)
 
 
 def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
     """Use these clips, and take the category that a machine gave them as theirs; later `judge`s leave them.
+
+    What a data set says by now of a clip that a person has placed is turned down by it.
 
     One that was marked as the copy of another is remembered as different from it.
     """
@@ -38,7 +41,8 @@ def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
     wished, seen, apart = [], [], []
     for row in rows:
         guessed = row["category_source"] in _GUESSED
-        if row["status"] == Status.ACCEPTED and row["reviewed_by"] and not guessed:
+        seen_before = row["status"] == Status.ACCEPTED and row["reviewed_by"] and not row["claimed_category"]
+        if seen_before and not guessed:
             continue
         if row["duplicate_of"]:
             apart.append((row["clip_id"], row["duplicate_of"]))
@@ -77,7 +81,8 @@ def move(catalog: Catalog, clips: Selection, category: str, author: Author) -> A
     target = CategoryNames.load(catalog).id_of(category)
     rows = clips.rows(catalog, (*PLACE, *SPLIT, *REVIEWED))
     place = {"category_id": target, "category_source": CategorySource.HUMAN, "category_confidence": 1.0}
-    rows = [row for row in rows if any(row[name] != value for name, value in place.items())]
+    settled = place | {"claimed_category": None}
+    rows = [row for row in rows if any(row[name] != value for name, value in settled.items())]
     changes = [placed(rows, place, target in out_of_domain(catalog), signed(author))]
     return author.apply(catalog, "move", changes, clips.told() | {"category": target})
 
@@ -85,8 +90,13 @@ def move(catalog: Catalog, clips: Selection, category: str, author: Author) -> A
 def set_licence(
     catalog: Catalog, clips: Selection, licence: str | None, author: Author, evidence: str | None = None
 ) -> Applied:
-    """State the terms of clips and where they are stated; None says that they are not known."""
+    """State the terms of clips and where they are stated; None says that they are not known.
+
+    No data set overrules it: where one says something else later, the clip waits for the next such act
+    (`conflicts.claims`).
+    """
     wished = {"licence": licence or None, "licence_evidence": evidence or None}
+    wished |= {"licence_source": LicenceSource.HUMAN, "claimed_licence": None}
     return _set(catalog, "licence", clips, wished, author)
 
 
@@ -141,7 +151,7 @@ def placed(
 
 def signed(author: Author) -> dict[str, Any]:
     """The columns that say who looked at a clip."""
-    return {"reviewed_by": author.name, "reviewed_at": datetime.now(UTC)}
+    return {"reviewed_by": author.name, "reviewed_at": datetime.now(UTC), "claimed_category": None}
 
 
 def _set_aside(

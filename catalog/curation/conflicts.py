@@ -1,4 +1,5 @@
-"""Label conflicts: one content that its sources file under several categories, until a person decides."""
+"""Conflicts that wait for a person: one content under labels of several categories, and what data sets say
+otherwise than a person did before."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from catalog.curation.selection import Selection
 from catalog.errors import NoConflict
 from catalog.fate import COPIES, copy_of
 from catalog.names import CategoryNames
+from catalog.predicates import not_null
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, Outcome
 
@@ -70,15 +72,53 @@ def decided_clips(catalog: Catalog) -> frozenset[str]:
     return frozenset(rows["clip_id"].to_pylist())
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What a clip's data set says by now, where a person has said otherwise before: to be decided.
+
+    Attributes:
+        what: "category" or "licence".
+        stands: what the person said, as a name; None for "not known".
+        claimed: what the data set says.
+    """
+
+    clip_id: str
+    source_uri: str | None
+    what: str
+    stands: str | None
+    claimed: str
+
+
+def claims(catalog: Catalog) -> list[Claim]:
+    """The claims that nobody has decided yet, by kind and clip; nothing was overruled by them.
+
+    `decide` (or `clips.move`, or `clips.approve`, which leaves it) is about a category, `clips.set_licence`
+    about a licence.
+    """
+    names = CategoryNames.load(catalog)
+    columns = ["clip_id", "source_uri", "category_id", "licence", "claimed_category", "claimed_licence"]
+    where = not_null("claimed_category") | not_null("claimed_licence")
+    found = []
+    for row in catalog.scan("clips", columns, where).sort_by("clip_id").to_pylist():
+        key = (row["clip_id"], row["source_uri"])
+        if row["claimed_category"]:
+            stands = names.name_of(row["category_id"])
+            claimed = names.name_of(row["claimed_category"]) or row["claimed_category"]
+            found.append(Claim(*key, "category", stands, claimed))
+        if row["claimed_licence"]:
+            found.append(Claim(*key, "licence", row["licence"], row["claimed_licence"]))
+    return sorted(found, key=lambda claim: claim.what)
+
+
 def decide(catalog: Catalog, clips: Selection, category: str, author: Author) -> Applied:
-    """Say which category contents with several labels belong to.
+    """Say which category contents with several labels belong to, or clips of which a data set claims one.
 
     All clips of such a content go there, as a person's word that no label overrules, and the rows of its
     copies say nothing of a conflict any more.
 
     Args:
-        clips: any clips of the contents that are decided.
-        category: one that the labels name or that the catalogue has, in any spelling.
+        clips: any clips of the contents that are decided, or such that have a claim.
+        category: one that the labels or the claims name or that the catalogue has, in any spelling.
 
     Raises:
         NoConflict: a clip that waits for no decision; says what its category is.
@@ -90,8 +130,12 @@ def decide(catalog: Catalog, clips: Selection, category: str, author: Author) ->
     conflicts = conflicts_of(rows, names, decided_clips(catalog))
     torn = {key: conflict for conflict in conflicts for key in conflict.clip_ids}
     chosen: dict[tuple[str, ...], Conflict] = {}
-    for row in clips.rows(catalog, ("category_id",)):
-        if (conflict := torn.get(row["clip_id"])) is None:
+    for row in clips.rows(catalog, ("category_id", "claimed_category")):
+        conflict = torn.get(row["clip_id"])
+        if conflict is None and row["claimed_category"]:
+            said = (row["claimed_category"], *filter(None, [row["category_id"]]))
+            conflict = Conflict((row["clip_id"],), said, {})
+        if conflict is None:
             raise _no_conflict(row["clip_id"], names.name_of(row["category_id"]), len(conflicts))
         chosen[conflict.clip_ids] = conflict
     target = names.file_under(category)
@@ -105,7 +149,9 @@ def decide(catalog: Catalog, clips: Selection, category: str, author: Author) ->
     members = by_content(rows)
     changes = [
         placed(seen.to_pylist(), place, target in out_of_domain(catalog), reviewed),
-        Change("sources", [row for ids in chosen for row in told_of_copies(members[ids], torn=False)]),
+        Change(
+            "sources", [row for ids in chosen for row in told_of_copies(members.get(ids, ()), torn=False)]
+        ),
     ]
     labels = {uri: label for conflict in chosen.values() for uri, label in conflict.labels.items()}
     return author.apply(catalog, "decide", changes, clips.told() | {"category": target, "labels": labels})
@@ -123,6 +169,8 @@ def told_of_copies(members: Sequence[dict], torn: bool) -> list[dict]:
         members: `source_uri`, `label`, `reason_code` and `reason` of its sources, in order of their address.
         torn: whether their labels are at odds and nobody has decided.
     """
+    if not members:
+        return []
     first = next((row for row in members if row["reason_code"] not in COPIES), members[0])
     changed = []
     for row in members:

@@ -12,7 +12,7 @@ from lancedb.expr import col
 
 from catalog.acts import Applied
 from catalog.curation.author import Author
-from catalog.curation.clips import PLACE, REVIEWED, signed
+from catalog.curation.clips import PLACE, REVIEWED, TERMS, signed
 from catalog.curation.pairs import pair_of, remembered, told_apart, verdicts
 from catalog.curation.selection import whole_ids
 from catalog.errors import BadAct
@@ -29,7 +29,7 @@ COMPARED = (
     *("source", "generator", "source_uri"),
 )
 # What the kept clip takes from its copies where it says nothing itself; what stands together goes together.
-_TAKEN = (("caption",), ("licence", "licence_evidence"), ("source",), ("generator",), PLACE)
+_TAKEN = (("caption",), TERMS, ("source",), ("generator",), PLACE)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import json
+from collections import defaultdict
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from catalog.curation.clips import out_of_domain
-from catalog.curation.standing import Standing, apart, standing
+from catalog.curation.standing import Numbers, Standing, apart, standing
 from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategoryState, Status
@@ -30,6 +34,8 @@ class CategoryHealth:
         confusable: the category that most of the others are nearer to, else the one that is nearest on
             average; None where there is no other.
         confusable_share: of its clips.
+        transfer_gap: of its held-out clips, as the champion (else the newest model that was looked at) had it
+            at the end of its training; None where no clip of it was looked at.
     """
 
     category_id: str
@@ -45,13 +51,17 @@ class CategoryHealth:
     purity: float | None
     confusable: str | None
     confusable_share: float
+    transfer_gap: float | None = None
 
 
-def health(catalog: Catalog, column: str = "embedding") -> list[CategoryHealth]:
+def health(
+    catalog: Catalog, column: str = "embedding", found: Standing | None = None
+) -> list[CategoryHealth]:
     """The figures of every category that is not merged into another, by id.
 
     Args:
         column: the vectors that purity is measured by; where there are none it is not.
+        found: how the clips stand by them, where that is known already.
     """
     names = CategoryNames.load(catalog)
     facts = {r["category_id"]: r for r in catalog.scan("categories", _FACTS).to_pylist()}
@@ -60,18 +70,19 @@ def health(catalog: Catalog, column: str = "embedding") -> list[CategoryHealth]:
     for row in catalog.scan("clips", columns).to_pylist():
         if (key := names.kept(row["category_id"])) is not None:
             members[key].append(row)
-    pure: dict[str, tuple[float, str | None, float]] = {}
-    if column in catalog.schema("clips").names:
-        pure = purity(standing(catalog, column, many=2))
+    if found is None and column in catalog.schema("clips").names:
+        found = standing(catalog, column, many=2)
+    pure = purity(found) if found else {}
     held_out = out_of_domain(catalog)
+    gaps = transfer_gaps(catalog, names)
     listed = {key for key, row in facts.items() if row["state"] != CategoryState.MERGED} | set(members)
-    found = []
+    figures = []
     for key in sorted(listed):
         fact, rows = facts.get(key, {}), members[key]
         used = [row for row in rows if row["status"] == Status.ACCEPTED]
         copies = sum(row["status"] == Status.DUPLICATE for row in rows)
         share, other, other_share = pure.get(key, (None, None, 0.0))
-        found.append(
+        figures.append(
             CategoryHealth(
                 category_id=key,
                 name=names.name_of(key) or key,
@@ -86,32 +97,63 @@ def health(catalog: Catalog, column: str = "embedding") -> list[CategoryHealth]:
                 purity=share,
                 confusable=other,
                 confusable_share=other_share,
+                transfer_gap=gaps.get(key),
             )
         )
-    return found
+    return figures
 
 
 _FACTS = ["category_id", "group", "state"]
+
+
+def transfer_gaps(catalog: Catalog, names: CategoryNames) -> dict[str, float]:
+    """The transfer gap of each category that the champion, else the newest model, was looked at with.
+
+    Of categories that were merged since it is the mean.
+    """
+    rows = catalog.scan("models", ["metrics", "champion", "created_at"]).to_pylist()
+    rows.sort(key=lambda row: (bool(row["champion"]), row["created_at"] is not None, row["created_at"]))
+    for row in reversed(rows):
+        metrics = json.loads(row["metrics"] or "{}")
+        looked = metrics.get("evaluation") if isinstance(metrics, dict) else None
+        found: dict[str, list[float]] = defaultdict(list)
+        for name, value in (looked or {}).items():
+            if name.startswith(_GAP_OF) and (key := names.kept(name.removeprefix(_GAP_OF))) is not None:
+                found[key].append(float(value))
+        if found:
+            return {key: fmean(values) for key, values in found.items()}
+    return {}
+
+
+# As `training.evaluation.while_training` calls the figure of a category.
+_GAP_OF = "gap_of/"
 
 
 def purity(found: Standing) -> dict[str, tuple[float, str | None, float]]:
     """Purity, the most confusable category and its share, by category; of those with two clips and more.
 
     Args:
-        found: with the two nearest categories of each clip.
+        found: with the two nearest categories of each clip, or more.
     """
     result = {}
+    second_best = min(1, found.nearest.shape[1] - 1)
     for number, key in enumerate(found.categories):
         rows = (found.groups == number).nonzero()[0]
         if len(rows) < 2:
             continue
         first = found.nearest[rows, 0]
-        mistaken = Counter(int(each) for each in first if each != number)
-        if mistaken:
-            other, count = min(mistaken.items(), key=lambda item: (-item[1], item[0]))
-        else:
-            second = Counter(int(each) for each in found.nearest[rows, -1] if each != number)
-            other, count = (max(second, key=lambda n: (second[n], -n)), 0) if second else (-1, 0)
+        other, count = _commonest(first[first != number])
+        if not count:
+            second = found.nearest[rows, second_best]
+            other, _ = _commonest(second[second != number])
         named = found.categories[other] if other >= 0 else None
         result[key] = (float((first == number).mean()), named, count / len(rows))
     return result
+
+
+def _commonest(numbers: Numbers) -> tuple[int, int]:
+    """The number that is there most often, of equals the smallest, and how often; (-1, 0) where none is."""
+    if not numbers.size:
+        return -1, 0
+    values, counts = np.unique(numbers, return_counts=True)
+    return int(values[counts.argmax()]), int(counts.max())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from lancedb.expr import col
 
-from catalog.curation.standing import standing
+from catalog.curation.standing import Standing, standing
 from catalog.names import CategoryNames
 from catalog.predicates import is_null
 from catalog.store import Catalog
@@ -36,6 +36,7 @@ def review_queue(
     column: str = "embedding",
     reviewed: bool = False,
     many: int = 5,
+    found: Standing | None = None,
 ) -> list[Queued]:
     """Accepted clips for review: without a category first, then those least like theirs.
 
@@ -44,6 +45,7 @@ def review_queue(
         column: the vectors that are compared.
         reviewed: also clips that a person has looked at.
         many: predictions for each.
+        found: how all clips stand, where that is known already.
 
     Raises:
         UnknownCategory: none is called that.
@@ -54,7 +56,10 @@ def review_queue(
     if category is not None:
         inside = col("category_id").isin(names.members(names.id_of(category)))
         where = inside if where is None else where & inside
-    found = standing(catalog, column, many, where)
+    if found is None:
+        found = standing(catalog, column, many, where)
+    elif where is not None:
+        found = found.of(catalog.scan("clips", ["clip_id"], where)["clip_id"].to_pylist())
     # A clip alone in its category cannot be unlike the others: it comes last.
     rank = np.where(np.isnan(found.own), np.where(found.groups < 0, -2.0, 2.0), found.own)
     order = sorted(range(len(found.clip_ids)), key=lambda n: (rank[n], found.clip_ids[n]))[: max(0, limit)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,14 @@ class Standing:
     own: Floats
     nearest: Numbers
     cosines: Floats
+
+    def of(self, clip_ids: Collection[str]) -> Standing:
+        """How some of the clips stand."""
+        wanted = set(clip_ids)
+        rows = np.array([n for n, each in enumerate(self.clip_ids) if each in wanted], dtype=np.int64)
+        kept = [self.clip_ids[n] for n in rows]
+        figures = (self.own[rows], self.nearest[rows], self.cosines[rows])
+        return Standing(kept, self.groups[rows], self.categories, *figures)
 
 
 def standing(
@@ -88,8 +96,11 @@ def near(
         asked: [n].
     """
     sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
-    inside = groups >= 0
-    np.add.at(sums, groups[inside], vectors[inside])
+    inside = np.flatnonzero(groups >= 0)
+    if inside.size:
+        order = inside[np.argsort(groups[inside], kind="stable")]
+        there, starts = np.unique(groups[order], return_index=True)
+        sums[there] = np.add.reduceat(vectors[order], starts, axis=0)
     sizes = np.bincount(groups[inside], minlength=count)
     means = unit(sums)
     many = min(many, count)
@@ -106,13 +117,22 @@ def near(
         to_all[company, theirs[company]] = mine[company]
         alone = np.flatnonzero((theirs >= 0) & (sizes[theirs] == 1))
         to_all[alone, theirs[alone]] = -1.0
-        order = np.argsort(-to_all, axis=1, kind="stable")[:, :many]
         own.append(mine)
-        nearest.append(order)
-        cosines.append(np.take_along_axis(to_all, order, axis=1))
+        nearest.append(_largest(to_all, many))
+        cosines.append(np.take_along_axis(to_all, nearest[-1], axis=1))
     if not rows.size:
         return np.zeros(0, np.float32), np.zeros((0, many), np.int64), np.zeros((0, many), np.float32)
     return np.concatenate(own), np.concatenate(nearest), np.concatenate(cosines)
+
+
+def _largest(rows: Floats, many: int) -> Numbers:
+    """Places of the largest values of each row, the largest first; of equals the first."""
+    if many < rows.shape[1]:
+        found = np.sort(np.argpartition(-rows, many - 1, axis=1)[:, :many], axis=1)
+    else:
+        found = np.broadcast_to(np.arange(rows.shape[1]), rows.shape)
+    order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
 
 
 def unit(vectors: Floats) -> Floats:

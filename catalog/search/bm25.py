@@ -16,7 +16,7 @@ def bm25(query: Sequence[str], texts: Sequence[Sequence[str]]) -> list[float]:
         texts: words of each text.
     """
     wanted = set(query)
-    counts = [Counter(word for word in text if word in wanted) for text in texts]
+    counts = [{word: n for word in wanted if (n := text.count(word))} for text in texts]
     holding = Counter(word for count in counts for word in count)
     average = sum(map(len, texts)) / max(1, len(texts)) or 1.0
     rarity = {word: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for word, n in holding.items()}

@@ -43,9 +43,8 @@ def search_words(
     """
     depth = max(0, _DEPTH * limit)
     said = search_text(catalog, query, where, depth, index_rows[0])
-    shown = search_vector(
-        catalog, vector, where, depth, index_rows=index_rows[1], likeness=f"“{query.strip()[:60]}”"
-    )
+    reason = f"it looks like “{query.strip()[:60]}”"
+    shown = search_vector(catalog, vector, where, depth, index_rows=index_rows[1], reason=reason)
     rows = {row["clip_id"]: row for row in (*shown, *said)}
     places = {clip_id: number for number, clip_id in enumerate(rows)}
     rankings = [

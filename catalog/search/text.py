@@ -48,11 +48,16 @@ def search_text(
     else:
         rows = catalog.scan("clips", COLUMNS, where).to_pylist()
         scores = bm25(wanted, [words(row["caption"]) for row in rows])
-        rows = [row | {"score": score} for row, score in zip(rows, scores, strict=True)]
+        rows = [
+            row | {"score": score}
+            for row, score in zip(rows, scores, strict=True)
+            if score > 0 or row["category_id"] in shares
+        ]
     for row in rows:
-        share = shares.get(row["category_id"], 0.0)
-        named = f"its category is {categories.name_of(row['category_id'])}"
-        row["why"] = "; ".join([named] * bool(share) + ["its caption says so"] * (row["score"] > 0))
+        said = ["its caption says so"] if row["score"] > 0 else []
+        if share := shares.get(row["category_id"], 0.0):
+            said.insert(0, f"its category is {categories.name_of(row['category_id'])}")
+        row["why"] = "; ".join(said)
         row["score"] += _CATEGORY_WEIGHT * share
     return best([row for row in rows if row["score"] > 0], categories, limit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from lancedb.expr import Expr
@@ -14,12 +15,17 @@ from catalog.names import CategoryNames
 from catalog.search.hits import COLUMNS, best
 from catalog.store import Catalog
 
+if TYPE_CHECKING:
+    from lancedb.table import LanceTable
+
 # Up to here all vectors are compared, which takes less than a tenth of a second and is exact.
 VECTOR_INDEX_ROWS = 50_000
 # Rows not yet in the index are compared one by one; beyond this share of all rows they are indexed first.
 _STALE_SHARE = 0.1
 # Four bits a dimension and twice the hits compared exactly find what one bit, Lance's default, loses.
 _BITS, _REFINE, _PROBES = 4, 2, 32
+# By catalogue and index, the version of which it is known that the index serves it.
+_FRESH: dict[tuple[str, str], int] = {}
 
 
 def search_vector(
@@ -29,7 +35,7 @@ def search_vector(
     limit: int = 20,
     column: str = "embedding",
     index_rows: int = VECTOR_INDEX_ROWS,
-    likeness: str = "the example",
+    reason: str = "it looks like the example",
 ) -> list[dict]:
     """Clips whose vector points the same way, the best first.
 
@@ -42,7 +48,7 @@ def search_vector(
         limit: at most so many.
         column: which vectors of the clips.
         index_rows: number of clips from which on an index is made and used.
-        likeness: what the vector stands for, to say why a clip was found.
+        reason: what the vector stands for, to say why a clip was found.
 
     Returns:
         As `search_text`; `score` is the cosine similarity, -1 to 1.
@@ -51,13 +57,14 @@ def search_vector(
         CatalogError: nothing is embedded yet.
         VectorMismatch: the vector has another length, is zero or not finite.
     """
-    values = _checked(catalog, vector, column)
+    handle = catalog.tables.handle("clips")
+    values = _checked(handle.schema, vector, column)
     if limit < 1:
         return []
-    indexed = catalog.pinned is None and catalog.count("clips") >= index_rows
-    if indexed:
-        _freshen_index(catalog, column)
-    search = catalog.tables.handle("clips").search(values, vector_column_name=column, query_type="vector")
+    indexed = catalog.pinned is None and handle.count_rows() >= index_rows
+    if indexed and _freshen_index(catalog, handle, column):
+        handle = catalog.tables.handle("clips")
+    search = handle.search(values, vector_column_name=column, query_type="vector")
     search = search.metric("cosine")
     if where is not None:
         search = search.where(where)
@@ -70,12 +77,11 @@ def search_vector(
     ]
     for row in rows:
         row["score"] = 1.0 - row.pop("_distance")
-        row["why"] = f"it looks like {likeness} ({row['score']:.2f})"
-    return best(rows, CategoryNames.load(catalog), limit)
+        row["why"] = f"{reason} ({row['score']:.2f})"
+    return best(rows, CategoryNames.load(catalog, handle.version), limit)
 
 
-def _checked(catalog: Catalog, vector: Sequence[float], column: str) -> list[float]:
-    schema = catalog.schema("clips")
+def _checked(schema: pa.Schema, vector: Sequence[float], column: str) -> list[float]:
     if column not in schema.names or not pa.types.is_fixed_size_list(schema.field(column).type):
         raise CatalogError(f"The clips have no vectors {column!r} yet; make them with `video2lora embed`.")
     values = [float(value) for value in vector]
@@ -89,11 +95,18 @@ def _checked(catalog: Catalog, vector: Sequence[float], column: str) -> list[flo
     return values
 
 
-def _freshen_index(catalog: Catalog, column: str) -> None:
-    name = f"{column}_idx"
-    stats = catalog.tables.handle("clips").index_stats(name)
+def _freshen_index(catalog: Catalog, handle: LanceTable, column: str) -> bool:
+    """See that the index has nearly all rows; returns whether it was made or grew."""
+    name, version = f"{column}_idx", handle.version
+    if _FRESH.get((catalog.uri, name)) == version:
+        return False
+    stats = handle.index_stats(name)
+    stale = stats is None or stats.num_unindexed_rows > _STALE_SHARE * max(1, stats.num_indexed_rows)
     if stats is None:
         config = IvfRq(distance_type="cosine", num_bits=_BITS)
         catalog.tables.commit("clips", lambda t: t.create_index(column, config=config, name=name))
-    elif stats.num_unindexed_rows > _STALE_SHARE * max(1, stats.num_indexed_rows):
+    elif stale:
         catalog.tables.commit("clips", lambda t: t.to_lance().optimize.optimize_indices())
+    if not stale:
+        _FRESH[catalog.uri, name] = version
+    return stale

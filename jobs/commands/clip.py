@@ -147,3 +147,19 @@ def queue(
     from jobs.categories import print_queue
 
     print_queue(workspace, category, limit, again, as_json)
+
+
+@app.command(epilog="Example: `video2lora clip conflicts -w work`")
+def conflicts(
+    workdir: Workdir = Path("work"),
+    as_json: AsJson = False,
+    profile: ProfileOption = None,
+    overrides: Overrides = None,
+    catalog: CatalogUri = None,
+) -> None:
+    """List what data sets say of clips against each other, or by now against a person."""
+    opening(f"Conflicts of {catalog or workdir}")
+    workspace = open_workspace(workdir, profile, overrides, catalog)
+    from jobs.conflicts import print_conflicts
+
+    print_conflicts(workspace, as_json)

@@ -47,11 +47,11 @@ def selection_of(site: Site, view: View, expected: str) -> Selection:
         expected: how many the page showed; where others match by now, the act is refused.
     """
     count = int(expected) if expected.isascii() and expected.isdigit() and len(expected) < 10 else None
-    if view.everything and not (view.words or view.like or view.lasso or view.left_out):
+    if view.everything and not (view.compares or view.lasso or view.left_out):
         return Selection.matching(view.filter() or ANY, count)
     if not view.everything:
         return Selection(view.selected, expected=count)
-    return Selection(tuple(site.shelf.selected(view, site.example(view.like))), expected=count)
+    return Selection(tuple(site.shelf.selected(view)), expected=count)
 
 
 def act_on_clips(catalog: Catalog, verb: str, clips: Selection, form: FormData, author: Author) -> Applied:

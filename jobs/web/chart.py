@@ -15,7 +15,16 @@ from lancedb.expr import col
 from catalog.predicates import not_null
 from catalog.store import Catalog
 from catalog.vocabulary import Status
+from jobs.errors import JobError
+from pipeline.errors import PipelineError
 from training.files import written
+
+# Where maps, and pictures made of clips, are kept within the working directory.
+PICTURES = "web-pictures"
+
+
+class NoChart(JobError):
+    """A map that is not drawn, and why."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,16 @@ class Chart:
 
 
 class Charts:
-    """The newest map. Where clips came or went since, it is drawn again, and the old one serves till then."""
+    """The newest map. Where clips came or went since, it is drawn again, and the old one serves till then.
+
+    Attributes:
+        trouble: why the newest clips could not be drawn, in a sentence.
+    """
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self.catalog = catalog
         self.folder = folder
+        self.trouble: str | None = None
         self._newest: Chart | None = None
         self._looked: int | None = None
         self._drawing: Thread | None = None
@@ -55,6 +69,18 @@ class Charts:
                     self._draw(clip_ids, vectors)
             return self._newest
 
+    def drawn(self) -> Chart:
+        """The map of the clips as they are now, waited for.
+
+        Raises:
+            NoChart: nothing is embedded, or it could not be drawn; the sentence says why.
+        """
+        self.newest()
+        self.wait()
+        if (chart := self.newest()) is None or self.trouble:
+            raise NoChart(self.trouble or "The clips have no vectors yet; make them with `video2lora embed`.")
+        return chart
+
     @property
     def drawing(self) -> bool:
         """Whether a map is being drawn."""
@@ -67,6 +93,7 @@ class Charts:
 
     def _draw(self, clip_ids: list[str], vectors: np.ndarray) -> None:
         """Take the file where these clips were drawn before, else draw them in a thread."""
+        self.trouble = None
         if not clip_ids:
             return
         digest = hashlib.sha256("\n".join(clip_ids).encode("utf-8", "surrogatepass"))
@@ -85,9 +112,13 @@ class Charts:
                 with written(file) as partial, partial.open("wb") as opened:
                     np.save(opened, places, allow_pickle=False)
                 self._newest = Chart(tuple(clip_ids), places)
-            except Exception:
+            except PipelineError as error:
+                self.trouble = str(error)
+            except OSError as error:
+                self.trouble = f"The map cannot be kept in {self.folder}: {error.strerror or error}."
+            except Exception as error:
                 logging.getLogger(__name__).exception("The map could not be drawn.")
-                raise
+                self.trouble = f"The map could not be drawn, by a fault of ours: {error}."
             finally:
                 self._drawing = None
 

@@ -37,6 +37,8 @@ def short(text: object, longest: int = LONGEST) -> str:
     """
     said = "" if text is None else str(text)
     cut = said[: longest - 1] + "…" if len(said) > longest else said
+    if cut.isprintable():  # as nearly everything is
+        return cut
     return "".join(_shown(sign) for sign in cut)
 
 

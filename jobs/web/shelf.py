@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +16,10 @@ from catalog.errors import UnknownClip
 from catalog.names import CategoryNames
 from catalog.search import clip_filter, search_text
 from catalog.store import Catalog
-from jobs.errors import JobError
-from jobs.web.chart import Charts
+from jobs.web.chart import Charts, NoChart
 from jobs.web.kept import Kept
 from jobs.web.view import FACETS, NONE, PAGE, View
-from pipeline.find import LazyEmbedder, find_hits
+from pipeline.find import Aspect, LazyEmbedder, find_hits
 
 # What a card shows and what clips are counted and sorted by.
 _COLUMNS = (
@@ -31,10 +29,6 @@ _COLUMNS = (
 
 # Clips that a search by words finds by what they show.
 MOST_SHOWN = 200
-
-
-class NoChart(JobError):
-    """A lasso on a map that is not drawn."""
 
 
 class Count(NamedTuple):
@@ -79,15 +73,25 @@ class _Base:
     """What words, example and filter leave, before facets: rows, and by facet the value of each."""
 
     rows: pa.Table
-    values: dict[str, np.ndarray]
+    values: dict[str, _Coded]
     names: CategoryNames
 
 
 class Shelf:
     """Clips by view. The rows of a few views are in memory, each as of one version of the catalogue."""
 
-    def __init__(self, catalog: Catalog, model: LazyEmbedder, charts: Charts) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        model: LazyEmbedder,
+        charts: Charts,
+        uploaded: Callable[[str], Sequence[float] | None],
+    ) -> None:
+        """Args:
+        uploaded: the vector of an uploaded example; None for the id of a clip.
+        """
         self.catalog = catalog
+        self.uploaded = uploaded
         self.model = model
         self.charts = charts
         self._bases: Kept[_Base] = Kept(8)
@@ -97,69 +101,68 @@ class Shelf:
         """What changes when clips or categories do."""
         return tuple(self.catalog.tables.handle(name).version for name in ("clips", "categories"))
 
-    def find(self, view: View, example: Sequence[float] | None = None) -> Found:
-        """The clips that match.
-
-        Args:
-            view: its page and selection make no difference.
-            example: the vector of an uploaded example that `view.like` names.
+    def find(self, view: View) -> Found:
+        """The clips that match, whatever its page and selection.
 
         Raises:
-            CatalogError, PipelineError: a filter or an example that cannot be used, in a sentence.
+            CatalogError, PipelineError, JobError: a filter or an example that cannot be used, in a sentence.
         """
-        asked = (self.version(), view.words, view.like, view.where, view.lasso)
+        examples = (view.like, view.unlike, view.aspect)
+        asked = (self.version(), view.words, examples, view.where, view.lasso)
         chosen = tuple(sorted(view.chosen.items()))
 
         def make() -> Found:
-            base = self._bases.get(asked, lambda: self._base(view, example))
+            base = self._bases.get(asked, lambda: self._base(view))
             return Found(_sorted(base, view), _facets(base, view), base.names)
 
         return self._found.get((asked, chosen, view.sort), make)
 
-    def selected(self, view: View, example: Sequence[float] | None = None) -> list[str]:
+    def selected(self, view: View) -> list[str]:
         """The clips of the view's selection, in order."""
         if not view.everything and not view.selected:
             return []
-        return [clip for clip in self.find(view, example).ids() if view.holds(clip)]
+        return [clip for clip in self.find(view).ids() if view.holds(clip)]
 
-    def _base(self, view: View, example: Sequence[float] | None) -> _Base:
+    def _base(self, view: View) -> _Base:
         names = CategoryNames.load(self.catalog)
         condition = clip_filter(self.catalog, view.where) if view.where else None
         rows = self.catalog.scan("clips", _COLUMNS, condition)
         if view.lasso:
             rows = rows.filter(pc.is_in(rows["clip_id"], pa.array(self._caught(view.lasso), pa.string())))
-        if view.words or view.like:
-            hits = self._hits(view, example)
+        if view.compares:
+            hits = self._hits(view)
             place = {clip: number for number, clip in enumerate(rows["clip_id"].to_pylist())}
             hits = [hit for hit in hits if hit["clip_id"] in place]
             rows = rows.take(pa.array([place[hit["clip_id"]] for hit in hits], pa.int64()))
             rows = rows.append_column("score", pa.array([hit["score"] for hit in hits], pa.float64()))
             rows = rows.append_column("why", pa.array([hit["why"] for hit in hits], pa.string()))
-        values = {
-            facet: _values(rows[facet].to_pylist())
-            for facet in FACETS
-            if facet != "category"
-        }  # fmt: skip
-        values["category"] = _values(map(names.kept, rows["category_id"].to_pylist()))
+        values = {facet: _coded(rows[facet]) for facet in FACETS if facet != "category"}
+        values["category"] = _coded(rows["category_id"], names.kept)
         return _Base(rows, values, names)
 
     def _caught(self, lasso: Sequence[tuple[float, float]]) -> list[str]:
         if (chart := self.charts.newest()) is None:
-            raise NoChart("There is no map yet to which the lasso belongs; open the map first.")
+            raise NoChart(
+                self.charts.trouble or "There is no map yet to which the lasso belongs; open the map first."
+            )
         return chart.within(np.array(lasso))
 
-    def _hits(self, view: View, example: Sequence[float] | None) -> list[dict[str, Any]]:
-        """What is found, best first: all by an example; by words what says them or shows them best."""
+    def _hits(self, view: View) -> list[dict[str, Any]]:
+        """What is found, best first: all by examples; by words what says them or shows them best."""
         most = max(1, self.catalog.count("clips"))
-        if not view.like and self.model.knows_words_of(self.catalog):
+        if not (view.like or view.unlike) and self.model.knows_words_of(self.catalog):
             condition = clip_filter(self.catalog, view.where) if view.where else None
             # Every clip shows a little of anything: beyond these a likeness to words means nothing.
             most = max(len(search_text(self.catalog, view.words, condition, most)), MOST_SHOWN)
-        like = [] if not view.like else [self._vector(view.like) if example is None else example]
-        return find_hits(self.catalog, self.model, view.words or None, like, view.where or None, most)
+        like, unlike = (list(map(self._vector, names)) for names in (view.like, view.unlike))
+        aspect = cast("Aspect", view.aspect or "all")
+        where = view.where or None
+        return find_hits(self.catalog, self.model, view.words or None, like, where, most, unlike, aspect)
 
-    def _vector(self, clip_id: str) -> list[float]:
-        """A clip's own vector: an address names clips, and never a file of the server's."""
+    def _vector(self, clip_id: str) -> Sequence[float]:
+        """An upload's or a clip's own vector: an address names clips, and never a file of the server's."""
+        if (example := self.uploaded(clip_id)) is not None:
+            return example
         columns = ["embedding"] if "embedding" in self.catalog.schema("clips").names else ["clip_id"]
         rows = self.catalog.get("clips", [clip_id], columns).to_pylist()
         if not rows:
@@ -171,15 +174,31 @@ class Shelf:
         return vector
 
 
-def _values(column: Iterable[str | None]) -> np.ndarray:
-    return np.array([NONE if value is None else value for value in column], dtype=object)
+class _Coded(NamedTuple):
+    """A column of words as numbers of its different `values`."""
+
+    codes: np.ndarray
+    values: list[str]
+
+
+def _coded(column: pa.ChunkedArray, meant: Callable[[str], str | None] = str) -> _Coded:
+    """Args:
+    meant: what a value counts as.
+    """
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    said = [NONE if each is None else meant(each) or NONE for each in encoded.dictionary.to_pylist()]
+    values = list(dict.fromkeys(said))
+    numbers = {value: number for number, value in enumerate(values)}
+    places = np.array([numbers[each] for each in said], dtype=np.int64)
+    return _Coded(places[encoded.indices.to_numpy()], values)
 
 
 def _masks(base: _Base, view: View) -> dict[str, np.ndarray]:
-    return {
-        facet: np.array([value in wanted for value in base.values[facet]], dtype=bool)
-        for facet, wanted in view.chosen.items()
-    }
+    found = {}
+    for facet, wanted in view.chosen.items():
+        codes, values = base.values[facet]
+        found[facet] = np.isin(codes, [n for n, value in enumerate(values) if value in wanted])
+    return found
 
 
 def _all_of(masks: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -192,7 +211,10 @@ def _facets(base: _Base, view: View) -> dict[str, list[Count]]:
     for facet in FACETS:
         others = _all_of((mask for name, mask in masks.items() if name != facet), base.rows.num_rows)
         wanted = view.chosen.get(facet, ())
-        counts = dict.fromkeys(wanted, 0) | Counter(base.values[facet][others].tolist())
+        codes, values = base.values[facet]
+        numbers = np.bincount(codes[others], minlength=len(values)).tolist()
+        there = {value: number for value, number in zip(values, numbers, strict=True) if number}
+        counts = dict.fromkeys(wanted, 0) | there
         label = base.names.name_of if facet == "category" else str
         found[facet] = sorted(
             (

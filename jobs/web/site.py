@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import BoundedSemaphore
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from catalog.curation.health import CategoryHealth, health
 from catalog.curation.queue import Queued, review_queue
+from catalog.curation.standing import Standing, standing
+from catalog.errors import CatalogError
+from catalog.events import last_event
 from catalog.store import Catalog
 from jobs.errors import JobError
 from jobs.web.access import Access
@@ -35,6 +38,13 @@ class ExampleForgotten(JobError):
     """An uploaded example that is not kept any more."""
 
 
+class Uploaded(NamedTuple):
+    """An uploaded example: its file's name, as whoever uploaded it calls it, and its vector."""
+
+    name: str
+    vector: Sequence[float]
+
+
 @dataclass
 class Site:
     """One catalogue, served.
@@ -52,17 +62,19 @@ class Site:
     model: LazyEmbedder
     charts: Charts = field(init=False)
     shelf: Shelf = field(init=False)
-    examples: Kept[list[float]] = field(default_factory=lambda: Kept(64))
+    examples: Kept[Uploaded] = field(default_factory=lambda: Kept(64))
     videos: Kept[bytes] = field(default_factory=lambda: Kept(32))
     posters: Kept[bytes | None] = field(default_factory=lambda: Kept(1024))
-    decoders: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_DECODERS))
+    decoders: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_DECODERS))
     _health: Kept[list[CategoryHealth]] = field(default_factory=lambda: Kept(1))
     _palettes: Kept[Palette] = field(default_factory=lambda: Kept(1))
     _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
+    _standing: Kept[Standing] = field(default_factory=lambda: Kept(1))
+    _last_events: Kept[str] = field(default_factory=lambda: Kept(1))
 
     def __post_init__(self) -> None:
         self.charts = Charts(self.catalog, self.folder)
-        self.shelf = Shelf(self.catalog, self.model, self.charts)
+        self.shelf = Shelf(self.catalog, self.model, self.charts, self.example)
 
     def video(self, clip_id: str) -> bytes | None:
         """The stored video of a clip; None where there is none."""
@@ -72,30 +84,37 @@ class Site:
         """The stored poster of a clip; None where there is none."""
         return self.posters.get(clip_id, lambda: self.catalog.posters([clip_id]).get(clip_id) or None)
 
-    def picture(self, clip_id: str, kind: str) -> bytes | None:
+    async def picture(self, clip_id: str, kind: str) -> bytes | None:
         """`strip` or `sheet` of a clip, made when it is first asked for; None where no video can be read.
 
-        The file is named by a digest: what a request says never becomes a path.
+        Whoever waits for a decoder holds none of the threads that answer pages.
         """
-        name = hashlib.sha256(f"{kind} {clip_id}".encode("utf-8", "surrogatepass")).hexdigest()
-        if (file := self.folder / f"{name}.jpg").exists():
-            return file.read_bytes()
-        with self.decoders:
-            if not file.exists():  # else somebody else made it meanwhile
-                self._draw(clip_id)
+        if (drawn := await to_thread.run_sync(self._drawn, clip_id, kind)) is None:
+            drawn = await to_thread.run_sync(self._draw, clip_id, kind, limiter=self.decoders)
+        return drawn
+
+    def _drawn(self, clip_id: str, kind: str) -> bytes | None:
+        file = self._file(clip_id, kind)
         return file.read_bytes() if file.exists() else None
 
-    def _draw(self, clip_id: str) -> None:
+    def _draw(self, clip_id: str, kind: str) -> bytes | None:
+        if (drawn := self._drawn(clip_id, kind)) is not None:  # by somebody else meanwhile
+            return drawn
         from pipeline.stored import read_stored
         from pipeline.video.strip import effect_strip, scrub_sheet
 
         frames = next(frames for _, frames, _ in read_stored(self.catalog, [clip_id]))
         if frames is None:
-            return
+            return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        for kind, draw in (("strip", effect_strip), ("sheet", scrub_sheet)):
-            name = hashlib.sha256(f"{kind} {clip_id}".encode("utf-8", "surrogatepass")).hexdigest()
-            write_atomically(self.folder / f"{name}.jpg", draw(frames))
+        for name, draw in (("strip", effect_strip), ("sheet", scrub_sheet)):
+            write_atomically(self._file(clip_id, name), draw(frames))
+        return self._drawn(clip_id, kind)
+
+    def _file(self, clip_id: str, kind: str) -> Path:
+        """Named by a digest: what a request says never becomes a path."""
+        name = hashlib.sha256(f"{kind} {clip_id}".encode("utf-8", "surrogatepass")).hexdigest()
+        return self.folder / f"{name}.jpg"
 
     def example(self, like: str) -> Sequence[float] | None:
         """The vector of an uploaded example; None where `like` names a clip or nothing.
@@ -103,17 +122,37 @@ class Site:
         Raises:
             ExampleForgotten: it was uploaded before the server was started, or long ago.
         """
-        if not like.startswith(UPLOADED):
-            return None
+        return self._uploaded(like).vector if like.startswith(UPLOADED) else None
 
-        def forgotten() -> list[float]:
+    def files(self, names: Iterable[str]) -> dict[str, str]:
+        """What the files of those examples are called that were uploaded."""
+        return {each: self._uploaded(each).name for each in names if each.startswith(UPLOADED)}
+
+    def _uploaded(self, like: str) -> Uploaded:
+        def forgotten() -> Uploaded:
             raise ExampleForgotten("That example is not kept any more; upload it again.")
 
         return self.examples.get(like, forgotten)
 
     def health(self) -> list[CategoryHealth]:
         """The figures of every category, as of now."""
-        return self._health.get(self.shelf.version(), lambda: health(self.catalog))
+
+        def make() -> list[CategoryHealth]:
+            try:
+                found = self.standing()
+            except CatalogError:  # nothing is embedded yet: there are other figures
+                found = None
+            return health(self.catalog, found=found)
+
+        return self._health.get(self.shelf.version(), make)
+
+    def standing(self) -> Standing:
+        """How all clips stand in their categories, as of now.
+
+        Raises:
+            CatalogError: nothing is embedded yet.
+        """
+        return self._standing.get(self.shelf.version(), lambda: standing(self.catalog))
 
     def palette(self) -> Palette:
         """The names of all categories, as of now."""
@@ -129,8 +168,14 @@ class Site:
         if again:
             self._queues.forget(asked)
         return self._queues.get(
-            asked, lambda: review_queue(self.catalog, category, _QUEUE, reviewed=reviewed)
+            asked,
+            lambda: review_queue(self.catalog, category, _QUEUE, reviewed=reviewed, found=self.standing()),
         )
+
+    def last_event(self) -> str:
+        """Number of the newest act: what whoever looks at a page has seen."""
+        version = self.catalog.tables.handle("events").version
+        return self._last_events.get(version, lambda: last_event(self.catalog))
 
 
 def site_of(request: Request) -> Site:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from starlette.datastructures import QueryParams
 
 from catalog.predicates import quote
 from jobs.errors import JobError
+from jobs.web.lasso import Lasso, read_lasso, write_lasso
 
 # The columns that clips are counted by; `category` means all ids of a category, as in filters.
 FACETS = ("category", "status", "split", "licence", "source", "category_source", "generator")
@@ -26,8 +26,10 @@ SORTS = {
 }
 PAGE = 48
 # Characters of words or of a filter, and clips that are named one by one: what an address can hold.
-LONGEST, MOST_NAMED, MOST_CORNERS = 4_000, 200, 100
-_CORNER = re.compile(r"-?\d{1,3}\.\d{1,3}_-?\d{1,3}\.\d{1,3}", re.ASCII)
+LONGEST, MOST_NAMED = 4_000, 200
+# What of the examples counts; without one of these, all of it.
+ASPECTS = {"effect": "same effect, other subject", "subject": "same subject, other effect"}
+MOST_EXAMPLES = 20
 
 
 class BadAddress(JobError):
@@ -40,7 +42,9 @@ class View:
 
     Attributes:
         words: to look for in captions and categories.
-        like: a clip that others are to be like, or an uploaded example.
+        like: clips and uploaded examples that others are to be like.
+        unlike: those that others are not to be like.
+        aspect: one of `ASPECTS`, or empty for all of the examples.
         where: a filter as people type it.
         lasso: a polygon on the map, within which the clips lie.
         chosen: by facet, the values of which one has to hold.
@@ -51,9 +55,11 @@ class View:
     """
 
     words: str = ""
-    like: str = ""
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    aspect: str = ""
     where: str = ""
-    lasso: tuple[tuple[float, float], ...] = ()
+    lasso: Lasso = ()
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sort: str = ""
     page: int = 1
@@ -66,13 +72,20 @@ class View:
         """Read an address; what it does not say is as at the beginning, and what is unknown is no part of it.
 
         Raises:
-            BadAddress: something in it cannot be meant.
+            BadAddress, BadLasso: something in it cannot be meant.
         """
-        words, like, where = (asked.get(name, "").strip() for name in ("q", "like", "where"))
-        for said, text in (("What is searched for", words), ("The filter", where), ("The example", like)):
+        words, where = (asked.get(name, "").strip() for name in ("q", "where"))
+        like = _named(asked.getlist("like"))
+        unlike = tuple(each for each in _named(asked.getlist("unlike")) if each not in like)
+        if len(like) + len(unlike) > MOST_EXAMPLES:
+            raise BadAddress(f"{MOST_EXAMPLES} examples can be given, not {len(like) + len(unlike)}.")
+        said = [("What is searched for", words), ("The filter", where)]
+        for name, text in (*said, *(("An example", each) for each in (*like, *unlike))):
             if len(text) > LONGEST:
-                raise BadAddress(f"{said} has {len(text)} characters; the longest that is read is {LONGEST}.")
-        page, sort = asked.get("page", "1"), asked.get("sort", "")
+                raise BadAddress(f"{name} has {len(text)} characters; the longest that is read is {LONGEST}.")
+        page, sort, aspect = asked.get("page", "1"), asked.get("sort", ""), asked.get("aspect", "")
+        if aspect and aspect not in ASPECTS:
+            raise BadAddress(f"Examples have no aspect {aspect[:40]!r}; they have {', '.join(ASPECTS)}.")
         if not (page.isascii() and page.isdigit() and 1 <= len(page) <= 9 and int(page)):
             raise BadAddress(f"{page[:40]!r} is no page; the first one is 1.")
         if sort and sort not in SORTS:
@@ -88,8 +101,10 @@ class View:
         return cls(
             words,
             like,
+            unlike,
+            aspect if like or unlike else "",
             where,
-            _lasso(asked.get("lasso", "")),
+            read_lasso(asked.get("lasso", "")),
             {
                 name: tuple(dict.fromkeys(values))
                 for name in FACETS
@@ -121,11 +136,12 @@ class View:
 
     def asked(self) -> Iterator[tuple[str, str]]:
         """The same without page and selection: what decides which clips match, and their order."""
-        for name, value in (("q", self.words), ("like", self.like), ("where", self.where)):
-            if value:
-                yield name, value
-        if self.lasso:
-            yield "lasso", "~".join(f"{x:.3f}_{y:.3f}" for x, y in self.lasso)
+        if self.words:
+            yield "q", self.words
+        yield from (("like", each) for each in self.like)
+        yield from (("unlike", each) for each in self.unlike)
+        said = (("aspect", self.aspect), ("where", self.where), ("lasso", write_lasso(self.lasso)))
+        yield from ((name, value) for name, value in said if value)
         yield from ((name, value) for name, values in self.chosen.items() for value in values)
         if self.sort:
             yield "sort", self.sort
@@ -146,6 +162,24 @@ class View:
         nothing = {"page": 1, "everything": False, "selected": (), "left_out": ()}
         return replace(self, **{**nothing, **changed})
 
+    def more_like(self, *clip_ids: str) -> View:
+        """With these as further examples."""
+        unlike = tuple(each for each in self.unlike if each not in clip_ids)
+        return self._by(tuple(dict.fromkeys((*self.like, *clip_ids))), unlike)
+
+    def less_like(self, *clip_ids: str) -> View:
+        """With these as further examples of what is not wanted."""
+        like = tuple(each for each in self.like if each not in clip_ids)
+        return self._by(like, tuple(dict.fromkeys((*self.unlike, *clip_ids))))
+
+    def without_example(self, name: str) -> View:
+        """With one example less."""
+        like, unlike = (tuple(each for each in named if each != name) for named in (self.like, self.unlike))
+        return self._by(like, unlike)
+
+    def _by(self, like: tuple[str, ...], unlike: tuple[str, ...]) -> View:
+        return self.fresh(like=like, unlike=unlike, aspect=self.aspect if like or unlike else "", sort="")
+
     # What it asks for
 
     def holds(self, clip_id: str) -> bool:
@@ -158,34 +192,42 @@ class View:
         parts += [_one_of(facet, values) for facet, values in self.chosen.items()]
         return " and ".join(parts)
 
-    def command(self, workdir: str, limit: int) -> str:
-        """The command line that finds the same clips."""
+    def command(self, workdir: str, limit: int, files: Mapping[str, str] | None = None) -> str:
+        """The command line that finds the same clips.
+
+        Args:
+            files: what the files of uploaded examples are called.
+        """
         words = ["video2lora", "search"]
         if self.words:
             words += ["--", self.words] if self.words.startswith("-") else [self.words]
-        options = [("--like", self.like), ("--where", self.filter() or (None if self._asks else ANY))]
-        given = [word for option, value in options if value for word in (option, value)]
+        options = [("--like", (files or {}).get(each, each)) for each in self.like]
+        options += [("--unlike", (files or {}).get(each, each)) for each in self.unlike]
+        options += [("--aspect", self.aspect), ("--lasso", write_lasso(self.lasso))]
+        options += [("--where", self.filter() or ("" if self.compares or self.lasso else ANY))]
+        # With `=`, for a value may begin with a dash.
+        given = [
+            word
+            for option, value in options
+            if value
+            for word in ([f"{option}={value}"] if value.startswith("-") else [option, value])
+        ]
         given += ["--limit", str(max(1, min(limit, 1000))), "-w", workdir]
         # What follows `--` is no option any more.
         return shlex.join([*words[:2], *given, *words[2:]])
 
     @property
-    def _asks(self) -> bool:
-        return bool(self.words or self.like)
+    def compares(self) -> bool:
+        """Whether clips are compared with words or examples."""
+        return bool(self.words or self.like or self.unlike)
 
 
 # A filter that every clip passes: `search` wants to be asked something.
 ANY = "clip_id is not null"
 
 
-def _lasso(text: str) -> tuple[tuple[float, float], ...]:
-    """The corners of a polygon: `x_y~x_y~x_y`, each number with at most three decimals."""
-    if not text:
-        return ()
-    corners = text.split("~")
-    if not 3 <= len(corners) <= MOST_CORNERS or not all(_CORNER.fullmatch(each) for each in corners):
-        raise BadAddress(f"{text[:40]!r} is no lasso; draw one on the map.")
-    return tuple((float(x), float(y)) for x, y in (each.split("_") for each in corners))
+def _named(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
 
 
 def _one_of(facet: str, values: Iterable[str]) -> str:

@@ -65,12 +65,23 @@ def only(vector: np.ndarray, parts: Sequence[str]) -> np.ndarray:
 
     `only(v, ("change", "course", "onset"))` asks for the same effect on whatever subject.
     """
+    kept = _kept(vector, parts)
+    return kept / np.maximum(np.linalg.norm(kept, axis=-1, keepdims=True), 1e-12)
+
+
+def share(vector: np.ndarray, parts: Sequence[str]) -> float:
+    """Which part of the length of a vector [3 D + 8] these parts have, from 0 to 1."""
+    return float(np.linalg.norm(_kept(vector, parts)) / max(1e-12, np.linalg.norm(vector)))
+
+
+def _kept(vector: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     dim = (vector.shape[-1] - ONSET) // 3
     kept = np.zeros_like(vector)
     for place, name in enumerate(PARTS):
         if name in parts:
-            kept[..., place * dim : (place + 1) * dim] = vector[..., place * dim : (place + 1) * dim]
-    return kept / np.maximum(np.linalg.norm(kept, axis=-1, keepdims=True), 1e-12)
+            end = (place + 1) * dim if name != PARTS[-1] else vector.shape[-1]
+            kept[..., place * dim : end] = vector[..., place * dim : end]
+    return kept
 
 
 def _softly(change: Tensor) -> Tensor:

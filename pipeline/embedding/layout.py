@@ -3,31 +3,44 @@
 import numpy as np
 from sklearn.decomposition import PCA
 
+from pipeline.errors import PipelineError
+
 # t-SNE sees this many directions; more are slower and mostly noise.
 DIRECTIONS = 48
 SEED = 0
-_FEWEST = 8
+FEWEST = 8
 # Decimals of a place: a map of a screen's size needs no more, and an address stays short.
 DECIMALS = 4
+
+
+class NoLayout(PipelineError):
+    """Vectors that no map can be made of."""
 
 
 def layout(vectors: np.ndarray) -> np.ndarray:
     """Places in the unit square, float64 [n, 2], of vectors [n, d]; the same vectors give the same map.
 
-    Fewer than eight, and those that are all alike, lie on a circle: they have no neighbourhoods to keep.
+    Fewer than FEWEST, and those that are all alike, lie on a circle: they have no neighbourhoods to keep.
+
+    Raises:
+        NoLayout: openTSNE is not installed, or finds no places for these vectors.
     """
     count = len(vectors)
-    if count < _FEWEST or not np.ptp(vectors, axis=0).any():
+    if count < FEWEST or not np.ptp(vectors, axis=0).any():
         turns = np.arange(count) * 2 * np.pi / max(1, count)
         return np.round(0.5 + 0.4 * np.stack([np.cos(turns), np.sin(turns)], axis=1), DECIMALS)
-    from openTSNE import TSNE
-
+    try:
+        from openTSNE import TSNE
+    except ImportError as error:
+        raise NoLayout(f"Maps need openTSNE: `pip install openTSNE` ({error}).") from error
     seen = vectors - vectors.mean(axis=0)
     if min(seen.shape) > DIRECTIONS:
         seen = PCA(DIRECTIONS, random_state=SEED).fit_transform(seen)
     perplexity = min(30.0, (count - 1) / 3)
     embedding = TSNE(perplexity=perplexity, random_state=SEED, n_jobs=1).fit(np.ascontiguousarray(seen))
     places = np.asarray(embedding)
+    if not np.isfinite(places).all():
+        raise NoLayout("openTSNE found no places for these vectors; make them again with `video2lora embed`.")
     low, high = places.min(axis=0), places.max(axis=0)
     return np.round((places - low) / np.maximum(high - low, 1e-9), DECIMALS)
 

@@ -50,8 +50,13 @@ def _parquet(top: Path, rows: Sequence[dict], spec: ClipSpec) -> None:
 
 
 def _metadata_jsonl(top: Path, rows: Sequence[dict], spec: ClipSpec) -> None:
-    """`metadata.jsonl` with `file_name`, for Hugging Face's VideoFolder; finetrainers reads it as well."""
+    """`metadata.jsonl` with `file_name`, for Hugging Face's VideoFolder."""
     _write_lines(top / "metadata.jsonl", rows)
+
+
+def _finetrainers(top: Path, rows: Sequence[dict], spec: ClipSpec) -> None:
+    """The same, in which every `caption` is a text: finetrainers asks each how it begins."""
+    _write_lines(top / "metadata.jsonl", [row | {"caption": row["caption"] or ""} for row in rows])
 
 
 def _videox_fun(top: Path, rows: Sequence[dict], spec: ClipSpec) -> None:
@@ -117,7 +122,7 @@ def _write_lines(path: Path, rows: Sequence[dict]) -> None:
 FORMATS: dict[str, Format] = {
     "parquet": Format("clips", False, _parquet),
     "huggingface": Format("data", False, _metadata_jsonl),
-    "finetrainers": Format("videos", True, _metadata_jsonl),
+    "finetrainers": Format("videos", True, _finetrainers),
     "videox-fun": Format("train", True, _videox_fun),
     "webdataset": Format("", False, _nothing, _shards),
     "fiftyone": Format("data", False, _fiftyone),

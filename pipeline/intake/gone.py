@@ -7,7 +7,8 @@ from lancedb.expr import col
 from catalog.fate import fate_of_clips
 from catalog.names import CategoryNames
 from catalog.store import Catalog
-from catalog.vocabulary import CategorySource, Outcome
+from catalog.vocabulary import Outcome
+from pipeline.intake.refresh import FOLLOWING, followed
 from pipeline.intake.settle import PER_QUERY
 from pipeline.intake.stat import not_read
 from pipeline.sources import objects
@@ -16,7 +17,7 @@ from pipeline.sources.members import member_at
 from pipeline.sources.source import Source
 
 _COLUMNS = ["source_uri", "window", "sha256", "outcome", "reason_code", "clip_ids", "label"]
-_SAID = ("caption", "source", "generator", "licence", "licence_evidence")
+_SAID = ("label", "caption", "source", "generator", "licence", "licence_evidence")
 
 
 def find_gone(
@@ -102,7 +103,11 @@ def _heirs(catalog: Catalog, gone: Sequence[dict]) -> dict[tuple, dict]:
     heirs: dict[tuple, dict] = {}
     for at in range(0, len(hashes), PER_QUERY):
         where = col("sha256").isin(hashes[at : at + PER_QUERY]) & (col("outcome") != Outcome.GONE)
-        rows = catalog.scan("sources", [*_COLUMNS, *_SAID], where=where).sort_by("source_uri").to_pylist()
+        rows = (
+            catalog.scan("sources", list(dict.fromkeys((*_COLUMNS, *_SAID))), where=where)
+            .sort_by("source_uri")
+            .to_pylist()
+        )
         for row in rows:
             if row["clip_ids"] and row["source_uri"] not in away and is_there(_location(row)):
                 heirs.setdefault(_content(row), row)
@@ -111,16 +116,14 @@ def _heirs(catalog: Catalog, gone: Sequence[dict]) -> dict[tuple, dict]:
 
 def _hand_over(catalog: Catalog, heirs: dict[str, dict], names: CategoryNames) -> None:
     """Write the new address into clips, and what the new file's data set says; silence changes nothing."""
-    columns = ["clip_id", "source_uri", "category_id", "category_source", "category_confidence", *_SAID]
+    clips = catalog.get("clips", list(heirs), ["clip_id", "source_uri", *FOLLOWING]).to_pylist()
+    uris = [clip["source_uri"] for clip in clips]
+    rows = catalog.get("sources", uris, ["source_uri", *_SAID]).to_pylist()
+    before = {row["source_uri"]: row for row in rows}
     changed = []
-    for clip in catalog.get("clips", list(heirs), columns).to_pylist():
+    for clip in clips:
         heir = heirs[clip["clip_id"]]
-        clip |= {"source_uri": heir["source_uri"]}
-        clip |= {name: heir[name] for name in _SAID if heir[name]}
-        category = names.file_under(heir["label"])
-        if category and clip["category_source"] in (None, CategorySource.LABEL):
-            clip |= {"category_id": category, "category_source": CategorySource.LABEL}
-            clip["category_confidence"] = 1.0
-        changed.append(clip)
+        after = followed(clip, heir, before.get(clip["source_uri"], {}), names)
+        changed.append(after | {"source_uri": heir["source_uri"]})
     if changed:
         catalog.update("clips", changed)

@@ -20,6 +20,7 @@ class IngestReport:
         refused: every input that is not accepted: `source_uri`, `outcome`, `reason_code`, `reason`.
         conflicts: `clips` of each, and its `labels` by source.
         relabelled: inputs whose label is another one than before; see `refresh.relabelled`.
+        claims: clips of which a person said otherwise than their data sets do by now, and nobody has decided.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -32,3 +33,4 @@ class IngestReport:
     refused: list[dict] = field(default_factory=list)
     conflicts: list[dict] = field(default_factory=list)
     relabelled: list[dict] = field(default_factory=list)
+    claims: int = 0

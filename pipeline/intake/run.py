@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from lancedb.expr import col
 
+from catalog.curation.conflicts import claims
 from catalog.curation.set_aside import set_aside_gone
-from catalog.fate import SOURCE_GONE, SUPERSEDED, Fate, fate_of_clips
+from catalog.fate import BY_PERSON, SOURCE_GONE, SUPERSEDED, VERDICT, Fate, fate_of_clips
 from catalog.names import CategoryNames
 from catalog.store import Catalog
-from catalog.vocabulary import Outcome
+from catalog.vocabulary import Outcome, Status
 from pipeline.curation.policy import by_category_id
 from pipeline.errors import Interrupted
 from pipeline.intake import records
 from pipeline.intake.gone import find_gone, part_with
 from pipeline.intake.inputs import Input
-from pipeline.intake.refresh import SAID, differences, refresh, relabelled
+from pipeline.intake.refresh import FOLLOWING, SAID, differences, followed, refresh, relabelled
 from pipeline.intake.report import IngestReport
 from pipeline.intake.settings import IngestSettings
 from pipeline.intake.settle import label_conflicts, retire, settle
@@ -300,15 +301,23 @@ class IngestRun:
             self.catalog.upsert("sources", rows.sources)
 
     def _write_clips(self, clips: list[dict]) -> None:
-        """Add new clips; those that were there keep what later steps wrote about them."""
-        there = self.catalog.get("clips", [row["clip_id"] for row in clips], ["clip_id"])
-        known = set(there["clip_id"].to_pylist())
+        """Add new clips; those that were there keep what later steps and people said about them."""
+        columns = ["clip_id", "reviewed_by", "created_at", *VERDICT, *FOLLOWING]
+        there = self.catalog.get("clips", [row["clip_id"] for row in clips], columns).to_pylist()
+        known = {row["clip_id"]: row for row in there}
         if new := [row for row in clips if row["clip_id"] not in known]:
             self.catalog.upsert("clips", new)
-        if again := [row for row in clips if row["clip_id"] in known]:
-            kept = ("created_at", "category_id", "category_source", "category_confidence")
-            again = [{name: value for name, value in row.items() if name not in kept} for row in again]
+        if again := [self._again(row, known[row["clip_id"]]) for row in clips if row["clip_id"] in known]:
             self.catalog.update("clips", again)
+
+    def _again(self, row: dict, clip: dict) -> dict:
+        """The row of a clip that is decoded once more; what was decided about it stays."""
+        said = {name: row[name] for name in SAID if name in row}
+        after = row | followed(clip, said, self.known.get(row["source_uri"]) or {}, self.names)
+        approved = clip["reviewed_by"] and clip["status"] == Status.ACCEPTED
+        if not approved and clip["reason_code"] != BY_PERSON:
+            after |= {name: row[name] for name in VERDICT if name in row}
+        return after
 
     def settle(self, groups: list[list[Input]], inputs: list[Input], scope: str | None) -> None:
         """Set right what only all rows together say: copies, other parts, files that went, labels at odds."""
@@ -324,6 +333,7 @@ class IngestRun:
         self.report.conflicts = [
             {"clips": list(conflict.clip_ids), "labels": conflict.labels} for conflict in conflicts
         ]
+        self.report.claims = len({claim.clip_id for claim in claims(self.catalog)})
         uris = [*self.fates, *(row["source_uri"] for row in gone)]
         for row in self.catalog.get("sources", uris, list(_TOLD)).to_pylist():
             self._keep(row)

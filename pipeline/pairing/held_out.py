@@ -99,6 +99,11 @@ class HeldOutStream:
         """What each pair shows."""
         return tuple(pair.group for pair in self.pairs)
 
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Of which category each pair is."""
+        return tuple(pair.category for pair in self.pairs)
+
     def batch(self, numbers: Sequence[int]) -> tuple[TrainingBatch, TrainingBatch]:
         """The same targets, captioned, with references of their own categories and of other ones."""
         chosen = [self.pairs[n] for n in numbers]

@@ -55,7 +55,7 @@ def test_a_name_that_is_taken_or_none_is_refused(curated, name, says):
         take(curated, name, "ann")
 
 
-def test_what_is_not_there_or_of_another_geometry_is_said(curated):
+def test_what_is_not_there_or_of_another_geometry_is_said(curated, ann):
     take(curated, "first", "ann")
     with pytest.raises(SnapshotMissing, match="nearest: 'first'"):
         resolve(curated, "frist")
@@ -64,9 +64,11 @@ def test_what_is_not_there_or_of_another_geometry_is_said(curated):
     with pytest.raises(SnapshotMissing, match="no snapshot that can be forgotten"):
         remove(curated, "now")
     curated.update("snapshots", [{"name": "first", "spec_id": "49f-8fps-480x720"}])
-    for act in (resolve, remove):
+    before = curated.versions()
+    for act in (resolve, remove, lambda catalog, name: restore(catalog, name, ann)):
         with pytest.raises(SpecMismatch, match="of clips of 49f-8fps-480x720, and this catalogue"):
             act(curated, "first")
+    assert curated.versions() == before
 
 
 def test_what_came_went_and_moved_between_two(curated, ann):

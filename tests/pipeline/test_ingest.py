@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from collections import Counter
@@ -11,6 +12,7 @@ from lancedb.expr import col
 from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
 from catalog.curation import Author, Selection
+from catalog.curation.clips import reject, set_licence
 from catalog.curation.conflicts import decide
 from catalog.events import history
 from catalog.store import Catalog
@@ -309,3 +311,19 @@ def test_progress_counts_up_to_the_number_of_inputs(catalog, tmp_path):
     ingest(discover(tmp_path / "v"), catalog, progress=lambda *told: said.append(told))
     assert [(done, total) for done, total, _ in said] == [(1, 3), (2, 3), (3, 3)]
     assert Counter(said[-1][2])["accepted"] == 3
+
+
+def test_what_a_person_said_survives_that_a_file_is_decoded_again(tmp_path, catalog):
+    for seed in (1, 2):
+        write(tmp_path / "two" / "melt" / f"{seed}.mp4", moving(30, seed=seed))
+    ingest(discover(tmp_path / "two"), catalog)
+    first, second = sorted(catalog.scan("clips")["clip_id"].to_pylist())
+    set_licence(catalog, Selection.of([first]), "cc0", Author("ann"))
+    reject(catalog, Selection.of([first]), Author("ann"), "no effect")
+    lines = [json.dumps({"path": f"melt/{n}.mp4", "label": "melt", "licence": "proprietary"}) for n in (1, 2)]
+    (tmp_path / "two" / "manifest.jsonl").write_text("\n".join(lines))
+    ingest(discover(tmp_path / "two"), catalog, IngestSettings(force=True))
+    rows = {row["clip_id"]: row for row in catalog.scan("clips").to_pylist()}
+    stands = {name: rows[first][name] for name in ("status", "reason", "licence", "claimed_licence")}
+    assert tuple(stands.values()) == ("rejected", "no effect", "cc0", "proprietary")
+    assert (rows[second]["status"], rows[second]["licence"]) == ("accepted", "proprietary")

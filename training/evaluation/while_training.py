@@ -23,10 +23,12 @@ BOTH = tuple[TrainingBatch, TrainingBatch]
 class HeldOutPairs(Protocol):
     """Delivers held-out pairs by number; made in `pipeline/`, picklable.
 
-    `groups[n]` says what pair n shows: "seen" (a category that trains) or "unseen".
+    `groups[n]` says what pair n shows: "seen" (a category that trains) or "unseen"; `categories[n]` of which
+    category it is.
     """
 
     groups: Sequence[str]
+    categories: Sequence[str]
 
     def batch(self, numbers: Sequence[int]) -> BOTH:
         """The same targets twice: with references of their own categories, and of other ones."""
@@ -67,7 +69,7 @@ class EvaluateTransfer:
         return mine
 
     def row(self, measured: Sequence[PairLosses]) -> dict[str, float]:
-        """The figures of what all workers measured."""
+        """The figures of what all workers measured; of each category its gap alone, `gap_of/CATEGORY`."""
         losses = _united(measured)
         groups = np.array([self.pairs.groups[int(n)] for n in losses.pair_ids])
         row: dict[str, float] = {}
@@ -82,6 +84,10 @@ class EvaluateTransfer:
                 f"loss_none_{group}": gap.loss_none,
                 f"pairs_{group}": gap.pairs,
             }
+        categories = np.array([self.pairs.categories[int(n)] for n in losses.pair_ids])
+        for category in sorted(set(categories)):
+            chosen = categories == category
+            row[f"gap_of/{category}"] = float(1 - losses.same[chosen].mean() / losses.other[chosen].mean())
         return row
 
     def _mine(self, method: Method, worker: int, workers: int) -> Iterator[BOTH]:

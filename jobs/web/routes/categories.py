@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from catalog.curation.health import CategoryHealth
 from catalog.curation.queue import review_queue
 from catalog.errors import CatalogError
-from catalog.events import last_event, touching
+from catalog.events import touching
 from catalog.names import CategoryNames
 from catalog.vocabulary import Status
 from jobs.web.pages import page
@@ -47,7 +47,6 @@ def board(request: Request, site: Here, sort: str = "impure", group: str = "") -
         sort=sort if sort in ORDERS else "impure",
         groups=groups,
         group=group,
-        gap=_gap_of,
     )
 
 
@@ -67,13 +66,12 @@ def category(request: Request, site: Here, id: str) -> Response:
         name=names.name_of(key),
         fact=fact,
         health=health,
-        gap=_gap_of(health) if health else None,
         names=names,
         least=_least_like(site, key),
         clips=View(chosen={"category": (key,)}).address(),
         copies=View(chosen={"category": (key,), "status": (str(Status.DUPLICATE),)}).address(),
         story=touching(catalog, "categories", key),
-        as_of=last_event(catalog),
+        as_of=site.last_event(),
         view=View(),
         strip_width=width,
         strip_height=height,
@@ -99,7 +97,7 @@ def palette(
 def _least_like(site: Site, key: str) -> list[dict[str, Any]]:
     """The clips of a category that look least like it, as cards show them."""
     try:
-        queued = review_queue(site.catalog, key, LEAST_LIKE, reviewed=True)
+        queued = review_queue(site.catalog, key, LEAST_LIKE, reviewed=True, found=site.standing())
     except CatalogError:  # nothing is embedded yet: the page shows what there is
         return []
     columns = ["clip_id", "status", "split", "category_source", "category_confidence", "caption"]
@@ -109,9 +107,6 @@ def _least_like(site: Site, key: str) -> list[dict[str, Any]]:
     return [facts[each.clip_id] | {"score": each.likeness, "category": name} for each in queued]
 
 
-def _gap_of(each: CategoryHealth) -> float | None:
-    return getattr(each, "transfer_gap", None)
-
-
 def _gap(each: CategoryHealth) -> float:
-    return 1e9 if (gap := _gap_of(each)) is None else gap
+    """Those of which it is not known come last."""
+    return 1e9 if each.transfer_gap is None else each.transfer_gap

@@ -13,16 +13,23 @@ router = APIRouter()
 @router.get("/map")
 def chart(request: Request, site: Here) -> Response:
     """The page; the places come after it."""
-    embedded = site.charts.newest() is not None or site.charts.drawing
-    return page(request, "map.html.j2", embedded=embedded)
+    from pipeline.embedding.layout import FEWEST
+
+    newest = site.charts.newest()
+    trouble = site.charts.trouble
+    embedded = newest is not None or site.charts.drawing or trouble is not None
+    few = newest is not None and len(newest.clip_ids) < FEWEST
+    return page(request, "map.html.j2", embedded=embedded, trouble=trouble, few=few, fewest=FEWEST)
 
 
 @router.get("/map.json")
 def places(site: Here) -> Response:
-    """Clips, their places and categories; 202 while they are being computed."""
-    newest = site.charts.newest()
+    """Clips, their places and categories; 202 while they are being computed, 409 where they cannot be."""
+    newest, trouble = site.charts.newest(), site.charts.trouble
+    if newest is None and site.charts.drawing:
+        return JSONResponse({"drawing": True}, 202)
     if newest is None:
-        return JSONResponse({"drawing": site.charts.drawing}, 202)
+        return JSONResponse({"trouble": trouble or "The clips have no vectors yet."}, 409)
     names = CategoryNames.load(site.catalog)
     rows = site.catalog.scan("clips", ["clip_id", "category_id"])
     category = dict(zip(rows["clip_id"].to_pylist(), rows["category_id"].to_pylist(), strict=True))
@@ -32,6 +39,7 @@ def places(site: Here) -> Response:
     return JSONResponse(
         {
             "drawing": site.charts.drawing,
+            "trouble": trouble,
             "clips": newest.clip_ids,
             "x": newest.places[:, 0].tolist(),
             "y": newest.places[:, 1].tolist(),

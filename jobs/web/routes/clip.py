@@ -5,12 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from catalog.events import last_event, touching
+from catalog.events import touching
 from catalog.names import CategoryNames
 from catalog.search import search_vector
 from jobs.web.pages import page
 from jobs.web.site import Here, Site
-from jobs.web.view import View
+from jobs.web.view import ASPECTS, View
 from pipeline.video.strip import strip_size
 
 router = APIRouter()
@@ -39,6 +39,7 @@ def clip(request: Request, site: Here, clip_id: str) -> Response:
         "clip.html.j2",
         clip=row,
         category=names.name_of(row["category_id"]),
+        claimed=names.name_of(row["claimed_category"]),
         copy_of=row["duplicate_of"],
         provenance=[(name, row[name]) for name in PROVENANCE if row.get(name) is not None],
         label=source[0]["label"] if source else None,
@@ -46,7 +47,8 @@ def clip(request: Request, site: Here, clip_id: str) -> Response:
         neighbours=_neighbours(site, row),
         story=[(event, _told(changed)) for event, changed in touching(site.catalog, "clips", clip_id)],
         view=View(),
-        as_of=last_event(site.catalog),
+        aspects=ASPECTS,
+        as_of=site.last_event(),
         strip_width=width,
         strip_height=height,
         frame=(site.catalog.spec.width, site.catalog.spec.height),

@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from catalog.curation.duplicates import duplicate_groups, keep, not_duplicates, reversed_twins
-from catalog.events import last_event
 from catalog.names import CategoryNames
 from jobs.web.acting import UnknownAct, author_of, said, texts
 from jobs.web.pages import own_address, page, with_done
@@ -32,7 +31,7 @@ def bench(request: Request, site: Here, at: int = 0) -> Response:
         twins=len(reversed_twins(site.catalog)),
         names=CategoryNames.load(site.catalog),
         shown=SHOWN,
-        as_of=last_event(site.catalog),
+        as_of=site.last_event(),
         frame=(site.catalog.spec.width, site.catalog.spec.height),
     )
 

@@ -2,19 +2,20 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response, UploadFile
-from fastapi.params import File
+from fastapi.params import File, Form
+from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse
 
 from catalog.errors import CatalogError
-from catalog.events import last_event
 from jobs.errors import JobError
-from jobs.web.pages import link, page
+from jobs.web.pages import page
 from jobs.web.shelf import Found
-from jobs.web.site import UPLOADED, ExampleForgotten, Here, Site
-from jobs.web.view import FACETS, PAGE, SORTS, View
+from jobs.web.site import UPLOADED, ExampleForgotten, Here, Site, Uploaded
+from jobs.web.view import ASPECTS, FACETS, MOST_EXAMPLES, PAGE, SORTS, View
 from pipeline.errors import PipelineError
 from pipeline.video.strip import strip_size
 
@@ -32,20 +33,27 @@ def grid(request: Request, site: Here) -> Response:
     except JobError as error:
         return _grid(request, site, View(), None, str(error))
     try:
-        found = site.shelf.find(view, site.example(view.like))
+        found = site.shelf.find(view)
+        files = site.files((*view.like, *view.unlike))
     except ExampleForgotten:
         raise
-    except (CatalogError, JobError) as error:
+    except (CatalogError, JobError, PipelineError) as error:
         return _grid(request, site, view, None, str(error))
     if view.page > found.pages:
         return RedirectResponse(view.at(found.pages).address(), 303)
-    return _grid(request, site, view, found)
+    return _grid(request, site, view, found, files=files)
 
 
 @router.post("/example", max_body_size=LARGEST_EXAMPLE)
-def example(request: Request, site: Here, video: Annotated[UploadFile, File()], where: str = "") -> Response:
-    """Look for clips like an uploaded video or picture: its vector is kept, the file is not."""
-    from pipeline.example import read_example
+def example(
+    request: Request, site: Here, video: Annotated[UploadFile, File()], view: Annotated[str, Form()] = ""
+) -> Response:
+    """Look for clips like an uploaded video or picture: its vector is kept, the file is not.
+
+    Args:
+        view: the address of the grid that asks; the example becomes one more of it.
+    """
+    from pipeline.example import read_look
 
     with tempfile.NamedTemporaryFile(suffix=".video") as file:
         digest = hashlib.sha256()
@@ -54,17 +62,24 @@ def example(request: Request, site: Here, video: Annotated[UploadFile, File()], 
             file.write(part)
         file.flush()
         try:
-            frames = read_example(file.name, site.catalog.spec)
+            frames = read_look(file.name, site.catalog.spec)
         except PipelineError as error:
             # The sentence names the copy, which means nothing to whoever uploaded it.
             raise HTTPException(422, str(error).replace(file.name, video.filename or "upload")) from error
     name = UPLOADED + digest.hexdigest()[:16]
-    site.examples.get(name, lambda: site.model.embedder.embed_frames(frames).tolist())
-    return RedirectResponse(link("/", like=name), 303)
+    called = " ".join((video.filename or "upload").split())[:200]
+    site.examples.get(name, lambda: Uploaded(called, site.model.embedder.embed_frames(frames).tolist()))
+    asked = View.of(QueryParams(view.partition("?")[2]))
+    return RedirectResponse(asked.more_like(name).address(), 303)
 
 
 def _grid(
-    request: Request, site: Site, view: View, found: Found | None, wrong: str | None = None
+    request: Request,
+    site: Site,
+    view: View,
+    found: Found | None,
+    wrong: str | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Response:
     width, height = strip_size(site.catalog.spec)
     rows = found.page(view.page) if found else []
@@ -87,8 +102,12 @@ def _grid(
         facets_shown=FACETS_SHOWN,
         sorts=SORTS,
         page_size=PAGE,
-        as_of=last_event(site.catalog),
-        command=view.command(site.workdir, matching),
+        as_of=site.last_event(),
+        aspects=ASPECTS,
+        examples=[("like", each) for each in view.like] + [("not like", each) for each in view.unlike],
+        files=files or {},
+        most_examples=MOST_EXAMPLES,
+        command=view.command(site.workdir, matching, files),
         strip_width=width,
         strip_height=height,
         frame=(site.catalog.spec.width, site.catalog.spec.height),

@@ -1,6 +1,7 @@
 """What a clip looks like: its video, poster, effect strip and sheet, each looked up by id in the table."""
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from jobs.web.ranges import served
 from jobs.web.site import Here
@@ -15,21 +16,22 @@ def video(request: Request, site: Here, clip_id: str) -> Response:
 
 
 @router.get("/poster.jpg")
-def poster(request: Request, site: Here, clip_id: str) -> Response:
+async def poster(request: Request, site: Here, clip_id: str) -> Response:
     """The stored poster, or the clip's strip where none is stored."""
-    return served(request, _found(site.poster(clip_id) or site.picture(clip_id, "strip")), "image/jpeg")
+    stored = await run_in_threadpool(site.poster, clip_id)
+    return served(request, _found(stored or await site.picture(clip_id, "strip")), "image/jpeg")
 
 
 @router.get("/strip.jpg")
-def strip(request: Request, site: Here, clip_id: str) -> Response:
+async def strip(request: Request, site: Here, clip_id: str) -> Response:
     """Five ordered frames and the colour × time bar."""
-    return served(request, _found(site.picture(clip_id, "strip")), "image/jpeg")
+    return served(request, _found(await site.picture(clip_id, "strip")), "image/jpeg")
 
 
 @router.get("/sheet.jpg")
-def sheet(request: Request, site: Here, clip_id: str) -> Response:
+async def sheet(request: Request, site: Here, clip_id: str) -> Response:
     """25 moments, for the scrubber."""
-    return served(request, _found(site.picture(clip_id, "sheet")), "image/jpeg")
+    return served(request, _found(await site.picture(clip_id, "sheet")), "image/jpeg")
 
 
 def _found(data: bytes | None) -> bytes:

@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request, Response
 
 from catalog.errors import CatalogError
-from catalog.events import last_event
 from catalog.names import CategoryNames
 from jobs.web.pages import link, page
 from jobs.web.site import Here
@@ -58,7 +57,7 @@ def review(
         same=link("/review", **asked, at=at, last=last),
         next_for=lambda chosen: link("/review", **asked, at=at + 1, last=chosen),
         last=last if last and names.name_of(last) else "",
-        as_of=last_event(catalog),
+        as_of=site.last_event(),
         strip_width=width,
         strip_height=height,
     )

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from catalog.events import last_event
 from catalog.licences import licences, without
+from catalog.predicates import not_null
 from catalog.snapshots import compare, resolve, restore, snapshots, take
 from catalog.snapshots.named import MODEL, NOW
 from jobs.web.acting import UnknownAct, author_of, said
@@ -33,7 +33,7 @@ def listing(request: Request, site: Here, one: str = "", other: str = NOW) -> Re
         other=other or NOW,
         comparison=comparison,
         shown=SHOWN,
-        as_of=last_event(catalog),
+        as_of=site.last_event(),
     )
 
 
@@ -60,6 +60,7 @@ def terms(
         request,
         "licences.html.j2",
         terms=licences(site.catalog),
+        claims=site.catalog.count("clips", not_null("claimed_licence")),
         exclude=exclude,
         least=least,
         what_if=without(site.catalog, exclude, least) if exclude else None,

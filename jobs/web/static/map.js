@@ -125,14 +125,23 @@ function hint(x, y) {
 }
 
 async function load() {
-  const answer = await fetch("/map.json");
   const said = document.getElementById("map-said");
+  const answer = await fetch("/map.json").catch(() => null);
+  if (!answer?.ok && answer?.status !== 409) {
+    said.textContent = "The map cannot be loaded; is the server still running?";
+    return;
+  }
   if (answer.status === 202) {
     said.textContent = "The map is being drawn …";
     setTimeout(load, 1500);
     return;
   }
-  data = await answer.json();
+  const found = await answer.json();
+  if (!answer.ok) {
+    said.textContent = found.trouble;
+    return;
+  }
+  data = found;
   said.textContent = `${data.clips.length} clips${data.drawing ? ", and newer ones being drawn" : ""}.`;
   const choice = document.getElementById("map-category");
   data.names.forEach((name, number) => choice.append(new Option(name, String(number))));

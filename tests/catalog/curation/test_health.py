@@ -1,5 +1,8 @@
 """What looks least like its category, and how well each category is."""
 
+import json
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -95,3 +98,23 @@ def test_a_clip_is_compared_with_the_others_and_not_with_itself():
 def test_different_pictures_are_counted():
     assert apart([], 12) == 0
     assert apart([5, 5, 4, 2**64 - 1], 12) == 2
+
+
+def test_a_categorys_transfer_gap_is_the_champions_else_that_of_the_newest_model_that_has_one(embedded, ann):
+    def model(name, day, gaps, champion=False):
+        looked = {f"gap_of/{category}": gap for category, gap in gaps.items()}
+        row = {"model_id": name, "champion": champion, "created_at": datetime(2026, 11, day, tzinfo=UTC)}
+        embedded.upsert("models", [row | {"metrics": json.dumps({"evaluation": looked | {"gap_seen": 9.0}})}])
+
+    def gaps():
+        return {each.category_id: each.transfer_gap for each in health(embedded)}
+
+    assert set(gaps().values()) == {None}
+    model("old", 1, {"melt": 0.1, "drip": 0.3})
+    model("newer", 2, {"melt": 0.2})
+    model("newest", 3, {})
+    assert gaps() == {"melt": 0.2, "drip": None, "snow": None}
+    model("old", 1, {"melt": 0.1, "drip": 0.3}, champion=True)
+    assert gaps() == {"melt": 0.1, "drip": 0.3, "snow": None}
+    merge(embedded, ["drip"], "melt", ann)
+    assert gaps() == {"melt": pytest.approx(0.2), "snow": None}

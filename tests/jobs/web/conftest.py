@@ -17,7 +17,8 @@ from pipeline.find import LazyEmbedder
 from pipeline.video.transcode import encode_poster
 from tests.pipeline.made import LOOKS, frames, make_catalog
 
-DIM = 8
+# Of a descriptor: three parts of eight, and eight shares.
+DIM = 32
 HERE = "http://localhost"
 # The vectors are made up: no model has to be loaded, and none would know words of them.
 MADE = EmbedSettings(model="tiny", pretrained="random:0")
@@ -34,7 +35,7 @@ def made(tmp_path_factory) -> Catalog:
     rng = np.random.default_rng(0)
     rows = []
     for number, (clip, (look, label)) in enumerate(sorted(clips.items())):
-        vector = np.eye(DIM)[list(LOOKS).index(look)] + rng.normal(0, 0.1, DIM)
+        vector = np.eye(DIM)[list(LOOKS).index(look)] + rng.normal(0, 0.05, DIM)
         rows.append(
             {
                 "clip_id": clip,

@@ -151,3 +151,21 @@ def test_what_is_selected_is_acted_on_by_forms_that_the_grid_shows_to_curators(c
         "as_of": "0",
         "back": "/?category=melt",
     }
+
+
+def test_a_claim_of_a_data_set_is_shown_and_decided_on_the_page_of_its_clip(catalog, client):
+    acts.set_licence(catalog, Selection.of(["melt0", "melt1"]), "cc0", Author("ann"))
+    claimed = [{"clip_id": clip, "claimed_licence": "proprietary"} for clip in ("melt0", "melt1")]
+    catalog.update("clips", claimed)
+    assert "2 clips wait for a person" in client.get("/licences").text
+    for clip, label, stands in (
+        ("melt0", "Leave it", "cc0"),
+        ("melt1", "Follow the data set", "proprietary"),
+    ):
+        page = client.get(f"/clips/{clip}").text
+        assert "<bdi>proprietary</bdi></b> by now; a person said <b><bdi>cc0</bdi>" in page
+        form = next(each for each in re.findall(r"<form.*?</form>", page, re.S) if label in each)
+        sent = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        assert client.post("/acts/clips/licence", data=sent).status_code == 303
+        row = catalog.get("clips", [clip], ["licence", "claimed_licence"]).to_pylist()[0]
+        assert row == {"licence": stands, "claimed_licence": None}

@@ -13,6 +13,7 @@ PAGES = (
         "/",
         "/?category=melt&select=all",
         "/?where=motion",
+        "/?like=freeze1&unlike=melt0&aspect=subject&select=melt1",
         "/nothing",
         "/enter",
         "/clips/melt0",
@@ -193,6 +194,29 @@ def test_nobody_is_kept_out(browser, address, scheme):
             serious[path] = bad
     context.close()
     assert serious == {}
+
+
+def test_on_a_phone_the_pages_are_one_row_of_links(browser, address):
+    tab = browser.new_context(base_url=address, viewport={"width": 400, "height": 800}).new_page()
+    tab.goto("/map")
+    tops = "new Set([...document.querySelectorAll('.top nav a')].map(a => Math.round(a.offsetTop))).size"
+    assert tab.evaluate(tops) == 1
+    tab.locator(".top nav a", has_text="History").click()
+    tab.wait_for_url(re.compile("/history"))
+
+
+def test_more_and_less_like_a_clip_are_a_key_or_a_click_away(tab):
+    tab.goto("/")
+    tab.hover("#clip-melt0")
+    tab.click("#clip-melt0 .alike a:first-child")
+    tab.wait_for_url(re.compile(r"\?like=melt0$"))
+    tab.hover("#clip-glow1")
+    tab.click("#clip-glow1 .alike a:last-child")
+    tab.wait_for_url(re.compile(r"like=melt0&unlike=glow1"))
+    tab.click("text=same effect, other subject")
+    tab.wait_for_url(re.compile("aspect=effect"))
+    tab.click("[aria-label=Examples] .chip")
+    tab.wait_for_url(re.compile(r"\?unlike=glow1&aspect=effect"))
 
 
 @pytest.mark.parametrize("width", [400, 1200, 2000])

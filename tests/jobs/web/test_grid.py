@@ -55,17 +55,55 @@ def test_words_an_example_and_a_filter_find_clips_best_first(reading):
     }
 
 
+def by_its_line(page, workdir, capsys) -> list[str]:
+    """The clips that the command line of a page finds."""
+    line = html.unescape(re.search(r"<code>(video2lora search .*?)</code>", page.text)[1])
+    words = shlex.split(line)[1:]
+    words[words.index("-w") + 1] = str(workdir)
+    with pytest.raises(SystemExit):
+        main([*words, "--json", "--set", f"clip.height={SPEC.height}", "--set", f"clip.width={SPEC.width}"])
+    return [row["clip_id"] for row in json.loads(capsys.readouterr().out)]
+
+
 def test_the_line_that_a_page_prints_finds_the_same_clips(made, reading, capsys):
     asked = [("category", "melt"), ("category", "(none)"), ("where", "motion > 0.03 or split = 'val'")]
     page = reading.get("/", params=asked)
-    line = html.unescape(re.search(r"<code>(video2lora search .*?)</code>", page.text)[1])
-    words = shlex.split(line)[1:]
-    words[words.index("-w") + 1] = made.uri.removesuffix("/catalog")
-    with pytest.raises(SystemExit):
-        main([*words, "--json", "--set", f"clip.height={SPEC.height}", "--set", f"clip.width={SPEC.width}"])
-    found = {row["clip_id"] for row in json.loads(capsys.readouterr().out)}
-    assert found == set(shown(page))
+    found = by_its_line(page, made.uri.removesuffix("/catalog"), capsys)
+    assert set(found) == set(shown(page))
     assert len(found) == 6
+
+
+@pytest.mark.parametrize("aspect", ["", "&aspect=effect", "&aspect=subject"])
+def test_the_line_of_a_search_by_examples_finds_them_in_the_same_order(made, reading, capsys, aspect):
+    page = reading.get(f"/?like=freeze1&like=melt0&unlike=explode0&split=train{aspect}")
+    assert len(shown(page)) == 8
+    assert by_its_line(page, made.uri.removesuffix("/catalog"), capsys) == shown(page)
+    assert "unlike the one not wanted" in page.text
+
+
+def test_the_line_of_a_lasso_finds_the_same_clips(catalog, tmp_path, capsys):
+    site = site_for(catalog, tmp_path)
+    places = site.charts.drawn()
+    client = TestClient(create_app(site), HERE, follow_redirects=False)
+    page = client.get("/?lasso=-1.0_-1.0~0.5_-1.0~0.5_2.0~-1.0_2.0&split=train")
+    assert set(shown(page)) == {
+        clip
+        for clip, (x, _) in zip(places.clip_ids, places.places, strict=True)
+        if x < 0.5 and not clip.endswith("2")
+    }
+    assert shown(page)
+    assert set(by_its_line(page, tmp_path, capsys)) == set(shown(page))
+
+
+def test_examples_stand_on_the_page_and_can_be_taken_away_or_joined_by_others(reading):
+    page = reading.get("/?like=freeze1&unlike=melt0&select=melt1&select=melt2").text
+    links = {html.unescape(each) for each in re.findall(r'href="(/[^"]*)"', page)}
+    assert "/?unlike=melt0" in links
+    assert "/?like=freeze1&unlike=melt0&aspect=effect" in links
+    assert "/?like=freeze1&like=melt1&like=melt2&unlike=melt0" in links
+    assert "/?like=freeze1&unlike=melt0&unlike=glow0" in links
+    assert 'name="unlike" value="melt0"' in page
+    assert "/?like=freeze1&aspect=effect" in html.unescape(reading.get("/clips/freeze1").text)
 
 
 def test_all_that_match_are_selected_but_for_those_left_out(reading):
@@ -154,6 +192,22 @@ def test_an_upload_that_is_no_video_is_a_sentence_that_names_it(reading):
     assert "&lt;b&gt;a&lt;/b&gt;.mp4" in answer.text
     assert "/tmp" not in answer.text
     assert reading.post("/example").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("\u202egnp.exe", b""),
+        ("🔥" * 1000, b"\x89PNG\r\n\x1a\n broken"),
+        ("../../etc/passwd", b"#EXTM3U\nhttp://localhost/\n"),
+        ("a\nb\x1b[31m.mp4", b"RIFF" * 9),
+    ],
+)
+def test_an_upload_that_pretends_to_be_something_is_refused_whatever_it_is_called(reading, name, data):
+    answer = reading.post("/example", files={"video": (name, data, "video/mp4")})
+    assert answer.status_code == 422
+    assert not {"\u202e", "\x1b"} & set(answer.text)
+    assert len(answer.text) < 20_000
 
 
 def test_an_example_that_was_never_uploaded_is_gone(reading):

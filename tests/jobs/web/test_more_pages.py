@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import sys
 
 import pytest
 from starlette.testclient import TestClient
@@ -126,6 +127,18 @@ def test_nonsense_is_a_sentence_and_never_a_fault(reading, path, code):
     assert MARKUP not in answer.text
 
 
+def test_a_snapshot_of_another_geometry_is_neither_compared_nor_put_back(catalog, client):
+    take(catalog, "wide", "ada")
+    catalog.update("snapshots", [{"name": "wide", "spec_id": "49f-8fps-480x720"}])
+    for answer in (
+        client.get("/snapshots?one=wide"),
+        client.post("/acts/snapshots/restore", data={"name": "wide"}),
+    ):
+        assert answer.status_code == 422
+        assert "of clips of 49f-8fps-480x720" in alert(answer)
+    assert client.get("/snapshots").status_code == 200
+
+
 def test_what_would_be_left_without_a_licence_is_said_and_listed(reading):
     page = reading.get("/licences?exclude=unknown&least=2").text
     assert "you lose 6 of 12 clips" in html.unescape(page)
@@ -183,4 +196,34 @@ def test_without_vectors_there_is_no_map_and_no_fault(tmp_path):
         "/map",
     ):
         assert client.get(path).status_code == 200, path
-    assert client.get("/map.json").status_code == 202
+    answer = client.get("/map.json")
+    assert (answer.status_code, answer.json()) == (409, {"trouble": "The clips have no vectors yet."})
+
+
+def test_a_map_that_cannot_be_kept_says_so_on_its_page(catalog, tmp_path):
+    (tmp_path / "pictures").write_text("a file where the folder should be")
+    site = site_for(catalog, tmp_path)
+    client = TestClient(create_app(site), HERE)
+    client.get("/map")
+    site.charts.wait()
+    assert "cannot be kept in" in alert(client.get("/map"))
+    answer = client.get("/map.json")
+    assert answer.status_code == 409
+    assert "cannot be kept in" in answer.json()["trouble"]
+    assert client.get("/?lasso=0.0_0.0~1.0_0.0~1.0_1.0").status_code == 422
+
+
+def test_a_map_without_its_library_or_with_few_clips_says_so(catalog, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    site = site_for(catalog, tmp_path)
+    client = TestClient(create_app(site), HERE)
+    client.get("/map")
+    site.charts.wait()
+    assert "pip install openTSNE" in html.unescape(client.get("/map").text)
+    rejected = Selection.of([f"{look}{n}" for look in ("melt", "glow") for n in range(3)])
+    acts.reject(catalog, rejected, Author("ann"))  # six are left, which need no library
+    client.get("/map")
+    site.charts.wait()
+    page = client.get("/map").text
+    assert "Fewer than 8 clips" in page
+    assert "openTSNE" not in page

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
+from jobs.web.lasso import BadLasso
 from jobs.web.view import FACETS, NONE, BadAddress, View
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -17,7 +18,9 @@ def view_of(query: str) -> View:
     return View.of(QueryParams(query))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["q", "where", "like", "select", "except", *FACETS]), TEXT)))
+@given(
+    st.lists(st.tuples(st.sampled_from(["q", "where", "like", "unlike", "select", "except", *FACETS]), TEXT))
+)
 def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
     view = View.of(QueryParams(pairs))
     assert view_of(urlsplit(view.address()).query) == view
@@ -36,10 +39,13 @@ def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
         ("lasso=" + "~".join(["0.1_0.1"] * 101), "no lasso"),
         ("q=" + "x" * 5000, "has 5000 characters"),
         ("&".join(f"select={n}" for n in range(201)), "can name 200 clips, not 201"),
+        ("&".join(f"like={n}" for n in range(21)), "20 examples can be given, not 21"),
+        ("like=a&aspect=colour", "no aspect 'colour'"),
+        ("like=" + "x" * 5000, "An example has 5000 characters"),
     ],
 )
 def test_an_address_that_cannot_be_meant_is_refused_in_a_sentence(query, says):
-    with pytest.raises(BadAddress, match=says):
+    with pytest.raises((BadAddress, BadLasso), match=says):
         view_of(query)
 
 
@@ -77,3 +83,23 @@ def test_a_lasso_is_a_part_of_the_address():
     assert view.lasso == ((0.1, 0.2), (0.9, 0.2), (0.5, -0.8))
     assert view_of(urlsplit(view.address()).query) == view
     assert view.toggled("split", "val").lasso == view.lasso
+
+
+def test_examples_are_added_turned_round_and_taken_away():
+    view = view_of("q=red&page=2&like=a")
+    assert (view.more_like("b", "a").like, view.more_like("b").page) == (("a", "b"), 1)
+    turned = view.less_like("a", "c")
+    assert (turned.like, turned.unlike) == ((), ("a", "c"))
+    assert turned.more_like("c").unlike == ("a",)
+    assert turned.without_example("a").unlike == ("c",)
+    assert view_of("like=a&aspect=effect").without_example("a") == View()
+    assert view_of("like=a&unlike=a") == view_of("like=a")
+
+
+def test_the_command_line_has_every_example_and_what_counts_of_them():
+    view = view_of("like=c1&like=example:1&unlike=-c2&aspect=effect&lasso=-0.5_0.1~0.9_0.2~0.5_0.8")
+    words = shlex.split(view.command("w", 5, {"example:1": "my clip.mp4"}))
+    assert words[2:-4] == [
+        *("--like", "c1", "--like", "my clip.mp4", "--unlike=-c2", "--aspect", "effect"),
+        "--lasso=-0.500_0.100~0.900_0.200~0.500_0.800",
+    ]

@@ -79,6 +79,26 @@ def test_an_export_is_read_back_with_equal_rows(catalog, tmp_path, name):
         assert first.read_bytes() == b"a1" * 500
 
 
+def test_every_field_that_a_trainer_or_a_viewer_asks_for_is_there_and_of_its_kind(catalog, tmp_path):
+    for name in ("finetrainers", "videox-fun", "fiftyone"):
+        export(catalog, tmp_path / name, ExportSettings(name))
+    lines = (tmp_path / "finetrainers" / "metadata.jsonl").read_text().splitlines()
+    # finetrainers calls methods of every caption, and takes paths from the folder.
+    assert [type(json.loads(line)["caption"]) for line in lines] == [str] * 4
+    assert all((tmp_path / "finetrainers" / json.loads(line)["file_name"]).is_file() for line in lines)
+    listed = json.loads((tmp_path / "videox-fun" / "metadata.json").read_text())
+    assert {(each["type"], type(each["text"])) for each in listed} == {("video", str)}
+    assert all((tmp_path / "videox-fun" / each["file_path"]).is_file() for each in listed)
+    told = json.loads((tmp_path / "fiftyone" / "metadata.json").read_text())
+    # Without a version FiftyOne reads the form that needs no documents of its database.
+    assert told == {"media_type": "video"}
+    samples = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"]
+    for sample in samples:
+        for path in (sample["filepath"], sample["frames"]):
+            assert (tmp_path / "fiftyone" / path).is_file()
+        assert sample["ground_truth"]["_cls"] == "Classification"
+
+
 def test_shards_hold_each_clip_with_its_caption_and_all_that_is_said_of_it(catalog, tmp_path):
     export(catalog, tmp_path / "out", ExportSettings("webdataset"))
     with tarfile.open(tmp_path / "out" / "shard-000000.tar") as shard:

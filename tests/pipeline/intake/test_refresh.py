@@ -2,7 +2,11 @@ import json
 
 import pytest
 
+from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
+from catalog.curation import Author, Selection
+from catalog.curation.clips import approve, move, set_licence
+from catalog.curation.conflicts import claims, decide
 from catalog.store import Catalog
 from pipeline.ingest import ingest
 from pipeline.sources.given import given_pairs
@@ -60,6 +64,44 @@ def test_a_category_that_a_person_gave_survives_a_changed_label(catalog, folder)
     assert {(each["before"], each["now"], each["stays_in"]) for each in report.relabelled} == {
         (label, "crush", "glow") for label in before
     }
+
+
+def test_a_licence_that_changed_on_disk_waits_for_whoever_stated_another(catalog, folder):
+    first, second = sorted(catalog.scan("clips")["clip_id"].to_pylist())
+    set_licence(catalog, Selection.of([first]), "cc-by-4.0", Author("ann"), "a letter")
+    describe(folder, label="melt", caption="a cup", licence="proprietary", licence_evidence="terms.txt")
+    report = ingest(discover(folder), catalog)
+    rows = {row["clip_id"]: row for row in catalog.scan("clips").to_pylist()}
+    assert (rows[first]["licence"], rows[first]["licence_evidence"]) == ("cc-by-4.0", "a letter")
+    assert (rows[second]["licence"], rows[second]["licence_evidence"]) == ("proprietary", "terms.txt")
+    assert report.claims == 1
+    told = [(each.clip_id, each.what, each.stands, each.claimed) for each in claims(catalog)]
+    assert told == [(first, "licence", "cc-by-4.0", "proprietary")]
+    ingest(discover(folder), catalog)
+    assert len(claims(catalog)) == 1  # asked until somebody decides
+    done = set_licence(catalog, Selection.of([first]), "cc-by-4.0", Author("bob"), "a letter")
+    assert claims(catalog) == []
+    ingest(discover(folder), catalog)
+    assert claims(catalog) == []  # and not again
+    undo(catalog, done.event, actor="bob")
+    assert len(claims(catalog)) == 1
+    describe(folder, label="melt", caption="a cup", licence="cc-by-4.0")
+    ingest(discover(folder), catalog)
+    assert claims(catalog) == []  # the data set has come round
+
+
+def test_a_label_that_changed_on_disk_waits_for_whoever_moved_the_clip(catalog, folder):
+    catalog.upsert("categories", [{"category_id": "glow", "name": "glow", "state": "active"}])
+    ids = sorted(catalog.scan("clips")["clip_id"].to_pylist())
+    move(catalog, Selection.of(ids), "glow", Author("ann"))
+    describe(folder, label="crush", caption="a cup")
+    ingest(discover(folder), catalog)
+    assert [(each.stands, each.claimed) for each in claims(catalog)] == [("glow", "crush")] * 2
+    approve(catalog, Selection.of(ids[:1]), Author("bob"))
+    decide(catalog, Selection.of(ids[1:]), "Crush it", Author("bob"))
+    assert claims(catalog) == []
+    rows = {row["clip_id"]: row["category_id"] for row in catalog.scan("clips").to_pylist()}
+    assert [rows[key] for key in ids] == ["glow", "crush"]
 
 
 def test_a_manifest_that_says_less_takes_nothing_away(catalog, folder):

@@ -17,6 +17,7 @@ class Pairs:
     """Three pairs made from their numbers, two of them of categories that train."""
 
     groups: tuple[str, ...] = ("seen", "unseen", "seen")
+    categories: tuple[str, ...] = ("melt", "glow", "melt")
 
     def batch(self, numbers):
         same, other = random_batch(*(1 + n for n in numbers)), random_batch(*(11 + n for n in numbers))
@@ -50,6 +51,9 @@ def test_the_gap_of_each_group_is_that_of_its_own_pairs_however_they_are_batched
         assert row["gap_seen"] == pytest.approx(expected.gap, rel=1e-3)
         assert (row["pairs_seen"], row["pairs_unseen"]) == (2, 1)
         assert row["gap_unseen_low"] <= row["gap_unseen"] <= row["gap_unseen_high"]
+        # Here each group is one category.
+        assert row["gap_of/melt"] == pytest.approx(row["gap_seen"])
+        assert row["gap_of/glow"] == pytest.approx(row["gap_unseen"])
 
 
 def test_samples_show_every_group_and_are_the_same_again(method, tiny_folder, tmp_path):

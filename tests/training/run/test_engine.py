@@ -261,6 +261,7 @@ class HeldOut:
     """Two pairs of one group."""
 
     groups = ("seen", "seen")
+    categories = ("melt", "glow")
 
     def batch(self, numbers):
         same, other = small_batch([900 + n for n in numbers]), small_batch([950 + n for n in numbers])
