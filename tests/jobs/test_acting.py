@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from catalog.store import Catalog
 from jobs.cli import main
 from tests.pipeline.made import SPEC, make_catalog
 
@@ -58,6 +59,41 @@ def test_a_curators_acts_from_the_command_line(workdir, capsys):
     assert "would change" in said(capsys, "undo", "13", "--dry-run", *at)
     assert "undo 14" in said(capsys, "undo", "13", *at)
     assert "category_id: drip → melt" in said(capsys, "history", "--clip", "aaaa", "-w", workdir)
+
+
+def test_what_data_sets_claim_against_a_person_is_listed_and_decided(workdir, capsys):
+    Catalog.open(workdir / "catalog").update(
+        "clips",
+        [
+            {"clip_id": "aaaa1", "claimed_category": "crush", "claimed_licence": None},
+            {"clip_id": "bbbb1", "claimed_category": None, "claimed_licence": "proprietary"},
+        ],
+    )
+    told = json.loads(said(capsys, "clip", "conflicts", "--json", "-w", workdir))
+    assert [(each["what"], each["stands"], each["claimed"]) for each in told["claims"]] == [
+        ("category", "melt", "crush"),
+        ("licence", "cc0", "proprietary"),
+    ]
+    assert "2 claims against a person" in said(capsys, "clip", "conflicts", "-w", workdir)
+    said(capsys, "clip", "decide", "aaaa1", "--to", "crush", "-w", workdir)
+    said(capsys, "clip", "licence", "cc0", "bbbb1", "-w", workdir)
+    assert "0 claims against a person" in said(capsys, "clip", "conflicts", "-w", workdir)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--aspect", "effect"), "Say what to look for"),
+        (("red", "--aspect", "effect"), "is that of an example; give one with --like"),
+        (("--like", "aaaa1", "--unlike", "aaaa1"), "cannot be both an example"),
+        (("--like", "nobody"), "'nobody' is neither a clip_id nor a file"),
+        (("--lasso", "0_0"), "'0_0' is no lasso"),
+        (("--lasso", "0.0_0.0~1.0_0.0~1.0_1.0"), "no vectors yet"),
+        (("--unlike", "aaaa1", "--by", "adapter", "--aspect", "effect"), "An adapter has no parts"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_one_sentence(workdir, capsys, words, says):
+    assert says in said(capsys, "search", *words, "-w", workdir, status=2)
 
 
 def test_states_are_named_compared_and_put_back_and_copies_settled(workdir, capsys):
