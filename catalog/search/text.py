@@ -7,6 +7,7 @@ from collections import defaultdict
 from lancedb.expr import Expr, col
 from lancedb.index import FTS
 
+from catalog.errors import CatalogError
 from catalog.names import CategoryNames
 from catalog.search.bm25 import bm25
 from catalog.search.hits import COLUMNS, best
@@ -15,6 +16,8 @@ from catalog.words import words
 
 # Below this a scan of all captions takes a fraction of a second and needs no index to keep fresh.
 INDEX_ROWS = 20_000
+# A question, and no document.
+LONGEST_QUERY = 4_000
 # Rows not yet in the index are searched one by one; beyond this share of all rows they are indexed first.
 _STALE_SHARE = 0.1
 _CAPTION_INDEX = "caption_idx"
@@ -37,7 +40,14 @@ def search_text(
     Returns:
         `clip_id`, `category` (its name), `category_id`, `caption`, `source_uri`, `score` (higher: better) and
         `why` it was found.
+
+    Raises:
+        CatalogError: a query of more than `LONGEST_QUERY` characters.
     """
+    if len(query) > LONGEST_QUERY:
+        raise CatalogError(
+            f"What is searched for has {len(query):,} characters; at most {LONGEST_QUERY:,} are read."
+        )
     wanted = words(query)
     if not wanted or limit < 1:
         return []
