@@ -140,6 +140,7 @@ function foldFilters() {
 
 document.addEventListener("DOMContentLoaded", () => {
   foldFilters();
+  document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   watchScreens();
   takeToken();
 });
