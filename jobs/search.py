@@ -108,7 +108,8 @@ def caught(workspace: Workspace, catalog: Catalog, lasso: str) -> list[str]:
         BadLasso: a text that is no lasso.
         NoChart: no clip has a vector, or the map could not be drawn.
     """
-    return Charts(catalog, workspace.root / PICTURES).drawn().within(np.array(read_lasso(lasso)))
+    corners = np.array(read_lasso(lasso))  # before the map, which may have to be drawn
+    return Charts(catalog, workspace.root / PICTURES).drawn().within(corners)
 
 
 def count_job(workspace: Workspace, where: str | None, as_json: bool) -> None:
