@@ -127,12 +127,13 @@ def near(
 
 def _largest(rows: Floats, many: int) -> Numbers:
     """Places of the largest values of each row, the largest first; of equals the first."""
-    if many < rows.shape[1]:
-        found = np.sort(np.argpartition(-rows, many - 1, axis=1)[:, :many], axis=1)
-    else:
-        found = np.broadcast_to(np.arange(rows.shape[1]), rows.shape)
-    order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    left = rows.copy()
+    found = np.zeros((len(rows), many), dtype=np.int64)
+    every = np.arange(len(rows))
+    for place in range(many):  # few of hundreds or thousands: sorting all of them takes far longer
+        found[:, place] = left.argmax(axis=1)
+        left[every, found[:, place]] = -np.inf
+    return found
 
 
 def unit(vectors: Floats) -> Floats:
