@@ -20,6 +20,7 @@ from pipeline.features.settings import EncodeSettings
 from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
 from pipeline.retraining.settings import RetrainSettings
+from pipeline.serving.settings import ServeSettings
 from training.backbones.settings import BackboneSettings
 from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
@@ -47,6 +48,7 @@ class Profile(BaseModel):
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
     edit: EditSettings = Field(default_factory=EditSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
 
     @field_validator("clip", mode="before")
     @classmethod

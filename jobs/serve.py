@@ -1,54 +1,120 @@
 """`video2lora serve`: the web of one catalogue, until it is interrupted."""
 
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 
+from jobs import troubles
 from jobs.console import out
 from jobs.errors import JobError
+from jobs.ray_session import ray_session
 from jobs.web.access import Access
 from jobs.web.app import create_app
 from jobs.web.chart import PICTURES
 from jobs.web.site import Site
 from jobs.workspace import Workspace
 from pipeline.find import LazyEmbedder
+from pipeline.serving.desk import Desk
+from pipeline.serving.dispatch import Dispatcher, Workers
+from pipeline.serving.replicas import Work, deployed
+from pipeline.studio import find_model
+
+# Where lies what requests bring and become, within the working directory.
+REQUESTS = "requests"
+_PATIENT_SECONDS = 3
 
 
 class CannotListen(JobError):
     """An address that no server can have here."""
 
 
-def serve_job(workspace: Workspace, host: str, port: int) -> None:
+def serve_job(
+    workspace: Workspace,
+    host: str,
+    port: int,
+    generate: bool = True,
+    model: str | None = None,
+    users: Sequence[str] = (),
+    address: str | None = None,
+) -> None:
     """Listen, say where, and answer until Ctrl-C.
+
+    Args:
+        generate: take requests for clips. Workers are started when the first one comes.
+        model: of requests that name none.
+        users: who gets a token of his own.
+        address: of a Ray cluster whose workers are to be used.
 
     Raises:
         CannotListen: the address or the port cannot be had.
+        NoModel: there is no model of that name.
     """
     catalog = workspace.existing_catalog()
-    access = Access.of(host, workspace.root)
+    access = Access.of(host, workspace.root, users)
+    desk = _desk(workspace, model, address) if generate else None
     site = Site(
         catalog,
         str(workspace.root),
         workspace.root / PICTURES,
         access,
         LazyEmbedder(workspace.profile.embed),
+        desk,
     )
     listener = _listener(host, port)
     address = _address(host, listener.getsockname()[1])
     for line in _opening(address, access):
         out.print(line, markup=False)
-    config = uvicorn.Config(create_app(site), log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(
+        create_app(site),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # Who watches a request listens for as long as that takes.
+        timeout_graceful_shutdown=_PATIENT_SECONDS,
+    )
     try:
+        if desk is not None:
+            desk.sweep()
+            desk.dispatcher.start()
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()
+        if desk is not None:
+            desk.dispatcher.stop()
+
+
+def _desk(workspace: Workspace, model: str | None, address: str | None) -> Desk:
+    catalog, models = workspace.catalog, workspace.folder("models").resolve()
+    if model is not None:
+        find_model(catalog, models, model)
+    profile = workspace.profile
+    work = Work(
+        catalog,
+        workspace.folder(REQUESTS).resolve(),
+        models,
+        profile.serve,
+        profile.backbone,
+        profile.generate,
+        model,
+        troubles.sentence,
+    )
+
+    @contextmanager
+    def workers() -> Iterator[Workers]:
+        with ray_session(address), deployed(work) as replicas:
+            yield replicas
+
+    return Desk(work, Dispatcher(catalog, workers, profile.serve.patience))
 
 
 def _opening(address: str, access: Access) -> list[str]:
     if not access.asks:
         return [f"Open {address} (Ctrl-C ends it)"]
     # Behind the # a token stays in the browser: no server's or proxy's log has it.
-    lines = [f"Open {address}/enter#{token} as {role}" for role, token in access.tokens.items()]
+    tokens = {**access.tokens, **access.users}
+    lines = [f"Open {address}/enter#{token} as {who}" for who, token in tokens.items()]
     return [*lines, "Put TLS in front of it where others share the network. Ctrl-C ends it."]
 
 

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from catalog.store import Catalog
 from jobs.web.access import Role
+from jobs.web.gate import API, error_of
 
 LONGEST = 200
 # The part of an address that names the act which led to it.
 DONE = "done"
 _NAV = (
-    *(("/", "Clips"), ("/categories", "Categories"), ("/review", "Review"), ("/duplicates", "Duplicates")),
+    *(
+        ("/", "Clips"),
+        ("/generate", "Generate"),
+        ("/categories", "Categories"),
+        ("/review", "Review"),
+        ("/duplicates", "Duplicates"),
+    ),
     *(
         ("/map", "Map"),
         ("/snapshots", "Snapshots"),
@@ -132,6 +140,10 @@ def _event(catalog: Catalog, event_id: str) -> dict[str, Any] | None:
     return rows[0] | {"said": " and ".join(said)}
 
 
-def told(request: Request, status: int, sentence: str) -> HTMLResponse:
-    """A page that says in one sentence why there is no other."""
-    return page(request, "told.html.j2", status, sentence=sentence, number=status)
+def told(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A page that says in one sentence why there is no other; JSON where that is what its address speaks."""
+    if request.url.path.startswith(API):
+        return JSONResponse(error_of(status, sentence), status, dict(headers or {}))
+    answer = page(request, "told.html.j2", status, sentence=sentence, number=status)
+    answer.headers.update(headers or {})
+    return answer

@@ -24,6 +24,7 @@ from jobs.web.kept import Kept
 from jobs.web.palette import Palette
 from jobs.web.shelf import Shelf
 from pipeline.find import LazyEmbedder
+from pipeline.serving.desk import Desk
 from training.files import write_atomically
 
 # Pictures are made from a whole decoded clip, 50 MB each.
@@ -32,6 +33,10 @@ _DECODERS = 2
 # Clips of a review queue: what a person gets through before it is worth computing again.
 _QUEUE = 500
 UPLOADED = "example:"
+
+
+class NothingGenerated(JobError):
+    """A request for a clip to a server that was told to generate nothing."""
 
 
 class ExampleForgotten(JobError):
@@ -53,6 +58,7 @@ class Site:
         workdir: as the command line names it, in the lines that pages print.
         model: sees words and uploaded examples.
         folder: where pictures made of clips are kept from start to start.
+        desk: takes requests for clips in; None where the server was told to generate nothing.
     """
 
     catalog: Catalog
@@ -60,6 +66,7 @@ class Site:
     folder: Path
     access: Access
     model: LazyEmbedder
+    desk: Desk | None = None
     charts: Charts = field(init=False)
     shelf: Shelf = field(init=False)
     examples: Kept[Uploaded] = field(default_factory=lambda: Kept(64))
@@ -184,3 +191,19 @@ def site_of(request: Request) -> Site:
 
 
 Here = Annotated[Site, Depends(site_of)]
+
+
+def desk_of(request: Request) -> Desk:
+    """Where requests for clips are taken in; raises NothingGenerated where they are not."""
+    if (desk := site_of(request).desk) is None:
+        raise NothingGenerated("This server generates nothing: start it without --no-generate.")
+    return desk
+
+
+def owner_of(request: Request) -> str:
+    """Whose requests and files those are that this one asks for."""
+    return request.state.owner or "nobody"
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+Owner = Annotated[str, Depends(owner_of)]

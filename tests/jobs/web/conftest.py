@@ -1,6 +1,8 @@
 """A served catalogue of twelve clips in four categories, small enough for a test and like a real one."""
 
 import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,13 +11,22 @@ from starlette.testclient import TestClient
 
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
+from jobs import troubles
 from jobs.web.access import Access
 from jobs.web.app import create_app
 from jobs.web.site import Site
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.find import LazyEmbedder
+from pipeline.serving.desk import Desk
+from pipeline.serving.dispatch import Dispatcher
+from pipeline.serving.replicas import Work
+from pipeline.serving.settings import ServeSettings
+from pipeline.serving.worker import Worker
 from pipeline.video.transcode import encode_poster
 from tests.pipeline.made import LOOKS, frames, make_catalog
+from training.backbones.settings import BackboneSettings
+from training.release import shipped_model
+from training.settings import GenerateSettings
 
 # Of a descriptor: three parts of eight, and eight shares.
 DIM = 32
@@ -82,10 +93,52 @@ def catalog(made, tmp_path) -> Catalog:
     return Catalog.open(tmp_path / "catalog")
 
 
-def site_for(catalog: Catalog, folder, access: Access | None = None) -> Site:
+def site_for(catalog: Catalog, folder, access: Access | None = None, desk: Desk | None = None) -> Site:
+    access = access or Access("s" * 32, author="ada")
     return Site(
-        catalog, "demo", folder / "pictures", access or Access("s" * 32, author="ada"), LazyEmbedder(MADE)
+        catalog, "demo", folder / "pictures", access, LazyEmbedder(MADE), desk or desk_for(catalog, folder)
     )
+
+
+def desk_for(catalog: Catalog, folder, **settings) -> Desk:
+    """Takes requests in for the pocket model, in four steps; started, its one worker is of this process."""
+    work = Work(
+        catalog,
+        folder / "requests",
+        folder / "models",
+        ServeSettings(**{"claim_seconds": 5, **settings}),
+        BackboneSettings.model_validate(shipped_model().facts["backbone"]),
+        GenerateSettings(steps=4, guidance=1.0),
+        "pocket",
+        troubles.sentence,
+    )
+    return Desk(work, Dispatcher(catalog, lambda: here(work), work.settings.patience))
+
+
+@contextmanager
+def here(work: Work):
+    yield Here(work.worker())
+
+
+@dataclass(frozen=True)
+class Here:
+    """A worker in this process, as Ray Serve's replicas have it in theirs."""
+
+    worker: Worker
+    places: int = 1
+
+    def work_off(self, request_id: str) -> str | None:
+        return self.worker.work_off(request_id)
+
+
+@contextmanager
+def serving(desk: Desk):
+    """The desk with its worker at work."""
+    desk.dispatcher.start()
+    try:
+        yield desk
+    finally:
+        desk.dispatcher.stop()
 
 
 @pytest.fixture(scope="session")

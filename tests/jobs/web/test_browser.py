@@ -1,12 +1,20 @@
 """What only a browser shows: clips that play, one scrubber, keys, selection, accessibility."""
 
 import re
+import shutil
 import time
+from datetime import timedelta
 
 import pytest
 
+from catalog.requests import beat, cancel, claim, fail, finish, request_id_of, submit
+from catalog.store import Catalog
+from pipeline.serving.asked import Asked
+from pipeline.video.transcode import encode_poster, encode_video
 from tests.jobs.web.browser import chromium, served
-from tests.jobs.web.conftest import site_for
+from tests.jobs.web.conftest import desk_for, serving, site_for
+from tests.pipeline.made import frames
+from training.files import write_atomically
 
 PAGES = (
     *(
@@ -28,13 +36,43 @@ PAGES = (
         "/licences?exclude=cc0",
     ),
     *("/runs", "/map"),
+    *("/generate?reference=melt0&first_frame=glow0", "/requests", "/requests?group=g", "/api"),
+    *(f"/requests/{request_id_of('ada', key)}" for key in ("done", "failed", "running")),
 )
 
 
 @pytest.fixture(scope="module")
 def address(made, tmp_path_factory):
-    with served(site_for(made, tmp_path_factory.mktemp("site"))) as address:
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(made.uri, folder / "catalog")
+    catalog = Catalog.open(folder / "catalog")
+    ask_for_some(catalog, folder / "requests")
+    with served(site_for(catalog, folder)) as address:
         yield address
+
+
+def ask_for_some(catalog: Catalog, folder) -> None:
+    """Requests in every state, a row of them for one strength, as their owner sees them."""
+    shown = {"kind": "clip", "name": "melt0"}
+    for seed, key in enumerate(("done", "failed", "running", "queued", "cancelled")):
+        asked = Asked(reference=shown, first_frame=shown, prompt=f"a mug, {key}", seed=seed, group="g")
+        request, _ = submit(catalog, "ada", asked.model_dump(mode="json"), key)
+        if key in ("queued", "cancelled"):
+            continue
+        claimed = claim(catalog, request.request_id, "w", timedelta(days=1))
+        if key == "failed":
+            fail(catalog, claimed, "The disk is full.")
+        elif key == "done":
+            write_atomically(folder / "done.mp4", encode_video(frames("explode", 1), 8))
+            write_atomically(folder / "done.jpg", encode_poster(frames("explode", 1)[24]))
+            write_atomically(folder / "done.lora.safetensors", b"")
+            files = {"video": "done.mp4", "lora": "done.lora.safetensors", "poster": "done.jpg"}
+            finish(catalog, claimed, files | {"notes": ["The reference stands still."], "model": "m"})
+        else:
+            preview = folder / f"{request.request_id}-1.preview.jpg"
+            write_atomically(preview, encode_poster(frames("glow", 1)[24]))
+            beat(catalog, claimed, 21, 50)
+    cancel(catalog, request.request_id)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +211,29 @@ def test_two_copies_are_wiped_over_each_other_and_subtracted(browser, catalog, t
         tab.keyboard.press("d")
         tab.wait_for_url(re.compile("done=1"))
         assert "No two clips show the same" in tab.locator("main").inner_text()
+
+
+def test_a_clip_is_asked_for_and_seen_to_appear(browser, catalog, tmp_path):
+    with served(site_for(catalog, tmp_path, desk=(desk := desk_for(catalog, tmp_path)))) as address:
+        tab = browser.new_context(base_url=address).new_page()
+        tab.goto("/clips/melt0")
+        tab.click("text=Use its effect")
+        assert tab.input_value("input[name=reference_clip]") == "melt0"
+        tab.fill("input[name=first_frame_clip]", "glow0")
+        tab.fill("textarea", "a red mug")
+        tab.fill("input[name=seeds]", "0-1")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url(re.compile("group="))
+        assert tab.locator(".now.queued").count() == 2
+        with serving(desk):
+            until(tab, "document.querySelectorAll('video').length == 2", 120)
+        until(tab, "[...document.querySelectorAll('video')].every((each) => each.videoWidth == 96)")
+        tab.click("text=Open >> nth=0")
+        with tab.expect_download() as download:
+            tab.click("text=Use this in ComfyUI")
+        assert download.value.suggested_filename.endswith(".safetensors")
+        tab.click("text=Again, with other values")
+        assert tab.input_value("textarea") == "a red mug"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

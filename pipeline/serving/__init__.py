@@ -1,0 +1,1 @@
+"""Requests worked off: taken in at a desk, dispatched to replicas of Ray Serve, watched while they run."""

@@ -1,0 +1,76 @@
+"""What somebody may ask of a server: a reference, a picture, a prompt, and how it is sampled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from training.settings import GenerateSettings
+
+LONGEST_PROMPT = 2_000
+# What a request may set of `generate`; null takes what the server's profile or the model says.
+_SAMPLED = ("seed", "steps", "guidance", "adapter_guidance")
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds a NUL")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class Shown(BaseModel):
+    """A video or a picture: a clip of the catalogue, or an upload that was looked at when it came in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["clip", "upload"]
+    name: Text = Field(min_length=1, max_length=200)
+
+
+class Sampling(BaseModel):
+    """What is to happen, and how it is sampled.
+
+    Attributes:
+        model: None takes the server's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Text = Field("", max_length=LONGEST_PROMPT, description="what the scene shows")
+    model: Text | None = Field(
+        None, min_length=1, max_length=200, description="a model_id; null: the champion or newest one"
+    )
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    guidance: float | None = Field(None, ge=0, le=100, description="by the prompt", allow_inf_nan=False)
+    adapter_guidance: float | None = Field(
+        None, ge=0, le=100, description="by the adapter; more is more of the effect", allow_inf_nan=False
+    )
+    polish: int | None = Field(
+        None, ge=0, le=10_000, description="steps that fit the adapter to the reference itself"
+    )
+
+    def settings(self, given: GenerateSettings) -> GenerateSettings:
+        """Those of the server, with what this request says otherwise."""
+        said: dict[str, Any] = {
+            name: value for name in _SAMPLED if (value := getattr(self, name)) is not None
+        }
+        return GenerateSettings.model_validate(given.model_dump() | said)
+
+
+class Asked(Sampling):
+    """One request.
+
+    Attributes:
+        reference: whose effect is wanted.
+        first_frame: what it is to happen to.
+        group: what was asked for together, and is compared.
+    """
+
+    reference: Shown
+    first_frame: Shown
+    group: Text | None = Field(None, max_length=64)
