@@ -1,6 +1,6 @@
 """Requests through a server that is killed: `python -m tests.benchmarks.serving [--requests N]`, JSON.
 
-A catalogue is made, `video2lora serve` serves it with the pocket model in four steps, and N requests are sent
+A catalogue is made, `video2lora serve` serves it with the pocket model in two steps, and N requests are sent
 with idempotency keys. When a third of them is done the server is killed (SIGKILL) and started again. `lost`
 are requests that did not come to an end, `again` those that were done before the kill and are not now as they
 were then, `resumed` those that a second worker began. Seconds are by this machine's clock; `warm` is what a
@@ -26,7 +26,7 @@ import numpy as np
 from tests.pipeline.made import make_catalog
 
 SETTINGS = (
-    *("generate.steps=4", "generate.guidance=1.0", "serve.claim_seconds=4"),
+    *("generate.steps=2", "generate.guidance=1.0", "serve.claim_seconds=4"),
     *("serve.max_queued=500", "serve.max_per_user=500", "serve.per_minute=10000"),
 )
 LOOKS = ("melt", "explode", "freeze", "glow")

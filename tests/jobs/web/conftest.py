@@ -101,14 +101,14 @@ def site_for(catalog: Catalog, folder, access: Access | None = None, desk: Desk 
 
 
 def desk_for(catalog: Catalog, folder, **settings) -> Desk:
-    """Takes requests in for the pocket model, in four steps; started, its one worker is of this process."""
+    """Takes requests in for the pocket model, in two steps; started, its one worker is of this process."""
     work = Work(
         catalog,
         folder / "requests",
         folder / "models",
         ServeSettings(**{"claim_seconds": 5, **settings}),
         BackboneSettings.model_validate(shipped_model().facts["backbone"]),
-        GenerateSettings(steps=4, guidance=1.0),
+        GenerateSettings(steps=2, guidance=1.0),
         "pocket",
         troubles.sentence,
     )
