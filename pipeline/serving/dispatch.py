@@ -12,12 +12,15 @@ from enum import StrEnum
 from typing import Protocol
 
 from catalog.errors import CatalogError, LostClaim
+from catalog.maintenance import compact_table
 from catalog.requests import Request, find, release, unfinished
 from catalog.store import Catalog
 from catalog.vocabulary import RequestState
 
 # Seconds between two looks at the queue: others may have put something there, or a worker may be silent.
 _LOOK = 1.0
+# Requests after which their table is compacted: every one of them leaves a file or two, and old versions.
+_TIDY, _KEPT = 100, timedelta(hours=1)
 # Seconds after which workers that did not start are tried again.
 _AGAIN = 30.0
 logger = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._flying: dict[str, Future] = {}
+        self._landings = 0
 
     def start(self) -> None:
         """Begin; what a server before this one left unfinished goes on."""
@@ -116,6 +120,9 @@ class Dispatcher:
                     call = pool.submit(workers.work_off, request.request_id)
                     self._flying[request.request_id] = call
                     call.add_done_callback(self._landed)
+            if self._landings >= _TIDY:
+                self._landings = 0
+                compact_table(self.catalog, "requests", _KEPT)
             self._wake.wait(_LOOK)
 
     def _free(self) -> list[Request]:
@@ -123,6 +130,7 @@ class Dispatcher:
         return [each for each in unfinished(self.catalog) if each.free(now, self._patience)]
 
     def _landed(self, call: Future) -> None:
+        self._landings += 1
         if self._stopped.is_set() or call.cancelled():
             return
         if error := call.exception():

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import LostClaim, OtherRequest, UnknownRequest
+from catalog.maintenance import compact_table
 from catalog.requests import (
     ATTEMPTS,
     Request,
@@ -186,6 +187,25 @@ def test_a_claim_ends_with_patience_and_not_before():
     assert not held.free(now, timedelta(seconds=11))
     assert held.free(now, timedelta(seconds=9))
     assert not replace(held, state=RequestState.DONE).free(now, timedelta(0))
+
+
+def test_compacting_while_workers_write_loses_and_doubles_nothing(catalog):
+    asked = [submit(catalog, "ann", {"n": n})[0].request_id for n in range(30)]
+
+    def work(request_id: str) -> None:
+        claimed = claim(catalog, request_id, "w")
+        beat(catalog, claimed, 1, 1)
+        finish(catalog, claimed, {"of": request_id})
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, request_id) for request_id in asked]
+        tidied = [pool.submit(compact_table, catalog, "requests") for _ in range(3)]
+        for each in (*working, *tidied):
+            each.result()
+    compact_table(catalog, "requests")
+    assert len(catalog.tables.handle("requests").to_lance().get_fragments()) == 1
+    found = {each.request_id: each.result for each in listed(catalog, "ann")}
+    assert found == {request_id: {"of": request_id} for request_id in asked}
 
 
 def work_until_empty(uri: str, worker: str, results) -> None:
