@@ -10,7 +10,7 @@ from training.settings import GenerateSettings
 
 LONGEST_PROMPT = 2_000
 # What a request may set of `generate`; null takes what the server's profile or the model says.
-_SAMPLED = ("seed", "steps", "guidance", "adapter_guidance")
+_SAMPLED = ("seed", "steps", "guidance", "adapter_guidance", "strength", "negative_prompt")
 
 
 def _storable(text: str) -> str:
@@ -49,6 +49,12 @@ class Sampling(BaseModel):
     guidance: float | None = Field(None, ge=0, le=100, description="by the prompt", allow_inf_nan=False)
     adapter_guidance: float | None = Field(
         None, ge=0, le=100, description="by the adapter; more is more of the effect", allow_inf_nan=False
+    )
+    strength: float | None = Field(
+        None, ge=-10, le=10, description="of the effect; below 0 away from it", allow_inf_nan=False
+    )
+    negative_prompt: Text | None = Field(
+        None, max_length=LONGEST_PROMPT, description="what guidance above 1 leads away from"
     )
     polish: int | None = Field(
         None, ge=0, le=10_000, description="steps that fit the adapter to the reference itself"

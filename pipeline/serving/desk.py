@@ -173,6 +173,25 @@ class Desk:
             raise NotYet(f"Request {request.request_id} has no {part}.")
         return self.work.folder / name
 
+    def adapter(self, request: Request, target: str) -> bytes:
+        """The LoRA of a request that is done, under the names that a target reads.
+
+        Raises:
+            NotYet: see `result`.
+            BadAdapter: the target has no names for it.
+        """
+        from safetensors import safe_open
+        from safetensors.torch import save
+
+        from training.methods.lightlora.export import load_lora
+        from training.methods.lightlora.targets import lora_for
+
+        file = self.result(request, "lora")
+        with safe_open(file, framework="pt") as opened:
+            facts = opened.metadata()
+        named = lora_for(target, load_lora(file), Path(f"{request.request_id[:12]}.safetensors"))
+        return save(named, facts)
+
     def preview(self, request: Request) -> Path:
         """A picture of how far it is; the poster of one that is done.
 

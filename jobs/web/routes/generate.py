@@ -79,7 +79,7 @@ def take(request: Request, site: Here, desk: AtDesk, owner: Owner, intake: Sent)
         asked = asked_of(desk, owner, intake, new, group)
         for strength in strengths:
             for seed in seeds:
-                said = {"seed": seed, "adapter_guidance": strength}
+                said = {"seed": seed, "strength": strength}
                 desk.submit(owner, asked.model_copy(update=said))
     except (CatalogError, PipelineError, TrainingError, HTTPException) as error:
         sentence = str(error.detail) if isinstance(error, HTTPException) else str(error)
@@ -214,7 +214,7 @@ def _seen(desk: Desk, request: requests.Request, places: Mapping[str, int]) -> d
 
 def _grid(desk: Desk, found: list[requests.Request]) -> dict[str, object]:
     """Seeds in columns, strengths in rows."""
-    cells = {(each.asked.get("adapter_guidance"), each.asked.get("seed")): each for each in found}
+    cells = {(each.asked.get("strength"), each.asked.get("seed")): each for each in found}
     strengths = sorted({key[0] for key in cells}, key=lambda s: (s is not None, s))
     seeds = sorted({key[1] for key in cells}, key=lambda s: (s is not None, s))
     cell = dict(zip(cells, _all_seen(desk, list(cells.values())), strict=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import pytest
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load
 from starlette.testclient import TestClient
 
 from catalog.requests import claim, find, unfinished
@@ -22,6 +22,7 @@ from pipeline.serving import worker as working
 from pipeline.video.transcode import encode_video
 from tests.jobs.web.conftest import HERE, desk_for, serving, site_for
 from tests.pipeline.made import frames
+from training.methods.lightlora.targets import TARGETS, loaded_by
 
 CLIPS = {"reference_clip": "melt0", "first_frame_clip": "freeze1"}
 ASKED = {**CLIPS, "prompt": "a red mug", "seed": 3}
@@ -74,9 +75,11 @@ def test_a_clip_is_asked_for_watched_and_fetched_with_its_adapter_and_lineage(as
     assert lineage["model_id"] == done["result"]["model"]
     assert asking.get(done["links"]["video"], headers={"range": "bytes=0-99"}).status_code == 206
     assert asking.get(done["links"]["preview"]).content.startswith(b"\xff\xd8")
-    adapter = asking.get(done["links"]["adapter"])
-    (desk.work.folder / "got.safetensors").write_bytes(adapter.content)
-    assert load_file(desk.work.folder / "got.safetensors")
+    for target in TARGETS:
+        adapter = asking.get(done["links"]["adapter"], params={"target": target})
+        found = loaded_by(target, load(adapter.content))
+        assert found.whole
+        assert found.linears == len(load(adapter.content)) // 2
     page = asking.get(f"/requests/{seen['id']}").text
     assert "Use this in ComfyUI" in page
     assert f"/api/requests/{seen['id']}/content" in page
@@ -419,7 +422,7 @@ def test_a_server_that_generates_nothing_says_so(catalog, tmp_path):
 
 
 def test_seeds_and_strengths_make_a_grid_that_is_watched_on_one_page(asking, desk):
-    form = {**CLIPS, "prompt": "a mug", "seeds": "0-1, 5", "strengths": "1, 3", "steps": "2"}
+    form = {**CLIPS, "prompt": "a mug", "seeds": "0-1, 5", "strengths": "-1, 1", "steps": "2"}
     answer = asking.post("/generate", data=form, files={"reference": ("", b"")})
     assert answer.status_code == 303, answer.text
     assert len(unfinished(desk.catalog)) == 6
