@@ -171,12 +171,16 @@ def content(request: Request, desk: AtDesk, owner: Owner, request_id: str) -> Re
     response_class=Response,
     responses={**REFUSALS, **UNKNOWN, **NOT_YET, 200: {"content": {"application/octet-stream": {}}}},
 )
-def adapter(desk: AtDesk, owner: Owner, request_id: str) -> Response:
-    """The LoRA that was predicted of the reference, a safetensors file."""
-    file = desk.result(desk.find(owner, request_id), "lora")
-    return FileResponse(
-        file, media_type="application/octet-stream", filename=f"{request_id[:12]}.safetensors"
-    )
+def adapter(
+    desk: AtDesk,
+    owner: Owner,
+    request_id: str,
+    target: Literal["diffusers", "comfyui", "kijai"] = "diffusers",
+) -> Response:
+    """The LoRA that was predicted of the reference, a safetensors file under the names that a tool reads."""
+    data = desk.adapter(desk.find(owner, request_id), target)
+    named = {"content-disposition": f'attachment; filename="{request_id[:12]}-{target}.safetensors"'}
+    return Response(data, media_type="application/octet-stream", headers=named)
 
 
 @router.get(
