@@ -26,6 +26,7 @@ import numpy as np
 from tests.pipeline.made import make_catalog
 
 SETTINGS = (
+    *("clip.height=64", "clip.width=96"),
     *("generate.steps=2", "generate.guidance=1.0", "serve.claim_seconds=4"),
     *("serve.max_queued=500", "serve.max_per_user=500", "serve.per_minute=10000"),
 )

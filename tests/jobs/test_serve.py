@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_server_loses_no_request_and_does_none_again(tmp_path):
-    found = through_a_kill(tmp_path, 6, 400)
-    assert (found["done"], found["lost"], found["again"], found["videos"]) == (6, 0, 0, 6)
-    assert found["done_before_the_kill"] >= 2
+    found = through_a_kill(tmp_path, 5, 300)
+    assert (found["done"], found["lost"], found["again"], found["videos"]) == (5, 0, 0, 5)
+    assert found["done_before_the_kill"] >= 1
     assert found["status_after_ctrl_c"] == 130
