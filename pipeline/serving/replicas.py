@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import socket
 import uuid
@@ -93,6 +94,8 @@ def deployed(work: Work) -> Iterator[Replicas]:
     import ray
     from ray import serve
 
+    # What it says of its own start is for its operators.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     gpus = int(ray.cluster_resources().get("GPU", 0))
     places = work.settings.replicas or max(1, gpus)
     cores = int(ray.cluster_resources().get("CPU", 1))
