@@ -15,7 +15,7 @@ from jobs.web.intake import LARGEST_REQUEST, Intake, NewRequest, Sent, asked_of
 from jobs.web.pages import link, own_address, page
 from jobs.web.site import AtDesk, Here, Owner, Site
 from pipeline.errors import PipelineError
-from pipeline.serving.asked import LONGEST_PROMPT
+from pipeline.serving.asked import LONGEST_PROMPT, Asked
 from pipeline.serving.desk import Desk
 from training.errors import TrainingError
 from training.settings import GenerateSettings
@@ -77,10 +77,9 @@ def take(request: Request, site: Here, desk: AtDesk, owner: Owner, intake: Sent)
         group = secrets.token_hex(8)
         new = NewRequest(**form.model_dump(exclude={"seeds", "strengths"}))
         asked = asked_of(desk, owner, intake, new, group)
-        for strength in strengths:
-            for seed in seeds:
-                said = {"seed": seed, "strength": strength}
-                desk.submit(owner, asked.model_copy(update=said))
+        cells = [{"seed": seed, "strength": strength} for strength in strengths for seed in seeds]
+        for each in [Intake(asked.model_dump() | said, {}, typed=False).read(Asked) for said in cells]:
+            desk.submit(owner, each)
     except (CatalogError, PipelineError, TrainingError, HTTPException) as error:
         sentence = str(error.detail) if isinstance(error, HTTPException) else str(error)
         status = error.status_code if isinstance(error, HTTPException) else 422

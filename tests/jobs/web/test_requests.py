@@ -300,7 +300,7 @@ def test_a_fault_of_ours_ends_one_request_and_not_the_worker(asking, desk, monke
 
 
 def test_a_model_of_another_backbone_fails_its_request_and_says_which_is_right(asking, desk):
-    small = desk.work.backbone.model_copy(update={"model": "tiny"})
+    small = desk.work.backbone.model_copy(update={"model": "random:0"})
     object.__setattr__(desk.work, "backbone", small)
     request_id = asking.post("/api/requests", json=ASKED).json()["id"]
     with serving(desk):
@@ -450,7 +450,8 @@ def test_seeds_and_strengths_make_a_grid_that_is_watched_on_one_page(asking, des
         ({"seeds": "0-99"}, "no span"),
         ({"seeds": "0-7", "strengths": "1,2,3"}, "more than 16 clips"),
         ({"strengths": "much"}, "Strengths are numbers"),
-        ({"strengths": "nan"}, "not"),
+        ({"strengths": "nan"}, "finite number"),
+        ({"strengths": "11"}, "the largest is 10"),
         ({"reference_clip": "nothing"}, "is no clip_id"),
     ],
 )
