@@ -64,7 +64,7 @@ def test_a_night_on_stored_features_goes_from_the_first_model_to_the_last_look(t
     for _ in range(2):
         quiet = night.retrain(IF_DUE)
     assert (quiet.verdict, quiet.times) == (Verdict.NOT_DUE, 2)
-    assert "model" in night.page(quiet)
+    assert "0 clips that train are new" in night.page(quiet)
     assert len(decisions(night.catalog)) == 2
 
     # A person asks; two steps more on random features are no better, for sure, and the champion stays.
