@@ -1,17 +1,21 @@
 """Every manifest as a cluster would be given it: known fields only, and what KubeRay and we ask of it."""
 
 import copy
+import inspect
 import json
 import os
 import re
 import shlex
 import subprocess
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
+from ray.serve import Application
+from ray.serve.schema import ServeDeploySchema
 
 from jobs.cli import app
 from jobs.schedules.book import Schedule
@@ -177,6 +181,22 @@ def test_secrets_are_referred_to_and_never_written_down(name):
     for cluster in clusters(name):
         if options := cluster.get("gcsFaultToleranceOptions"):
             assert "secretKeyRef" in options["redisPassword"]["valueFrom"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_web_is_an_application_that_ray_serve_can_import_with_these_arguments(name):
+    config = ServeDeploySchema.model_validate(
+        yaml.safe_load(of_kind(name, "RayService")[0]["spec"]["serveConfigV2"])
+    )
+    (application,) = config.applications
+    module, _, function = application.import_path.partition(":")
+    builder = getattr(import_module(module), function)
+    (wanted,) = (
+        kind for kind in inspect.get_annotations(builder, eval_str=True).values() if kind is not Application
+    )
+    wanted.model_validate(application.args)
+    deployed = builder(wanted.model_validate(application.args))
+    assert [each.name for each in application.deployments] == [deployed._bound_deployment.name]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
