@@ -2,6 +2,7 @@
 
 import json
 import socket
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -31,7 +32,9 @@ def address(ray_cluster, tmp_path):
 
 
 def test_pages_are_served_to_who_has_a_token_and_to_nobody_else(address, tmp_path):
-    assert b"token" in urlopen(f"{address}/").read()  # the page that asks for one
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{address}/")
+    assert b"/enter" in refused.value.read()  # our gate's own sentence
     token = json.loads((tmp_path / "work" / "web-access.json").read_text())["viewer"]
     page = urlopen(Request(f"{address}/", headers={"Authorization": f"Bearer {token}"})).read()
     assert b"Melt" in page or b"a scene called a" in page
