@@ -58,9 +58,7 @@ def of_ingest(report: "IngestReport") -> Iterator[str]:
 
 
 def _relabelled(each: dict) -> str:
-    stays = (
-        each["stays_in"] and f"; a person put it into {each['stays_in']}, where it stays until one decides"
-    )
+    stays = each["stays_in"] and f"; a person put it into {each['stays_in']}, where it stays"
     stays = stays or ""
     return f"{each['source_uri']}: {each['before']!r}, now {each['now']!r}{stays}"
 
