@@ -16,6 +16,7 @@ from jobs.usage import wording
 from pipeline.curation.duplicates import DuplicateSettings
 from pipeline.curation.membership import ClusterSettings
 from pipeline.embedding.settings import EmbedSettings
+from pipeline.evaluation.settings import EvaluateSettings
 from pipeline.features.settings import EncodeSettings
 from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
@@ -49,6 +50,7 @@ class Profile(BaseModel):
     edit: EditSettings = Field(default_factory=EditSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
 
     @field_validator("clip", mode="before")
     @classmethod

@@ -61,5 +61,10 @@ class Embedder:
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Questions float32 [n, dim], each of length 1: their cosine with a descriptor says what it shows."""
+        return ask_in_words(self.text_vectors(texts)).numpy()
+
+    @torch.inference_mode()
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """The model's own vectors of texts, fp32 [n, D] on the CPU: comparable with those of frames."""
         tokens = self.tokenizer(list(texts)).to(self.device)
-        return ask_in_words(self.model.encode_text(tokens).float().cpu()).numpy()
+        return self.model.encode_text(tokens).float().cpu()

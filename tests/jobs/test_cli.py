@@ -19,6 +19,7 @@ COMMANDS = (
     "encode",
     "train",
     "generate",
+    "evaluate",
     "edit",
     "adapter",
     "batch",

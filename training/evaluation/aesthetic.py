@@ -19,7 +19,7 @@ def load_head(file: Path) -> nn.Linear:
     Raises:
         BadWeights: see `load_tensors`.
     """
-    return load_tensors(nn.Linear(WIDTH, 1), file, "the aesthetic head").eval()
+    return load_tensors(nn.Linear(WIDTH, 1), file, "the aesthetic head")
 
 
 def clip_pixels(frames: Tensor) -> Tensor:

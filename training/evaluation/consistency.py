@@ -26,16 +26,23 @@ def consistency(vectors: Tensor) -> float:
     return float(((before + first) / 2).mean())
 
 
+def build_dino() -> nn.Module:
+    """timm's ViT-B/16 without head and without storage: names and shapes."""
+    import timm
+
+    with torch.device("meta"):
+        return timm.create_model(
+            "vit_base_patch16_224", pretrained=False, num_classes=0, dynamic_img_size=True
+        )
+
+
 def load_dino(file: Path, device: torch.device | str = "cpu") -> nn.Module:
     """timm's ViT-B/16 with the tensors of a safetensors file, named as timm names them.
 
     Raises:
         BadWeights: see `load_tensors`.
     """
-    import timm
-
-    model = timm.create_model("vit_base_patch16_224", pretrained=False, num_classes=0, dynamic_img_size=True)
-    return load_tensors(model, file, "DINO ViT-B/16").to(device).eval()
+    return load_tensors(build_dino(), file, "DINO ViT-B/16").to(device)
 
 
 def dino_pixels(frames: Tensor) -> Tensor:

@@ -36,15 +36,21 @@ def is_dynamic(flows: Tensor, frames: int) -> bool:
     return moving >= round(4 * frames / 16)
 
 
+def build_raft() -> nn.Module:
+    """torchvision's large RAFT without storage: names and shapes."""
+    from torchvision.models.optical_flow import raft_large
+
+    with torch.device("meta"):
+        return raft_large(weights=None)
+
+
 def load_raft(file: Path, device: torch.device | str = "cpu") -> nn.Module:
     """torchvision's large RAFT with the tensors of a safetensors file, named as torchvision names them.
 
     Raises:
         BadWeights: see `load_tensors`.
     """
-    from torchvision.models.optical_flow import raft_large
-
-    return load_tensors(raft_large(weights=None), file, "RAFT (large)").to(device).eval()
+    return load_tensors(build_raft(), file, "RAFT (large)").to(device)
 
 
 @torch.no_grad()

@@ -157,4 +157,4 @@ class EffectClassifier:
                 f"{file} does not say which effects it tells apart; name a classifier that `video2lora"
                 " evaluate` saved."
             )
-        return cls(load_tensors(EffectNet(len(names)), file, "a classifier of effects").eval(), tuple(names))
+        return cls(load_tensors(EffectNet(len(names)), file, "a classifier of effects"), tuple(names))

@@ -90,15 +90,19 @@ class I3D(nn.Module):
         return self.logits(F.avg_pool3d(x, (2, 7, 7), stride=1)).flatten(2).mean(dim=2)
 
 
+def build_i3d() -> I3D:
+    """I3D without storage: names and shapes."""
+    with torch.device("meta"):
+        return I3D()
+
+
 def load_i3d(file: Path, device: torch.device | str = "cpu") -> I3D:
     """I3D with the tensors of a safetensors file.
 
     Raises:
         BadWeights: see `load_tensors`.
     """
-    with torch.device("meta"):
-        model = I3D()
-    return load_tensors(model, file, "I3D").to(device).eval()
+    return load_tensors(build_i3d(), file, "I3D").to(device)
 
 
 @torch.no_grad()

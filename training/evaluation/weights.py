@@ -12,6 +12,8 @@ from training.errors import TrainingError
 
 Network = TypeVar("Network", bound=nn.Module)
 SAFE = ".safetensors"
+# How many batches a norm has seen is no weight, and some files leave it out.
+COUNTER = "num_batches_tracked"
 
 
 class BadWeights(TrainingError):
@@ -70,8 +72,8 @@ def _of_hub(repository: str, file: str, what: str) -> Path:
         raise Unavailable(f"{repository}/{file} cannot be fetched: {first_line(error)}") from error
 
 
-def load_tensors(model: Network, file: Path, what: str) -> Network:
-    """The same network with the tensors of a safetensors file; it may have been made without storage.
+def require_tensors(model: nn.Module, file: Path, what: str) -> None:
+    """Check that a safetensors file holds a network's tensors, by its header alone; `model` needs no storage.
 
     Raises:
         BadWeights: the file cannot be read, or its names and shapes are those of another network.
@@ -84,12 +86,10 @@ def load_tensors(model: Network, file: Path, what: str) -> Network:
         raise BadWeights(
             f"{file} is no readable safetensors file with {what}: {first_line(error)}."
         ) from error
-    # How many batches a norm has seen is no weight, and some files leave it out.
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}
     wrong = sorted(
         name
-        for name in (expected.keys() - counters) | (there.keys() - counters)
-        if expected.get(name) != there.get(name)
+        for name in expected.keys() | there.keys()
+        if not name.endswith(COUNTER) and expected.get(name) != there.get(name)
     )
     if wrong:
         name = wrong[0]
@@ -98,6 +98,16 @@ def load_tensors(model: Network, file: Path, what: str) -> Network:
         raise BadWeights(
             f"{file} does not hold {what}: {len(wrong)} tensors differ, first {name!r}, {has} and {wants}."
         )
-    model = model.to_empty(device="cpu") if any(p.is_meta for p in model.parameters()) else model
-    model.load_state_dict({n: v for n, v in load_file(file).items() if n not in counters}, strict=False)
-    return model
+
+
+def load_tensors(model: Network, file: Path, what: str) -> Network:
+    """The same network with the tensors of a safetensors file, in evaluation; it may have no storage yet.
+
+    Raises:
+        BadWeights: see `require_tensors`.
+    """
+    require_tensors(model, file, what)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model = model.to_empty(device="cpu")
+    model.load_state_dict({n: v for n, v in load_file(file).items() if not n.endswith(COUNTER)}, strict=False)
+    return model.eval()
