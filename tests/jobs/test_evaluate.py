@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ def other_model(space: Workspace) -> str:
     }
     made = publish_tensors(tensors, space.folder("models"), next(iter(tensors.values())).dtype, facts)
     path = keep_model(space.catalog, made.path)
-    space.catalog.upsert("models", [{"model_id": made.model_id, "path": path, "champion": False}])
+    row = {"model_id": made.model_id, "path": path, "champion": False, "created_at": datetime.now(UTC)}
+    space.catalog.upsert("models", [row])
     return made.model_id
 
 
