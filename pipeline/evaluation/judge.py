@@ -94,6 +94,7 @@ def train_judge(
         batch_size=8,
         actors=settings.actors,
         cpus=settings.cpus_per_actor,
+        setting="evaluate",
     ):
         shown += [(row["key"], row["seen"]) for row in table.to_pylist() if row["seen"] is not None]
     shown.sort()  # workers answer in any order, and a seed draws by place
