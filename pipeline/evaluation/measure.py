@@ -250,6 +250,7 @@ def measure_clips(
         actors=settings.actors,
         cpus=settings.cpus_per_actor,
         gpus=settings.gpus_per_actor,
+        setting="evaluate",
     ):
         for row in table.to_pylist():
             done += 1
