@@ -224,7 +224,7 @@ def test_a_clip_is_asked_for_and_seen_to_appear(browser, catalog, tmp_path):
         tab.fill("input[name=seeds]", "0-1")
         tab.keyboard.press("Enter")
         tab.wait_for_url(re.compile("group="))
-        assert tab.locator(".now.queued").count() == 2
+        assert tab.locator(".now[data-state=queued]").count() == 2
         with serving(desk):
             until(tab, "document.querySelectorAll('video').length == 2", 120)
         until(tab, "[...document.querySelectorAll('video')].every((each) => each.videoWidth == 96)")
