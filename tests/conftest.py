@@ -40,13 +40,23 @@ settings.load_profile("everywhere")
 # Files of more than a minute, the longest first: `make test` hands whole files to two processes in this
 # order, so that neither ends long before the other.
 LONGEST = (
+    "tests/jobs/web/test_requests.py",
     "tests/jobs/test_run.py",
+    "tests/jobs/test_serve.py",
+    "tests/jobs/test_evaluate.py",
+    "tests/pipeline/test_lost_nodes.py",
     "tests/training/run/test_lost_workers.py",  # the first of three that share what they compare with
     "tests/training/run/test_loop.py",
     "tests/training/run/test_ended_drivers.py",
     "tests/pipeline/pocket/test_learning.py",
     "tests/jobs/test_train.py",
     "tests/training/run/test_engine.py",
+    "tests/jobs/test_retrain.py",
+    "tests/pipeline/test_studio.py",
+    "tests/pipeline/test_batch.py",
+    "tests/jobs/test_adapter.py",
+    "tests/pipeline/editing/test_batch.py",
+    "tests/jobs/web/test_browser.py",
 )
 
 
