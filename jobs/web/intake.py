@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteException
 
@@ -29,8 +29,8 @@ M = TypeVar("M", bound=BaseModel)
 class NewRequest(Sampling):
     """A clip that is asked for. Each of reference and first frame is a clip_id here, or an uploaded file."""
 
-    reference_clip: Text | None = None
-    first_frame_clip: Text | None = None
+    reference_clip: Text | None = Field(None, min_length=1, max_length=200)
+    first_frame_clip: Text | None = Field(None, min_length=1, max_length=200)
 
 
 @dataclass(frozen=True)
