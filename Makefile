@@ -16,16 +16,15 @@ setup: $(STAMP)
 # DeepSpeed builds from source against the installed torch, so it comes second and without build isolation.
 # fastvideo, which some metrics are checked against, pins another torch and installs packages called `tests` and
 # `examples`: it lies in a folder of its own, which one test alone looks into.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-beside.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Python 3.11 is needed, {v[0]}.{v[1]} found: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the pinned environment into .venv (about 7 GB, a few minutes, once) ..."
-	@grep -Ev '^(deepspeed|fastvideo|easydict|imageio|remote-pdb)==' requirements.lock > .venv/first.txt
+	@grep -v '^deepspeed==' requirements.lock > .venv/first.txt
 	@grep '^deepspeed==' requirements.lock > .venv/second.txt
-	@grep -E '^(fastvideo|easydict|imageio|remote-pdb)==' requirements.lock > .venv/beside.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r .venv/first.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -r .venv/second.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/beside -r .venv/beside.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/beside -r requirements-beside.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $(STAMP)
 
