@@ -25,6 +25,7 @@ from jobs.workspace import code_revision
 
 ROOMS = ("catalog", "jobs", "pipeline", "training")
 _TRIES = 5
+_BEGINS_WITHIN = 20  # seconds
 # A command that is told to stop writes down what it did.
 _STOP_SECONDS = 60
 _WORDS, _REVISION = "video2lora", "revision"
@@ -124,7 +125,7 @@ class RayJobs:
         if sending.job_id and (known := self._details(job_id)) is not None:
             return self._same(job_id, known, told)
         try:
-            self._client.submit_job(
+            self._send(
                 entrypoint=f"python -m jobs.cli {shlex.join(words)}",
                 submission_id=job_id,
                 metadata=told,
@@ -136,6 +137,18 @@ class RayJobs:
                 return self._same(job_id, known, told)
             raise JobFailed(f"The cluster does not take the job: {first_line(error)}") from error
         return job_id, False
+
+    def _send(self, **job: Any) -> None:
+        """Send a job, and wait for a cluster that has just begun: its head answers before it can run any."""
+        patient_until = time.monotonic() + _BEGINS_WITHIN
+        while True:
+            try:
+                self._client.submit_job(**job)
+                return
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > patient_until:
+                    raise
+            time.sleep(1)
 
     def _same(self, job_id: str, known: Any, told: dict[str, str]) -> tuple[str, bool]:
         if (known.metadata or {}).get(_WORDS) != told[_WORDS]:

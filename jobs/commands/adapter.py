@@ -171,6 +171,7 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Say what a file holds, where it comes from, and how much of it each tool would load."""
+    opening(f"Look into {file}")
     from jobs.adapter import inspect_job
 
     inspect_job(file, to, as_json)

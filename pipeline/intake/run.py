@@ -292,13 +292,17 @@ class IngestRun:
             self.commit()
 
     def commit(self) -> None:
-        """Write what was taken: media first, `sources` last, because it says that the others are there."""
-        rows, self.unwritten, self.committed = self.unwritten, _Rows(), time.monotonic()
+        """Write what was taken: media first, `sources` last, because it says that the others are there.
+
+        Rows are forgotten once all are written: a commit that is broken off is made again, whole.
+        """
+        rows = self.unwritten
         if rows.clips:
             self.catalog.upsert("media", rows.media)
             self._write_clips(rows.clips)
         if rows.sources:
             self.catalog.upsert("sources", rows.sources)
+        self.unwritten, self.committed = _Rows(), time.monotonic()
 
     def _write_clips(self, clips: list[dict]) -> None:
         """Add new clips; those that were there keep what later steps and people said about them."""

@@ -26,10 +26,12 @@ class PlainRay:
 @contextmanager
 def plain_ray(log: Path, dashboard: bool = False) -> Iterator[PlainRay]:
     """A Ray of one logical CPU until the block ends; of its processes none stays."""
-    port, server = (free_port() for _ in range(2))
+    port, server, agent = (free_port() for _ in range(3))
     words = ["start", "--head", "--block", "--port", str(port), "--num-cpus", "1", "--disable-usage-stats"]
     words += ["--node-ip-address", "127.0.0.1", "--object-store-memory", str(100 * 2**20)]
     words += ["--include-dashboard", str(dashboard).lower(), "--dashboard-port", str(server)]
+    # Its usual port is that of whichever Ray of this machine was first, and without it no job is taken.
+    words += ["--dashboard-agent-listen-port", str(agent)]
     environment = {name: os.environ[name] for name in ("PATH", "HOME")} | {"PLAIN_CLUSTER": str(port)}
     # Where else would the job find `python`: people start Ray from an environment that is active.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

@@ -13,6 +13,7 @@ from pipeline.checkup.cluster import compare_clocks, compare_versions, own_versi
 from pipeline.checkup.environment import look_at_gpus, look_at_packages, look_at_python, nvidia
 from pipeline.checkup.finding import Finding, Verdict
 from pipeline.checkup.room import look_at_disk, look_at_folder, look_at_memory
+from tests.jobs.test_cli import video2lora
 from tests.pipeline.made import GEOMETRY, make_catalog
 
 without_gpu = pytest.mark.skipif(bool(nvidia()[0]), reason="this machine has a GPU")
@@ -90,9 +91,12 @@ def test_a_bucket_is_written_to_and_one_that_does_not_answer_is_told(s3_endpoint
 
 
 def test_an_address_that_answers_nothing_is_a_problem(tmp_path):
-    finding = found(Workspace(tmp_path), "cluster", "127.0.0.1:9")
-    assert finding.verdict is Verdict.PROBLEM
-    assert "127.0.0.1:9" in finding.said
+    # In a process of its own: one that is in a cluster stays in it.
+    done = video2lora("doctor", "-w", str(tmp_path), "--address", "127.0.0.1:9", "--json")
+    assert done.returncode == 2
+    [finding] = [each for each in json.loads(done.stdout)["findings"] if each["about"] == "cluster"]
+    assert finding["verdict"] == Verdict.PROBLEM
+    assert "127.0.0.1:9" in finding["said"]
 
 
 def test_the_machines_of_a_cluster_are_asked_for_their_versions_and_clocks(ray_cluster, tmp_path):

@@ -19,7 +19,7 @@ from catalog.store import Catalog
 from catalog.vocabulary import Outcome
 from pipeline.cluster import ClusterSettings, cluster
 from pipeline.curation.policy import Bounds, QualityPolicy
-from pipeline.errors import PipelineError
+from pipeline.errors import Interrupted, PipelineError
 from pipeline.ingest import ingest
 from pipeline.intake.settings import IngestSettings
 from pipeline.sources.survey import discover, survey
@@ -80,6 +80,25 @@ def test_every_input_has_its_row_and_its_reason(ingested):
     }
     for row in catalog.scan("sources", where=col("outcome") != "accepted").to_pylist():
         assert row["reason"].endswith(".")
+
+
+def test_a_commit_that_is_broken_off_is_made_again_whole(videos, catalog, monkeypatch):
+    upsert, broken = Catalog.upsert, []
+
+    def broken_once(self, table, rows):
+        if table == "clips" and not broken:
+            broken.append(table)
+            raise KeyboardInterrupt
+        return upsert(self, table, rows)
+
+    monkeypatch.setattr(Catalog, "upsert", broken_once)
+    with pytest.raises(Interrupted, match="does the other"):
+        ingest(discover(videos), catalog, IngestSettings(commit_rows=1))
+    assert broken
+    done = catalog.scan("sources", ["clip_ids", "outcome"]).to_pylist()
+    clips = set(catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist())
+    assert clips
+    assert {clip for row in done for clip in row["clip_ids"] or ()} == clips
 
 
 def test_the_report_counts_every_input_once(ingested):
