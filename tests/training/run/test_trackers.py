@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_no_tracker_at_all_is_a_setting():
 def test_wandb_holds_the_rows_and_the_configuration_and_goes_on_under_the_runs_own_id(folder, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     log_rows(folder, "wandb", range(1, 3))
+    time.sleep(1.1)  # W&B names a process's file by the second in which it began
     log_rows(folder, "wandb", range(3, 4))
     rows, runs = [], set()
     for file in sorted(folder.path.glob("wandb/offline-run-*/*.wandb")):
