@@ -44,6 +44,7 @@ from jobs.console import err
 from jobs.errors import JobError
 from jobs.interrupts import leave_once
 from jobs.log import LogFormat, bind, log_json
+from jobs.options import keep_opened
 from jobs.sending import sending_of
 from jobs.submit import submit
 from jobs.usage import refuse_empty_words, sentence
@@ -133,7 +134,10 @@ def _status_of(words: list[str]) -> int:
             err.print(hint, markup=False)
         if (sending := sending_of(words)) is not None:
             return submit(app, sending)
-        status = app(words, prog_name="video2lora", standalone_mode=False) or 0
+        try:
+            status = app(words, prog_name="video2lora", standalone_mode=False) or 0
+        finally:
+            keep_opened()
     except (CatalogError, PipelineError, TrainingError, JobError) as error:
         err.print(f"video2lora: {error}", markup=False)
         return REFUSED

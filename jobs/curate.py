@@ -97,7 +97,7 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
         ingest_step(job, place)
         job.measure()
         root = workspace.root
-        commands = [f"video2lora {step} --workdir {root}" for step in ("dedup", "embed", "cluster")]
+        commands = [f"video2lora {step} --workdir {workspace.name}" for step in ("dedup", "embed", "cluster")]
         page = write_page(root, job.catalog, job.report, commands, [], name="ingest")
         say(f"  Open {page}")
 

@@ -84,7 +84,7 @@ def look(workspace: Workspace, address: str | None) -> Iterator[Finding]:
 def _catalogue(workspace: Workspace) -> Iterator[Finding]:
     remote = "://" in workspace.catalog_uri
     if not remote and not Path(workspace.catalog_uri).exists():
-        yield Finding("catalogue", Verdict.OK, f"there is none in {workspace.root} yet")
+        yield Finding("catalogue", Verdict.OK, f"there is none in {workspace.name} yet")
         return
     try:
         catalog = workspace.catalog if remote else Catalog.open(workspace.catalog_uri)

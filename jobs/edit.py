@@ -102,7 +102,7 @@ def prepare_job(workspace: Workspace, request: EditRequest, folder: Path) -> Non
     say(f"{folder}: {', '.join(written)}")
     if asked.edited is None:
         say(f"Edit {folder}/source_frames/00000.png, save it as {folder}/edited_image.png, and type")
-        say(f"  video2lora edit -w {workspace.root} --video {folder} --prompt '…'")
+        say(f"  video2lora edit -w {workspace.name} --video {folder} --prompt '…'")
 
 
 def stop_job(output: Path) -> None:

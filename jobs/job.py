@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from jobs.ray_session import joins, ray_session
 from jobs.runs import close_forgotten, process_seconds, this_process
 from jobs.workspace import Workspace, code_revision, write_json
 from pipeline.gauges import tell_catalogue
+from training.objects import Faltered
 
 
 class Job:
@@ -106,6 +107,7 @@ class Job:
             self.workspace.remember_profile(succeeded=error is None)
             self.report["versions"]["written"] = self.catalog.versions()
             write_json(self.workspace.root / "reports" / f"{self.command}.json", self.report)
+            self.workspace.keep()
         finally:
             self._stack.close()
 
@@ -130,6 +132,9 @@ class Job:
         if self._cluster:
             self._cluster.look()
         seconds = time.perf_counter() - begin
+        # What falters here is tried again by a later step, and at the end for good.
+        with suppress(Faltered):
+            self.workspace.keep()
         done = {"seconds": round(seconds, 2), "items": progress.items}
         self.report["steps"].append({"name": name, **done})
         tell("step ended", step=name, **done)

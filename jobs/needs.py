@@ -32,7 +32,7 @@ def require_cluster(command: str, workspace: "Workspace", reads: str | None = No
         place = place.parent
     require_nodes(
         NodeNeeds(
-            workspace.root if command in _TRAIN else None,
+            workspace.root if command in _TRAIN and workspace.runs_uri is None else None,
             place and place.resolve(),
             workspace.catalog,
             _weights(command, workspace),

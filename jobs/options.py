@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.bucket_dir import workdir_of
+
 if TYPE_CHECKING:
     from jobs.place import Place
     from jobs.workspace import Workspace
@@ -26,7 +28,9 @@ Workdir = Annotated[
     typer.Option(
         "--workdir",
         "-w",
-        help="Directory of the catalogue, models and results; made when missing.",
+        parser=workdir_of,
+        metavar="DIRECTORY",
+        help="Directory of the catalogue, models and results, here or s3://BUCKET/PREFIX; made when missing.",
     ),
 ]
 ProfileOption = Annotated[
@@ -110,6 +114,9 @@ Polish = Annotated[
 ]
 
 
+_opened: list[Workspace] = []
+
+
 def as_text(words: str | None) -> str | None:
     """A person's words as the value of a setting: "7" and "true" are words too."""
     return None if words is None else json.dumps(words, ensure_ascii=False)
@@ -127,7 +134,15 @@ def open_workspace(
 
     given = {key: value for key, value in (settings or {}).items() if value is not None}
     overrides = [*(overrides or []), *(f"{key}={value}" for key, value in given.items())]
-    return Workspace(workdir, profile, overrides, catalog)
+    workspace = Workspace(workdir, profile, overrides, catalog)
+    _opened.append(workspace)
+    return workspace
+
+
+def keep_opened() -> None:
+    """At the end of a command: have in their buckets what it wrote in working directories that are there."""
+    while _opened:
+        _opened.pop().keep()
 
 
 def open_place(

@@ -44,7 +44,7 @@ def retrain_job(workspace: Workspace, address: str | None, asked: Asked, dry_run
         say(f"  {reason}")
     say(f"Open {workspace.root / str(decision.evidence)}")
     if decision.verdict == Verdict.PROMOTED:
-        say(f"Take it back: video2lora models rollback -w {workspace.root}")
+        say(f"Take it back: video2lora models rollback -w {workspace.name}")
 
 
 def print_decisions(workspace: Workspace, limit: int, as_json: bool) -> None:
@@ -81,6 +81,7 @@ def _retrained(job: Job, asked: Asked) -> Decision:
             lambda sentence: say(f"  {sentence}"),
             lambda done, total, row: progress(done, total, {"loss": row["loss"]} if "loss" in row else {}),
             _page_in(workspace),
+            workspace.runs_uri,
         )
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         rules, revision = profile.retrain, code_revision()

@@ -76,7 +76,7 @@ def finish(job: Job, release: Release) -> Path:
 
 def next_commands(job: Job) -> list[str]:
     """What a person may type after this run; what is searched for is there to be found."""
-    root = job.workspace.root
+    root, name = job.workspace.root, job.workspace.name
     names = CategoryNames.load(job.catalog)
     ids = sorted(filter(None, job.catalog.distinct("clips", "category_id")))
     known = [names.name_of(each) for each in ids]
@@ -85,17 +85,17 @@ def next_commands(job: Job) -> list[str]:
         where = f"category = {quote(known[-1])}"
         where = shlex.quote(where) if set('"$`\\!') & set(where) else f'"{where}"'
         commands += [
-            f"video2lora search {shlex.quote(known[0])} --workdir {root} --open",
-            f"video2lora search --workdir {root} --where {where}",
+            f"video2lora search {shlex.quote(known[0])} --workdir {name} --open",
+            f"video2lora search --workdir {name} --where {where}",
         ]
     if job.report.get("generated"):
         one = job.report["generated"][0]
         commands.append(
-            f"video2lora generate --workdir {root} --reference {one['reference_clip']} "
+            f"video2lora generate --workdir {name} --reference {one['reference_clip']} "
             f'--first-frame {root / one["first_frame"]} --prompt "a red ball" -o {root / "mine.mp4"}'
         )
     return [
         *commands,
-        f"video2lora train --workdir {root} --steps {2 * job.workspace.profile.train.steps}",
+        f"video2lora train --workdir {name} --steps {2 * job.workspace.profile.train.steps}",
         f"tensorboard --logdir {root / 'runs'}",
     ]

@@ -16,9 +16,11 @@ from jobs.errors import JobError
 from jobs.schedules.book import Book, Schedule
 from jobs.schedules.when import When
 from jobs.schedules.written import (
+    IMAGE,
     TEMPLATE,
     cron_job,
     cron_line,
+    image_of,
     mark,
     ray_cron_job,
     systemd_units,
@@ -34,14 +36,23 @@ class CannotInstall(JobError):
     """Who was to run a schedule is not there, or refuses it."""
 
 
-def add(root: Path, schedule: Schedule, install: bool, template: Path | None, ray_cron: bool) -> None:
+def add(
+    root: Path,
+    schedule: Schedule,
+    install: bool,
+    template: Path | None,
+    ray_cron: bool,
+    image: str | None = None,
+) -> None:
     """Keep a schedule, and print it as its place reads it, or hand it to that place."""
     book = Book(root)
-    text = written(schedule, template, ray_cron)
+    if image is None and schedule.place == "kubernetes" and not ray_cron and (install or template):
+        image = image_of(_template(template))
+    text = written(schedule, template, ray_cron, image)
     book.put(schedule, new=True)
     if not install:
         print(text, end="")
-        for line in _how(schedule):
+        for line in _how(schedule, bare=image is None and not ray_cron):
             out.print(line, markup=False)
         return
     try:
@@ -53,7 +64,9 @@ def add(root: Path, schedule: Schedule, install: bool, template: Path | None, ra
     out.print(f"  {schedule.name} is with {schedule.place}; next: {_next(schedule)}", markup=False)
 
 
-def written(schedule: Schedule, template: Path | None = None, ray_cron: bool = False) -> str:
+def written(
+    schedule: Schedule, template: Path | None = None, ray_cron: bool = False, image: str | None = None
+) -> str:
     """A schedule as its place reads it."""
     here = Path.cwd()
     if schedule.place == "systemd":
@@ -62,7 +75,7 @@ def written(schedule: Schedule, template: Path | None = None, ray_cron: bool = F
     if schedule.place == "cron":
         return cron_line(schedule, program(), here) + "\n"
     if schedule.place == "kubernetes":
-        made = ray_cron_job(schedule, _template(template)) if ray_cron else cron_job(schedule)
+        made = ray_cron_job(schedule, _template(template)) if ray_cron else cron_job(schedule, image or IMAGE)
         return yaml.safe_dump(made, sort_keys=False, width=110)
     return ""
 
@@ -235,13 +248,14 @@ def _require(tool: str) -> None:
         )
 
 
-def _how(schedule: Schedule) -> list[str]:
-    """What to do with what was printed."""
+def _how(schedule: Schedule, bare: bool) -> list[str]:
+    """What to do with what was printed; `bare`: its image has no registry."""
+    named = f"; its image is {IMAGE}: --image says which, with registry and tag" if bare else ""
     clock = "; cron's clock is this machine's" if schedule.place == "cron" else ""
     told = {
         "systemd": f"# for {UNITS}; --install puts it there",
         "cron": f"# for `crontab -e`; --install puts it there{clock}",
-        "kubernetes": "# for `kubectl apply -f -`; --install does that",
+        "kubernetes": f"# for `kubectl apply -f -`; --install does that{named}",
         "here": f"  kept; `video2lora schedule run` runs it, next {_next(schedule)}",
     }
     return [told[schedule.place]]

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from jobs.console import out
 from jobs.errors import JobError
-from jobs.profile import Profile, load_profile, stored_profile
+from jobs.profile import Profile
+from jobs.workspace import Workspace
 
 
 class UnknownSetting(JobError):
@@ -63,7 +64,7 @@ def print_settings(workdir: Path, profile: str | None, overrides: list[str] | No
     Raises:
         UnknownSetting: there is none.
     """
-    every = list_settings(load_profile(profile or stored_profile(workdir), overrides))
+    every = list_settings(Workspace(workdir, profile, overrides).profile)
     chosen = [each for each in every if f"{each.key}.".startswith(f"{prefix}.") or not prefix]
     if not chosen:
         keys = [each.key for each in every]

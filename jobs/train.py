@@ -24,7 +24,8 @@ def train_step(job: Job, go_on: bool = False, snapshot: str | None = None) -> Re
     workspace, settings = job.workspace, run_settings(job.workspace.profile)
     read = None if snapshot is None else named(job.catalog, snapshot)
     with job.step("prepare training"):
-        run = prepare_run(job.catalog, workspace.folder("runs"), settings, go_on, read)
+        runs = workspace.folder("runs")
+        run = prepare_run(job.catalog, runs, settings, go_on, read, workspace.runs_uri)
     for sentence in run.sentences():
         say(f"  {sentence}")
     with job.step("train") as progress:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.bucket_dir import BucketDir
 from jobs.errors import BadProfile, NoCatalog, NothingToDo
 from jobs.profile import STORED, Profile, load_profile, stored_profile
 from jobs.troubles import usable_folder
@@ -15,6 +16,12 @@ from training.files import write_atomically
 
 if TYPE_CHECKING:
     from catalog.store import Catalog
+    from training.copied import Copied
+
+# Of a working directory in a bucket: a run and the catalogue with its models go there by themselves.
+_KEPT_OTHERWISE = ("catalog", "models", "runs")
+# What a later command reads of an earlier one's, on whatever machine that ran.
+_READ = ("evaluations",)
 
 
 class Workspace:
@@ -23,10 +30,15 @@ class Workspace:
     The profile is written into it by the first command, so that later ones need not name it again.
 
     Args:
-        root: the directory; made when missing.
+        root: the directory; made when missing. In a bucket (`BucketDir`) a copy on this machine is worked in:
+            runs and models are kept in the bucket as they come, everything else by `keep`.
         profile: a shipped profile's name or a file; None takes the directory's own, or `tiny` in a new one.
         overrides: `section.key=value` texts applied on top.
         catalog_uri: a catalogue elsewhere (for instance `s3://...`); None is `root/catalog`.
+
+    Attributes:
+        root: the directory on this machine.
+        name: what to say for `--workdir` to have this one.
 
     Raises:
         BadProfile: see `load_profile`; also when `root` is a file.
@@ -40,9 +52,15 @@ class Workspace:
         overrides: list[str] | None = None,
         catalog_uri: str | None = None,
     ) -> None:
+        self.name, self._uri = str(root), root.uri if isinstance(root, BucketDir) else None
+        if isinstance(root, BucketDir):
+            catalog_uri = catalog_uri or f"{root.uri}/catalog"
+            root = _cached(root)
         if root.exists() and not root.is_dir():
             raise BadProfile(f"--workdir {root} is a file; name a directory, it is made when missing.")
         self.root = root
+        if self._uri is not None and not self._copied.fetch(STORED):
+            (root / STORED).unlink(missing_ok=True)
         self._stored = root / STORED
         self._adopted = profile is not None
         self.profile: Profile = load_profile(profile or stored_profile(root), overrides)
@@ -63,6 +81,7 @@ class Workspace:
             return
         usable_folder(self.root, "--workdir")
         write_atomically(self._stored, self.profile.model_dump_json(indent=2) + "\n")
+        self.keep()
 
     def adopt(self, profile: Profile) -> None:
         """Take these settings for this command and, when it succeeds, for the ones after it."""
@@ -88,8 +107,8 @@ class Workspace:
         """The catalogue, for commands that only read: a missing one is an error, not a new folder."""
         if "://" not in self.catalog_uri and not Path(self.catalog_uri).exists():
             raise NothingToDo(
-                f"There is no catalogue in {self.root}. Make one with "
-                f"`video2lora run VIDEOS --workdir {self.root}` or `video2lora ingest`."
+                f"There is no catalogue in {self.name}. Make one with "
+                f"`video2lora run VIDEOS --workdir {self.name}` or `video2lora ingest`."
             )
         return self.catalog
 
@@ -97,7 +116,35 @@ class Workspace:
         """A folder of this workspace (`runs`, `models`, `generated`, ...), made when missing."""
         path = self.root / name
         path.mkdir(parents=True, exist_ok=True)
+        if self._uri is not None and name in _READ:
+            self._copied.fetch_missing(name)
         return path
+
+    @property
+    def runs_uri(self) -> str | None:
+        """Where the runs of a working directory in a bucket are kept; None where `runs` is their place."""
+        return self._uri and f"{self._uri}/runs"
+
+    def keep(self) -> None:
+        """Have in the bucket, where this directory is in one, what has been written on this machine.
+
+        Raises:
+            StoreError, Faltered: the bucket does not take it.
+        """
+        if self._uri is not None:
+            self._copied.put()
+
+    @cached_property
+    def _copied(self) -> "Copied":
+        from training.copied import Copied
+
+        return Copied(self.root, str(self._uri), _KEPT_OTHERWISE, remembers=True)
+
+
+def _cached(place: BucketDir) -> Path:
+    from training.backbones.hub import cache_folder
+
+    return usable_folder(cache_folder() / "workdirs" / place.inside, f"The copy of {place} in")
 
 
 def _refusal(error: Exception) -> str:

@@ -15,8 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from training import objects
+from training.copied import Copied
 from training.errors import TrainingError
 from training.files import write_atomically
+from training.run.bucket import OWN, RunBucket
 from training.run.checkpoint import STATE, checkpoint_step, list_checkpoints, newest_checkpoint
 from training.run.settings import TrainSettings
 
@@ -86,6 +89,33 @@ def begun_runs(runs: Path) -> list[BegunRun]:
                 continue  # torn: the checkpoint before it says the same
             break
     return [run for _, run in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def fetch_runs(uri: str, runs: Path, identity: Mapping[str, Any]) -> None:
+    """Have in `runs` what the bucket folder `uri` has of the runs that a request may be or go on from.
+
+    Of each run what says which it is; of those of this identity also the newest checkpoint that is whole.
+    """
+    found = {name.partition("/")[0] for name in objects.listed(uri) if name.startswith("train-")}
+    for folder in runs.glob("train-*"):
+        if folder.name not in found:
+            shutil.rmtree(folder)
+    for name in sorted(found):
+        bucket, folder = RunBucket(f"{uri}/{name}"), runs / name
+        bucket.fetch_files(folder)
+        newest = bucket.fetch_state(folder / _CHECKPOINTS)
+        if newest is not None and newest.get("identity") == identity:
+            bucket.fetch_newest(folder / _CHECKPOINTS)
+
+
+def keep_run(uri: str, folder: Path) -> None:
+    """Put into the bucket folder of all runs what `open_place` made of one."""
+    bucket = RunBucket(f"{uri}/{folder.name}")
+    saved = bucket.steps()
+    Copied(folder, bucket.uri, OWN).put()
+    for path in list_checkpoints(folder / _CHECKPOINTS):
+        if not saved:  # it begins with the checkpoint of the run that it continues
+            bucket.put_checkpoint(path)
 
 
 def place_run(runs: Path, identity: Mapping[str, Any], settings: TrainSettings, go_on: bool) -> RunPlace:

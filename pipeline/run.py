@@ -15,7 +15,16 @@ import torch
 from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
-from pipeline.begun import RunPlace, continued, digest, open_place, place_run, read_snapshot
+from pipeline.begun import (
+    RunPlace,
+    continued,
+    digest,
+    fetch_runs,
+    keep_run,
+    open_place,
+    place_run,
+    read_snapshot,
+)
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -172,6 +181,7 @@ def prepare_run(
     settings: RunSettings,
     go_on: bool = False,
     snapshot: Snapshot | None = None,
+    uri: str | None = None,
 ) -> TrainingRun:
     """The run that these settings ask for on what the catalogue holds; the same request is the same run.
 
@@ -180,6 +190,7 @@ def prepare_run(
         runs: the folder of all runs, shared by the workers.
         go_on: from the newest run on these data, though settings that decide its result have changed.
         snapshot: what to train on; None is the catalogue as it is now.
+        uri: s3:// address of the copy of `runs` that counts instead, where workers share no disk.
 
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
@@ -211,14 +222,19 @@ def prepare_run(
         "pairs": settings.pairs.model_dump(mode="json"),
         "start": start and start.model_id,
     }
+    if uri is not None:
+        fetch_runs(uri, runs, identity)
     place = place_run(runs, identity, planned.settings, go_on)
     folder = open_place(runs, place, now.to_json(), planned.settings)
+    if uri is not None:
+        keep_run(uri, folder)
     snapshot = Snapshot.from_json(read_snapshot(folder))
     stream = stream.at(catalog.at(snapshot))
     job = TrainJob(
         settings=planned.settings,
         module=_build(settings, categories, start),
         run_dir=folder,
+        run_uri=uri and f"{uri}/{place.run_id}",
         run_id=place.run_id,
         identity=identity,
         config=settings.config | {"train": planned.settings.model_dump(mode="json")},

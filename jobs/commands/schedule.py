@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.bucket_dir import require_folder
 from jobs.console import opening
 from jobs.options import AsJson, Workdir
 
@@ -45,12 +46,23 @@ def add(
     ] = False,
     template: Annotated[
         Path | None,
-        typer.Option(help="For --ray-cron-job: a rendered overlay [default: ask the cluster with kubectl]."),
+        typer.Option(
+            help="On Kubernetes: a rendered overlay, whose image is taken, and for --ray-cron-job its job "
+            "[default: ask the cluster with kubectl, where that is needed]."
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="On Kubernetes: of the pod that makes the job, as REGISTRY/video2lora:TAG [default: the "
+            "template's, or video2lora where it is only printed]."
+        ),
     ] = None,
     workdir: Workdir = Path("work"),
 ) -> None:
     """Keep a schedule, and print it as systemd, cron or Kubernetes reads it; --install hands it to them."""
     opening(f"Schedule {name[:40]}")
+    require_folder(workdir, "The list of schedules")
     from jobs.cli import app
     from jobs.errors import JobError
     from jobs.schedule import add
@@ -60,6 +72,8 @@ def add(
 
     if ray_cron_job and on != "kubernetes":
         raise JobError("--ray-cron-job is a kind of schedule on Kubernetes: add --on kubernetes.")
+    if image is not None and (on != "kubernetes" or ray_cron_job):
+        raise JobError("--image is a CronJob's, on Kubernetes: add --on kubernetes, and no --ray-cron-job.")
     words = [*(command or ["retrain", "--if-due"])]
     if not {"-w", "--workdir"} & set(words):
         words += ["--workdir", str(workdir.absolute())]
@@ -71,13 +85,14 @@ def add(
             words += ["--address", "auto"]
     schedule = Schedule(name, cron, tuple(words), on)
     usable_folder(workdir, "--workdir")
-    add(workdir, schedule, install, template, ray_cron_job)
+    add(workdir, schedule, install, template, ray_cron_job, image)
 
 
 @group.command("list", epilog="Example: `video2lora schedule list -w work`")
 def list_(workdir: Workdir = Path("work"), as_json: AsJson = False) -> None:
     """List the schedules, and when each runs next."""
     opening(f"Schedules of {workdir}")
+    require_folder(workdir, "The list of schedules")
     from jobs.schedule import list_schedules
 
     list_schedules(workdir, as_json)
@@ -87,6 +102,7 @@ def list_(workdir: Workdir = Path("work"), as_json: AsJson = False) -> None:
 def pause(name: Name, workdir: Workdir = Path("work")) -> None:
     """Have one run no more until it is resumed, also where it is installed."""
     opening(f"Pause {name[:40]}")
+    require_folder(workdir, "The list of schedules")
     from jobs.schedule import pause
 
     pause(workdir, name, True)
@@ -96,6 +112,7 @@ def pause(name: Name, workdir: Workdir = Path("work")) -> None:
 def resume(name: Name, workdir: Workdir = Path("work")) -> None:
     """Have one run again."""
     opening(f"Resume {name[:40]}")
+    require_folder(workdir, "The list of schedules")
     from jobs.schedule import pause
 
     pause(workdir, name, False)
@@ -105,6 +122,7 @@ def resume(name: Name, workdir: Workdir = Path("work")) -> None:
 def remove(name: Name, workdir: Workdir = Path("work")) -> None:
     """Forget one, and take it away from where it is installed."""
     opening(f"Remove {name[:40]}")
+    require_folder(workdir, "The list of schedules")
     from jobs.schedule import remove
 
     remove(workdir, name)
@@ -114,6 +132,7 @@ def remove(name: Name, workdir: Workdir = Path("work")) -> None:
 def run(workdir: Workdir = Path("work")) -> None:
     """Run the schedules in the foreground until Ctrl-C, where nothing else does."""
     opening(f"Run the schedules of {workdir}")
+    require_folder(workdir, "The list of schedules")
     from jobs.schedule import run_here
 
     run_here(workdir)

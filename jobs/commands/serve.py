@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.bucket_dir import require_folder
 from jobs.console import opening
 from jobs.options import Address, CatalogUri, Overrides, ProfileOption, Workdir, open_workspace
 
@@ -54,6 +55,7 @@ def serve(
 ) -> None:
     """Look at the catalogue, curate it and generate clips in a browser, until Ctrl-C."""
     opening(f"Serve {catalog or workdir}")
+    require_folder(workdir, "The server")
     workspace = open_workspace(workdir, profile, overrides, catalog)
     from jobs.serve import serve_job
 

@@ -13,6 +13,8 @@ from jobs.schedules.when import When
 # The object of infra/kuberay/base/retrain.yaml: what a job there is, pods, storage and rules included.
 TEMPLATE = "video2lora-retrain"
 ACCOUNT = "video2lora-schedule"
+# As kustomize knows it, which puts a registry's name and a tag in its place.
+IMAGE = "video2lora"
 LABEL = "video2lora/schedule"
 PART = {"app.kubernetes.io/part-of": "video2lora"}
 # A schedule that was missed by so many seconds waits for its next time.
@@ -74,16 +76,19 @@ def mark(schedule: Schedule, folder: Path) -> str:
     return f"# video2lora {schedule.name} {shlex.quote(str(folder))}".replace("%", r"\%")
 
 
-def cron_job(schedule: Schedule) -> dict[str, Any]:
+def cron_job(schedule: Schedule, image: str = IMAGE) -> dict[str, Any]:
     """A Kubernetes CronJob that makes a RayJob of the cluster's template, unless the one before is not over.
 
     RayCronJob knows no concurrencyPolicy and keeps no history; Kubernetes' own CronJob does.
+
+    Args:
+        image: of the pod that makes it, with registry and tag; it has `kubectl`.
     """
     name = f"video2lora-{schedule.name}"
     security = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000}
     container = {
         "name": "create",
-        "image": "video2lora",
+        "image": image,
         "command": ["/bin/sh", "-euc"],
         "args": [_making(schedule)],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
@@ -134,20 +139,38 @@ def ray_cron_job(schedule: Schedule, template: Mapping[str, Any]) -> dict[str, A
     Raises:
         NoTemplate: it is no RayCronJob.
     """
-    spec = template.get("spec")
-    if template.get("kind") != "RayCronJob" or not isinstance(spec, Mapping) or "jobTemplate" not in spec:
-        raise NoTemplate(
-            "The template is no RayCronJob with a jobTemplate; `kubectl kustomize"
-            " infra/kuberay/overlays/NAME` prints one."
-        )
-    labels = PART | {LABEL: schedule.name}
-    job = dict(spec["jobTemplate"]) | {"entrypoint": entrypoint(schedule)}
+    job = _job_of(template) | {"entrypoint": entrypoint(schedule)}
+    # A queue's label among them.
+    labels = dict(template.get("metadata", {}).get("labels", {})) | PART | {LABEL: schedule.name}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayCronJob",
         "metadata": {"name": f"video2lora-{schedule.name}", "labels": labels},
         "spec": {"schedule": schedule.cron, "suspend": schedule.paused, "jobTemplate": job},
     }
+
+
+def image_of(template: Mapping[str, Any]) -> str:
+    """The image of a template's pods, which has all that the pod needs that makes a job.
+
+    Raises:
+        NoTemplate: it is no RayCronJob, or its pods have none.
+    """
+    try:
+        head = _job_of(template)["rayClusterSpec"]["headGroupSpec"]
+        return str(head["template"]["spec"]["containers"][0]["image"])
+    except (KeyError, IndexError, TypeError) as error:
+        raise NoTemplate("The template's head names no image; say which with --image.") from error
+
+
+def _job_of(template: Mapping[str, Any]) -> dict[str, Any]:
+    spec = template.get("spec")
+    if template.get("kind") != "RayCronJob" or not isinstance(spec, Mapping) or "jobTemplate" not in spec:
+        raise NoTemplate(
+            "The template is no RayCronJob with a jobTemplate; `kubectl kustomize"
+            " infra/kuberay/overlays/NAME` prints one."
+        )
+    return dict(spec["jobTemplate"])
 
 
 def entrypoint(schedule: Schedule) -> str:
@@ -178,8 +201,10 @@ for state in $states; do
     *) echo "$state: not over yet, so no other is made"; exit 0 ;;
   esac
 done
+labels=$(kubectl get raycronjob {TEMPLATE} --output 'jsonpath={{.metadata.labels}}')
 spec=$(kubectl get raycronjob {TEMPLATE} --output 'jsonpath={{.spec.jobTemplate}}')
-printf '{{"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {{"name": "made"}}, "spec": %s}}' "$spec" |
+printf '{{"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {{"name": "made", "labels": %s}},
+  "spec": %s}}' "$labels" "$spec" |
   kubectl patch --local --type merge --filename - --output json --patch {shlex.quote(patch)} |
   kubectl create --filename -
 """

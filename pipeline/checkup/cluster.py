@@ -1,15 +1,12 @@
 """Whether the machines of a cluster fit together: what they have, their versions, their clocks."""
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.checkup.finding import Finding, Verdict
+from pipeline.workers.versions import own_versions
 
-# What tensors, tables and frames pass through from one machine to another.
-PACKAGES = ("ray", "torch", "numpy", "pyarrow", "lancedb", "pylance", "av", "diffusers", "deepspeed")
 # Seconds; leases and logs go by the clock.
 _CLOCKS_DIFFER = 2.0
 _PATIENCE = 60.0
@@ -90,17 +87,6 @@ def compare_clocks(offsets: Mapping[str, tuple[float, float]]) -> Finding:
             "Let them follow a time server: `timedatectl set-ntp true` there.",
         )
     return Finding("clocks", Verdict.OK, f"the clocks of {len(offsets)} machines agree")
-
-
-def own_versions() -> dict[str, str]:
-    """Of Python and of `PACKAGES`, on the machine that asks."""
-    versions = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "none"
-    return versions
 
 
 def _asked(patience: float) -> tuple[dict[str, Machine], list[str]]:

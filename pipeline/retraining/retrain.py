@@ -45,6 +45,7 @@ class Place:
         say: takes a sentence for a person.
         progress: of training; see `training.run.loop.train`.
         page: writes the evidence of a decision, and returns where, as a path from the working directory.
+        runs_uri: s3:// address of the copy of `runs` that counts; None where that folder does.
     """
 
     runs: Path
@@ -52,6 +53,7 @@ class Place:
     say: Callable[[str], None]
     progress: Callable[[int, int | None, dict], None]
     page: Callable[[Decision], str]
+    runs_uri: str | None = None
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,13 @@ class _Retraining:
         return self._judged(decision, challenger, release)
 
     def _trained(self, decision: Decision) -> Release:
-        run = prepare_run(self.catalog, self.place.runs, self.settings, snapshot=decision.snapshot)
+        run = prepare_run(
+            self.catalog,
+            self.place.runs,
+            self.settings,
+            snapshot=decision.snapshot,
+            uri=self.place.runs_uri,
+        )
         for sentence in run.sentences():
             self.place.say(sentence)
         result = run.train(self.place.progress)

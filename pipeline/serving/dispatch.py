@@ -16,6 +16,7 @@ from catalog.maintenance import compact_table
 from catalog.requests import Request, find, release, unfinished
 from catalog.store import Catalog
 from catalog.vocabulary import RequestState
+from training.metrics import QUEUE
 
 # Seconds between two looks at the queue: others may have put something there, or a worker may be silent.
 _LOOK = 1.0
@@ -107,6 +108,7 @@ class Dispatcher:
             self._wake.clear()
             self._flying = {key: call for key, call in self._flying.items() if not call.done()}
             free = [each for each in self._free() if each.request_id not in self._flying]
+            QUEUE.set(len(free), stage="generate")
             if free and workers is None:
                 self.state = WorkersState.STARTING
                 workers = stack.enter_context(self._open())

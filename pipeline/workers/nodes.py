@@ -3,11 +3,9 @@ the files, the catalogue and the weights. A short look at each says it in a sent
 
 import hashlib
 import os
-import platform
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,9 @@ import pipeline
 from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
+from pipeline.workers.versions import own_versions
 from training.errors import TrainingError
 
-# What the rooms' tensors, tables and files pass through; other versions of these are other results, or none.
-PACKAGES = (
-    "ray",
-    "torch",
-    "numpy",
-    "pyarrow",
-    "lancedb",
-    "pylance",
-    "av",
-    "diffusers",
-    "transformers",
-    "deepspeed",
-)
 ROOMS = ("catalog", "pipeline", "training")
 PATIENCE = 120.0  # seconds; a machine that has just started imports slowly
 
@@ -139,13 +125,7 @@ def _lacks(mark: Path | None, needs: NodeNeeds) -> tuple[str, str] | None:
 
 
 def _facts() -> dict[str, str]:
-    facts = {"Python": platform.python_version(), "code": code_digest()}
-    for name in PACKAGES:
-        try:
-            facts[name] = version(name)
-        except PackageNotFoundError:
-            facts[name] = "none"
-    return facts
+    return own_versions() | {"code": code_digest()}
 
 
 def _require(name: str, answer: dict[str, Any], own: dict[str, str]) -> None:

@@ -9,10 +9,11 @@ import typer
 
 from jobs.doctor import doctor_job, look
 from jobs.workspace import Workspace
-from pipeline.checkup.cluster import compare_clocks, compare_versions, own_versions
+from pipeline.checkup.cluster import compare_clocks, compare_versions
 from pipeline.checkup.environment import look_at_gpus, look_at_packages, look_at_python, nvidia
 from pipeline.checkup.finding import Finding, Verdict
 from pipeline.checkup.room import look_at_disk, look_at_folder, look_at_memory
+from pipeline.workers.versions import own_versions
 from tests.jobs.test_cli import video2lora
 from tests.pipeline.made import GEOMETRY, make_catalog
 

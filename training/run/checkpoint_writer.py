@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training.files import write_atomically, written
+from training.objects import StoreError
+from training.run.bucket import RunBucket
 from training.run.checkpoint import (
     FORMAT,
     STATE,
@@ -40,7 +42,12 @@ class Facts:
 
 
 def write_checkpoint(
-    folder: Path, shard: Shard, facts: Facts, team: Team | None = None, token: str = "alone"
+    folder: Path,
+    shard: Shard,
+    facts: Facts,
+    team: Team | None = None,
+    token: str = "alone",
+    bucket: RunBucket | None = None,
 ) -> Path:
     """Write `folder`/step-…; every worker of the team has to call it with its own shard.
 
@@ -49,9 +56,11 @@ def write_checkpoint(
         shard, facts: what is written.
         team: None for a worker that is alone.
         token: names the folder in which the workers meet; the same for all of them, another in each try.
+        bucket: where the workers meet instead; the checkpoint is there when the bucket has all of it.
 
     Raises:
         CheckpointError: a worker's disk is full. Whatever went wrong, nothing is left of it.
+        StoreError: the bucket does not take it; shares that it took stay, and count for nothing.
     """
     team = team or Team()
     final = checkpoint_path(folder, shard.step)
@@ -59,6 +68,8 @@ def write_checkpoint(
     written: str | BaseException
     try:
         written = _write_shard(partial, shard, team)
+        if bucket is not None:
+            bucket.put_shard(shard.step, partial / shard_name(team.rank, team.size))
     except Exception as error:  # noqa: BLE001 - told to all workers, and raised below
         written = _full(error, final) or error
     everyone = team.gather(written)
@@ -66,8 +77,14 @@ def write_checkpoint(
     if problem is None and team.rank == 0:
         try:
             _complete(partial, final, shard, facts, everyone)
-        except OSError as error:
+            if bucket is not None:
+                bucket.commit(shard.step, final / STATE)
+        except (OSError, StoreError) as error:
             problem = _full(error, final) or error
+    if bucket is not None:  # the workers' folders may lie on several machines
+        problem = team.gather(problem)[0]
+        if team.rank:
+            shutil.rmtree(partial, ignore_errors=True)
     if problem is not None:
         if team.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -114,6 +131,7 @@ class CheckpointWriter:
         allowed: called before anything is written; may raise to say that this run lost its folder.
         team: the workers, every one of which has a writer; None for one that is alone.
         token: the same for all of them, another after each restart.
+        bucket: see `write_checkpoint`.
     """
 
     def __init__(
@@ -124,9 +142,11 @@ class CheckpointWriter:
         allowed: Callable[[], None] = lambda: None,
         team: Team | None = None,
         token: str = "alone",
+        bucket: RunBucket | None = None,
     ):
         self._folder, self._keep_last, self._keep_every = folder, keep_last, keep_every
         self._allowed, self._team, self._token = allowed, team or Team(), token
+        self._bucket = bucket
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         if self._team.rank == 0:
@@ -157,7 +177,7 @@ class CheckpointWriter:
     def _write(self, shard: Shard, facts: Facts) -> None:
         try:
             self._allowed()
-            write_checkpoint(self._folder, shard, facts, self._team, self._token)
+            write_checkpoint(self._folder, shard, facts, self._team, self._token, self._bucket)
             if self._team.rank == 0:
                 self._prune()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that trains
@@ -165,8 +185,15 @@ class CheckpointWriter:
 
     def _prune(self) -> None:
         for path in list_checkpoints(self._folder)[: -self._keep_last]:
-            if not self._keep_every or checkpoint_step(path) % self._keep_every:
+            if self._too_old(checkpoint_step(path)):
                 shutil.rmtree(path)
+        if self._bucket is not None:
+            self._bucket.forget(
+                step for step in self._bucket.steps()[: -self._keep_last] if self._too_old(step)
+            )
+
+    def _too_old(self, step: int) -> bool:
+        return not self._keep_every or step % self._keep_every != 0
 
 
 def disk_full(error: BaseException) -> bool:

@@ -9,7 +9,8 @@
     driver                  who trains here; locked by that process while it does
     stop                    the attempt whose workers are asked to save and end
 
-On a cluster the folder is on storage that every worker and the driver share.
+On a cluster the folder is on storage that every worker and the driver share, or it has a copy in a bucket
+that counts instead; see bucket.py.
 """
 
 import fcntl
@@ -18,13 +19,17 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from training.copied import Copied
 from training.errors import TrainingError
 from training.files import write_atomically
+from training.objects import Faltered, StoreError
+from training.run.bucket import RunBucket
+from training.run.checkpoint import checkpoint_path, checkpoint_step, list_checkpoints, newest_checkpoint
 
 
 class LostRun(RuntimeError):
@@ -50,10 +55,12 @@ class RunFolder:
     Attributes:
         path: where it is.
         attempt: one call of `train`; an outcome of an earlier call does not count.
+        bucket: the copy that counts, where workers share no disk; None where the folder itself does.
     """
 
     path: Path
     attempt: str
+    bucket: RunBucket | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -93,30 +100,94 @@ class RunFolder:
             now = datetime.now().astimezone()
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M %Z}")
             file.flush()
+            if self.bucket is not None:  # whoever begins last goes on; another one's workers see it
+                self.bucket.write("owner", self.attempt)
             yield
             file.truncate(0)
 
     def ask_to_stop(self) -> None:
         """Have the workers of this attempt save what they have and end."""
         write_atomically(self.path / "stop", self.attempt)
+        if self.bucket is not None:
+            self.bucket.write("stop", self.attempt)
 
-    def asked_to_stop(self) -> bool:
-        """Whether they are."""
+    def asked_to_stop(self, everywhere: bool = False) -> bool:
+        """Whether they are; `everywhere` looks into the bucket too."""
         try:
-            return (self.path / "stop").read_text() == self.attempt
+            here = (self.path / "stop").read_text() == self.attempt
         except FileNotFoundError:
-            return False
+            here = False
+        afar = self.bucket is not None and everywhere and not here
+        return here or (afar and self.bucket.read("stop") == self.attempt)
 
     def claim(self) -> str:
         """Make the caller the only one that may write; returns the token that says so."""
         token = uuid.uuid4().hex
         write_atomically(self.path / "owner", token)
+        if self.bucket is not None:
+            self._check_attempt(self.bucket)
+            self.bucket.write("owner", f"{self.attempt} {token}")
         return token
 
     def check_owner(self, token: str) -> None:
         """Raise LostRun when somebody else has claimed the folder since."""
         if (self.path / "owner").read_text() != token:
             raise LostRun(f"{self.path} is written by a newer worker group; this one stops.")
+
+    def check_writer(self, token: str) -> None:
+        """The same, asked of the copy that counts, before a checkpoint becomes part of it.
+
+        Raises:
+            RunBusy: another process has begun to train this run.
+        """
+        if self.bucket is None:
+            self.check_owner(token)
+        elif self._check_attempt(self.bucket) != f"{self.attempt} {token}":
+            raise LostRun(f"{self.bucket.uri} is written by a newer worker group; this one stops.")
+
+    def _check_attempt(self, bucket: RunBucket) -> str:
+        owner = bucket.read("owner") or ""
+        if owner.partition(" ")[0] != self.attempt:
+            raise RunBusy(
+                f"{bucket.uri} is being trained by another process, which began after this one and goes on"
+                " with what it has saved; this one stops."
+            )
+        return owner
+
+    def fetch(self) -> None:
+        """Have here what the bucket has of this run: its rows, and its newest checkpoint."""
+        if self.bucket is not None:
+            self.bucket.fetch_files(self.path)
+            self.bucket.fetch_newest(self.checkpoints)
+
+    def saved_steps(self) -> list[int]:
+        """Of the checkpoints that look complete, ascending."""
+        if self.bucket is not None:
+            return self.bucket.steps()
+        return [checkpoint_step(path) for path in list_checkpoints(self.checkpoints)]
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of one of them on this machine."""
+        if self.bucket is not None:
+            return self.bucket.fetch_checkpoint(step, self.checkpoints)
+        return checkpoint_path(self.checkpoints, step)
+
+    def newest_good(self) -> Path | str | None:
+        """Where the newest checkpoint lies, for a person."""
+        if self.bucket is None:
+            return newest_checkpoint(self.checkpoints)
+        steps = self.bucket.steps()
+        return checkpoint_path(Path(), steps[-1]).name + f" in {self.bucket.uri}" if steps else None
+
+    def hand_in(self, made: Path) -> None:
+        """Let the first worker see what this one wrote in a folder of the run."""
+        if self.bucket is not None:
+            Copied(made, f"{self.bucket.uri}/{made.relative_to(self.path).as_posix()}").put()
+
+    def handed_in(self, made: Path) -> None:
+        """Have here what all workers wrote in a folder of the run."""
+        if self.bucket is not None:
+            self.bucket.fetch_folder(made.relative_to(self.path).as_posix(), made)
 
     def stop(self, error: TrainingError | Broken) -> None:
         """Record that the run cannot go on, so that a restarted worker group does not try again."""
@@ -126,18 +197,26 @@ class RunFolder:
             "message": str(error),
         }
         write_atomically(self.path / "outcome.json", json.dumps(outcome))
+        if self.bucket is not None and not isinstance(error, RunBusy):
+            # A bucket that takes nothing any more is told to the driver by what the worker raises.
+            with suppress(StoreError, Faltered):
+                self.bucket.write("outcome.json", json.dumps(outcome))
 
     def stopped(self) -> TrainingError | Broken | None:
         """What stopped this attempt for good."""
-        try:
-            outcome = json.loads((self.path / "outcome.json").read_text())
-        except FileNotFoundError:
-            return None
-        if outcome["attempt"] != self.attempt:
+        outcome = self._outcome()
+        if outcome is None:
             return None
         kinds = [Broken, *_kinds(TrainingError)]
         kind = next((kind for kind in kinds if _name(kind) == outcome["kind"]), TrainingError)
         return kind(outcome["message"])
+
+    def _outcome(self) -> dict[str, str] | None:
+        path = self.path / "outcome.json"
+        told = json.loads(path.read_text()) if path.exists() else None
+        if (told is None or told["attempt"] != self.attempt) and self.bucket is not None:
+            told = json.loads(self.bucket.read("outcome.json") or "null")
+        return told if told is not None and told["attempt"] == self.attempt else None
 
 
 def _name(kind: type) -> str:

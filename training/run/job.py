@@ -36,6 +36,7 @@ class TrainJob:
         module: builds the method's module (frozen backbone and all that trains) inside a worker; picklable.
             Its forward takes a TrainingBatch and returns a Loss: the batch's mean.
         run_dir: the run's folder, on storage that all workers share. A run that is there already goes on.
+        run_uri: s3:// address of the copy of it that counts instead, where workers share no disk.
         run_id: names the run in Ray's dashboard.
         identity: what the tensors belong to (method, backbone, data snapshot …), JSON; a run folder with
             another identity is refused.
@@ -50,6 +51,7 @@ class TrainJob:
     settings: TrainSettings
     module: Callable[[], nn.Module]
     run_dir: Path
+    run_uri: str | None = None
     run_id: str = "train"
     identity: dict = field(default_factory=dict)
     config: dict = field(default_factory=dict)

@@ -43,7 +43,15 @@ def take_look(
 
     def sampling() -> None:
         made = folder.samples(step)
-        _by_all(lambda: job.sample(engine.module, made, team.rank, team.size, together), team, together)
+
+        def share() -> None:
+            job.sample(engine.module, made, team.rank, team.size, together)
+            if team.rank:
+                folder.hand_in(made)
+
+        _by_all(share, team, together)
+        if team.rank == 0:
+            folder.handed_in(made)
         videos.extend(sorted(made.glob("*.mp4")))
 
     with torch.no_grad(), engine.ema_weights():

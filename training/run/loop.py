@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -16,16 +16,14 @@ from torch import Tensor
 
 from training.attention import kernels
 from training.errors import TooLittleMemory, TrainingError
+from training.objects import SCHEME, Faltered, StoreError, connect
 from training.progress import Progress
 from training.run.blocks import prepare_blocks
+from training.run.bucket import RunBucket
 from training.run.checkpoint import (
     Checkpoint,
     CheckpointError,
     check_identity,
-    checkpoint_path,
-    checkpoint_step,
-    list_checkpoints,
-    newest_checkpoint,
     open_newest,
     read_state,
 )
@@ -43,7 +41,7 @@ from training.run.schedule import learning_rate, sample_plan, step_seed, worker_
 from training.run.settings import TrainSettings
 from training.run.team import Team
 from training.run.trackers import require_trackers
-from training.run.watch import Follow, StepClock, diverged, divergence, last_row
+from training.run.watch import Follow, StepClock, diverged, divergence, last_of, last_row
 
 if TYPE_CHECKING:
     from training.batch import BatchStream
@@ -92,9 +90,11 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
     begin = time.monotonic()
     _require_settled(job.settings)
     # Ray's workers have another working directory.
-    folder = RunFolder(Path(job.run_dir).resolve(), attempt=f"{os.getpid()}-{time.time_ns()}")
+    bucket = RunBucket(job.run_uri) if job.run_uri is not None else None
+    folder = RunFolder(Path(job.run_dir).resolve(), f"{os.getpid()}-{time.time_ns()}", bucket)
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.held():
+        folder.fetch()
         last = open_newest(folder.checkpoints)
         if last is not None:
             check_identity(last, job.identity)
@@ -102,8 +102,9 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
         if first < job.settings.steps:
             for workers in range(job.settings.min_workers, job.settings.max_workers + 1):
                 worker_accumulation(job.settings, workers)
-            with Follow(folder.metrics, job.settings.steps, progress):
+            with Follow(folder.metrics, job.settings.steps, progress, bucket and partial(_row_in, bucket)):
                 _run_workers(job, stream, folder)
+            folder.fetch()
             last = open_newest(folder.checkpoints)
     if last is None or last.step < job.settings.steps:
         raise TrainingError(
@@ -155,7 +156,7 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
         ),
         run_config=RunConfig(
             name=f"{job.run_id}-{folder.attempt}",
-            storage_path=str(folder.path / "ray"),
+            **_storage(folder),
             failure_config=FailureConfig(
                 max_failures=settings.max_failures, max_preemption_failures=settings.max_preemptions
             ),
@@ -170,9 +171,35 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
     except TrainingFailedError as error:
         if (stopped := folder.stopped()) is not None:
             raise stopped from error
+        # What a worker could not write down, for the place to write it failed.
+        for failure in getattr(error, "worker_failures", {}).values():
+            if isinstance(cause := _cause(failure), TrainingError | Faltered):
+                raise TrainingError(str(cause)) from error
         raise
     if (stopped := folder.stopped()) is not None:
         raise stopped
+
+
+def _storage(folder: RunFolder) -> dict[str, Any]:
+    """Where Ray Train keeps its own state, which all workers have to reach."""
+    if folder.bucket is None:
+        return {"storage_path": str(folder.path / "ray")}
+    place = folder.bucket.uri.removeprefix(SCHEME)
+    return {"storage_path": f"{place}/ray", "storage_filesystem": connect(place.partition("/")[0])}
+
+
+def _row_in(bucket: RunBucket) -> dict[str, float] | None:
+    try:
+        return last_of(bucket.read("metrics.jsonl") or "")
+    except (StoreError, Faltered):
+        return None  # a look; the next one may find it
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a worker raised, out of what Ray wraps around it."""
+    while isinstance(inner := getattr(error, "_base_exc", None) or getattr(error, "cause", None), Exception):
+        error = inner
+    return error
 
 
 def _save_and_say(running: Future, folder: RunFolder) -> None:
@@ -180,8 +207,8 @@ def _save_and_say(running: Future, folder: RunFolder) -> None:
     folder.ask_to_stop()
     with suppress(Exception):  # however it ends, what it left is looked at
         running.result(timeout=PATIENCE_SECONDS)
-    saved = list_checkpoints(folder.checkpoints)
-    step = checkpoint_step(saved[-1]) if saved else 0
+    saved = folder.saved_steps()
+    step = saved[-1] if saved else 0
     done = int((last_row(folder.metrics) or {"step": 0})["step"])
     lost = f"steps {step + 1} to {done} will be done again" if done > step else "nothing will be done again"
     logger.warning("Training stopped. Step %d is saved in %s; %s.", step, folder.path, lost)
@@ -194,6 +221,7 @@ def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     """
     if folder.stopped() is not None:
         return
+    folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with kernels(_device()):
             _train(job, stream, folder)
@@ -265,7 +293,8 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
             if micro < accumulation - 1:
                 engine.skip()
         samples += settings.samples_per_step
-        flags = (rank == 0 and folder.asked_to_stop(), rank == 0 and notice.due())
+        looks = rank == 0 and notice.due()
+        flags = (rank == 0 and folder.asked_to_stop(everywhere=looks), looks)
         figures, (stopping, due) = over_workers(measured, engine.gradient_squares(), flags, device)
         row = {"step": done, "samples": samples, "lr": rate, **figures}
 
@@ -273,7 +302,7 @@ def _train(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
         why = divergence(row["loss"], row["grad_norm"], settings.max_grad_norm)
         if why is not None:
             record.close()
-            raise diverged(done, why, newest_checkpoint(folder.checkpoints) if rank == 0 else None)
+            raise diverged(done, why, folder.newest_good() if rank == 0 else None)
         engine.step(rate)
         engine.update_ema(done)
         clock.step()
@@ -316,9 +345,9 @@ def _device() -> torch.device:
 
 def _agreed_checkpoint(folder: RunFolder, team: Team) -> Checkpoint | None:
     """The newest good checkpoint that the first worker sees; each worker verifies a part of its files."""
-    steps = team.gather([checkpoint_step(path) for path in reversed(list_checkpoints(folder.checkpoints))])
-    for step in steps[0]:
-        path = checkpoint_path(folder.checkpoints, step)
+    steps = team.gather(folder.saved_steps() if team.rank == 0 else [])
+    for step in reversed(steps[0]):
+        path = folder.checkpoint(step)
         try:
             state, error = read_state(path, slice(team.rank, None, team.size)), None
         except CheckpointError as found:

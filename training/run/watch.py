@@ -138,7 +138,12 @@ def last_row(path: Path) -> dict[str, float] | None:
         return None
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
-        lines = file.read().decode().split("\n")
+        return last_of(file.read().decode())
+
+
+def last_of(text: str) -> dict[str, float] | None:
+    """The newest row of a file's end."""
+    lines = text.split("\n")
     complete = [line for line in lines[:-1] if line.startswith("{") and line.endswith("}")]
     return json.loads(complete[-1]) if complete else None
 
@@ -216,7 +221,7 @@ def divergence(loss: float, grad_norm: float, limit: float) -> str | None:
     return None
 
 
-def diverged(step: int, why: str, last_good: Path | None) -> Diverged:
+def diverged(step: int, why: str, last_good: Path | str | None) -> Diverged:
     """The sentence for a person: what happened, and what to go on from."""
     good = f"The last good checkpoint is {last_good}" if last_good else "No checkpoint was written before"
     return Diverged(f"Training stopped at step {step}: {why}. {good}; go on with a lower `lr`.")
@@ -232,6 +237,10 @@ def shrunk(rows: Sequence[dict], workers: int) -> str | None:
     return f"{steps} only {least} of {workers} workers could be had."
 
 
+# Half seconds.
+AFAR_LOOKS = 10
+
+
 class Follow:
     """Tells `progress` about new rows of a metrics file while the block runs.
 
@@ -239,10 +248,17 @@ class Follow:
         metrics: the file, which may not exist yet.
         total: steps in all.
         progress: called with (steps done, total, last row); None follows nothing.
+        afar: the newest row of a copy of the file, asked now and then where the file does not change.
     """
 
-    def __init__(self, metrics: Path, total: int, progress: Callable[[int, int | None, dict], None] | None):
-        self._metrics, self._total, self._progress = metrics, total, progress
+    def __init__(
+        self,
+        metrics: Path,
+        total: int,
+        progress: Callable[[int, int | None, dict], None] | None,
+        afar: Callable[[], dict | None] | None = None,
+    ):
+        self._metrics, self._total, self._progress, self._afar = metrics, total, progress, afar
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -256,10 +272,13 @@ class Follow:
             self._thread.join()
 
     def _run(self) -> None:
-        told = None
+        told, unchanged = None, 0
         while True:
             ended = self._ended.wait(0.5)
             row = last_row(self._metrics)
+            unchanged = 0 if row is not None and row["step"] != told else unchanged + 1
+            if self._afar is not None and unchanged >= AFAR_LOOKS:
+                row, unchanged = self._afar() or row, 0
             if row is not None and row["step"] != told:
                 told = row["step"]
                 self._progress(told, self._total, row)

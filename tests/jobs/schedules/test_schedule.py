@@ -69,11 +69,12 @@ def test_the_next_time_is_at_that_minute_hour_and_weekday_within_a_week(minute, 
 
 
 def test_a_kubernetes_cron_job_is_valid_and_makes_a_ray_job_of_the_clusters_template():
-    made = cron_job(NIGHTLY)
+    made = cron_job(NIGHTLY, "registry.example/video2lora:2")
     validate(made, "1.32", strict=True)
     [container] = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     [script] = container["args"]
     assert made["spec"]["concurrencyPolicy"] == "Forbid"
+    assert container["image"] == "registry.example/video2lora:2"
     assert "kubectl get raycronjob video2lora-retrain" in script
     assert "retrain --if-due --workdir /work" in script
     assert "my work" not in script  # the cluster has a working directory of its own
@@ -82,6 +83,7 @@ def test_a_kubernetes_cron_job_is_valid_and_makes_a_ray_job_of_the_clusters_temp
 KUBECTL = """#!/bin/sh
 case "$*" in
   "get rayjobs"*) printf '%s' "$STATES" ;;
+  *metadata.labels*) printf '{"kueue.x-k8s.io/queue-name": "ours", "video2lora/schedule": "retrain"}' ;;
   "get raycronjob"*) printf '{"entrypoint": "of the template", "backoffLimit": 2}' ;;
   patch*) exec "$REAL" "$@" ;;
   create*) cat > "$MADE" ;;
@@ -106,6 +108,7 @@ def test_the_cron_jobs_shell_makes_one_ray_job_at_a_time_with_the_real_kubectls_
     assert made["metadata"]["generateName"] == "video2lora-odd-"
     assert "name" not in made["metadata"]
     assert made["metadata"]["labels"]["video2lora/schedule"] == "odd"
+    assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "ours"
     assert made["spec"]["backoffLimit"] == 2
     assert shlex.split(made["spec"]["entrypoint"])[:3] == ["video2lora", "search", 'it\'s $(touch bad) "x" %']
     assert not (tmp_path / "bad").exists()
@@ -114,11 +117,14 @@ def test_the_cron_jobs_shell_makes_one_ray_job_at_a_time_with_the_real_kubectls_
 def test_a_ray_cron_job_is_the_clusters_template_with_another_time_and_command():
     template = {
         "kind": "RayCronJob",
+        "metadata": {"labels": {"kueue.x-k8s.io/queue-name": "ours", "video2lora/schedule": "retrain"}},
         "spec": {"schedule": "x", "suspend": True, "jobTemplate": {"backoffLimit": 2}},
     }
     made = ray_cron_job(NIGHTLY, template)
     assert made["spec"]["schedule"] == "0 2 * * *"
     assert not made["spec"]["suspend"]
+    labels = made["metadata"]["labels"]
+    assert (labels["kueue.x-k8s.io/queue-name"], labels["video2lora/schedule"]) == ("ours", "nightly")
     assert made["spec"]["jobTemplate"]["backoffLimit"] == 2
     assert made["spec"]["jobTemplate"]["entrypoint"].startswith("video2lora retrain --if-due --workdir /work")
     with pytest.raises(NoTemplate, match="kubectl kustomize"):
@@ -172,6 +178,7 @@ def test_schedules_are_added_listed_paused_resumed_and_removed(tmp_path, capsys)
         (["add", "a", "--on", "mars"], "none of systemd, cron, kubernetes, here"),
         (["add", "a", "--install"], "`schedule run` runs it here"),
         (["add", "a", "--ray-cron-job"], "add --on kubernetes"),
+        (["add", "a", "--image", "b/c:1"], "add --on kubernetes"),
         (["add", "a", "--", "retran"], "retrain"),
         (["add", "a", "--", "retrain", "--iff-due"], "--if"),
         (["pause", "a"], "No schedule is called 'a'"),
