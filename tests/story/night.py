@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -41,7 +42,7 @@ from pipeline.samples.write import write_samples
 from pipeline.showcase import choose_examples
 from pipeline.studio import Studio
 from pipeline.trace import trace
-from training.run.checkpoint import list_checkpoints
+from training.run.checkpoint import checkpoint_step, list_checkpoints
 from training.run.watch import read_rows
 
 TRAIN, HELD_OUT = ("melt", "posterise", "explode"), ("pixelate",)
@@ -81,20 +82,48 @@ class Timeline:
         print(f"{seconds:6.0f} s  {lane:<9}  {text}", flush=True)
 
     def draw(self, path: Path) -> None:
-        """A picture of it: a lane for each, a dot for each thing that happened."""
+        """A picture of it: a lane for each, numbered dots for what happened, and beneath it the words."""
         import matplotlib
 
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
-        figure, axes = plt.subplots(figsize=(13, 0.42 * len(self.rows) + 1.6))
-        for number, (seconds, lane, text) in enumerate(self.rows):
-            axes.plot(seconds, -number, "o", color=f"C{LANES.index(lane)}")
-            axes.annotate(f"  {lane}: {text}", (seconds, -number), va="center", fontsize=8, wrap=True)
-        axes.plot([row[0] for row in self.rows], [-n for n in range(len(self.rows))], color="0.8", zorder=0)
-        axes.set(xlabel="seconds", yticks=[], title="A night: curation goes on, the model follows")
-        axes.set_xlim(0, self.rows[-1][0] * 2.2)
-        figure.savefig(path, dpi=110, bbox_inches="tight")
+        lines: list[str] = []
+        for number, (seconds, lane, text) in enumerate(self.rows, 1):
+            first, *rest = textwrap.wrap(text, 112)
+            lines += [
+                f"{number:>3}  {seconds:4.0f} s  {lane:<9}  {first}",
+                *(" " * 24 + more for more in rest),
+            ]
+        height = 0.17 * len(lines)
+        figure, (lanes, words) = plt.subplots(
+            2, 1, figsize=(13, 3.2 + height), height_ratios=[2.6, height], layout="constrained"
+        )
+        heights = {lane: len(LANES) - place for place, lane in enumerate(LANES)}
+        drawn: dict[str, float] = {}
+        for number, (seconds, lane, _) in enumerate(self.rows, 1):
+            lanes.plot(seconds, heights[lane], "o", color=f"C{LANES.index(lane)}", markersize=7)
+            # What happens at one moment is one dot with its first number; the words have them all.
+            if seconds - drawn.get(lane, -1e9) > self.rows[-1][0] / 40:
+                drawn[lane] = seconds
+                lanes.annotate(
+                    str(number),
+                    (seconds, heights[lane]),
+                    xytext=(0, 8),
+                    textcoords="offset points",
+                    ha="center",
+                )
+        lanes.set(
+            title="A night: curation goes on, the model follows", xlabel="seconds", ylim=(0.5, 4.7), xlim=0
+        )
+        lanes.set_yticks([*heights.values()], [*heights])
+        lanes.grid(axis="y", color="0.9")
+        lanes.spines[["top", "right", "left"]].set_visible(False)
+        words.axis("off")
+        words.text(
+            0, 1, "\n".join(lines), va="top", family="monospace", fontsize=9, transform=words.transAxes
+        )
+        figure.savefig(path, dpi=110)
         plt.close(figure)
 
 
@@ -133,9 +162,7 @@ class Night:
         retrain_job(workspace, None, NIGHTLY, dry_run=False)
         made = decisions(workspace.catalog)[0]
         why = f", because of {', '.join(made.triggers)}" if made.triggers else ""
-        self.told(
-            "gate", f"decision {made.decision_id}: {made.verdict}{why}; {self.work / str(made.evidence)}"
-        )
+        self.told("gate", f"decision {made.decision_id}: {made.verdict}{why}; see work/{made.evidence}")
         return made
 
 
@@ -167,16 +194,16 @@ def _new_clips(night: Night, first: str) -> str:
     night.deliver("guest", 2, 7, TRAIN, "CC-BY-4.0")
     settings = ("train.start_from=pocket", f"train.steps={STEPS}", "train.lr=5e-5")
     workspace = night.workspace(*settings)
-    for sentence in what_would_happen(
+    due, *_, judging = what_would_happen(
         workspace.catalog, run_settings(workspace.profile), workspace.profile.retrain, NIGHTLY
-    ):
+    )
+    for sentence in (due, judging):
         night.told("gate", f"dry run: {sentence}")
     with Killer(night.work / "runs", lambda text: night.told("training", text)):
         made = night.retrain(*settings)
     steps = [row["step"] for row in read_rows(night.work / "runs" / str(made.run_id) / "metrics.jsonl")]
     assert steps == list(range(1, STEPS + 1)), steps
-    night.told("training", f"it went on from its last checkpoint: steps 1 to {steps[-1]}, each once")
-    for reason in made.reasons:
+    for reason in made.figures["reasons"]:
         night.told("gate", reason)
     assert made.verdict == Verdict.PROMOTED, made
     assert champion(workspace.catalog) == made.challenger != first
@@ -197,7 +224,9 @@ def _person(night: Night, first: str, second: str) -> None:
     found = trace(workspace.catalog, video)
     assert found.model is not None and found.model.model_id == second
     licences = ", ".join(f"{count} under {name}" for name, count in (found.licences or {}).items())
-    night.told("person", f"looks at {video}, of {second}, which trained on {found.clips} clips ({licences})")
+    night.told(
+        "person", f"looks at {video.name}, of {second}, which trained on {found.clips} clips ({licences})"
+    )
     reason = "the mug tears where the effect begins"
     rollback(workspace.catalog, night.work / "models", Author(getpass.getuser()), reason)
     assert champion(workspace.catalog) == first
@@ -223,7 +252,7 @@ def _licence(night: Night, second: str) -> None:
 
 
 class Killer:
-    """Kills the process of a training worker once the run has a checkpoint to go on from."""
+    """Kills the process of a training worker once the run has a checkpoint to go on from; tells of both."""
 
     def __init__(self, runs: Path, told: Callable[[str], None]) -> None:
         self.runs, self.told = runs, told
@@ -245,9 +274,19 @@ class Killer:
                 if saved := list_checkpoints(run / "checkpoints"):
                     for process in psutil.Process().children(recursive=True):
                         if _is_training(process):
+                            before = (run / "owner").read_text()
                             process.kill()
-                            self.told(f"a worker dies (process {process.pid}) after {saved[-1].name}")
+                            step = checkpoint_step(saved[-1])
+                            self.told(f"a worker dies (process {process.pid}); step {step} is saved")
+                            self._see_it_go_on(run / "owner", before, step)
                             return
+
+    def _see_it_go_on(self, owner: Path, before: str, step: int) -> None:
+        """Whoever trains in a run's folder claims it first."""
+        while not self.over.wait(0.1):
+            if owner.read_text() != before:
+                self.told(f"another worker goes on after step {step}")
+                return
 
 
 def _is_training(process: psutil.Process) -> bool:
