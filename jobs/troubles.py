@@ -82,7 +82,11 @@ def usable_folder(folder: Path, said: str) -> Path:
 
 def sentence(error: BaseException) -> str | None:
     """What the machine lacks, where that is what `error` comes from; None for everything else."""
+    from training.objects import Faltered  # a second that a help text is not to wait for
+
     for each in _chain(error):
+        if isinstance(each, Faltered):
+            return f"{each} What was done is kept; the same command goes on."
         number = each.errno if isinstance(each, OSError) else None
         # Lance and Ray say it in their own errors' text only.
         if number in _FULL or "No space left on device" in str(each):

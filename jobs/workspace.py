@@ -60,6 +60,9 @@ class Workspace:
             raise BadProfile(f"--workdir {root} is a file; name a directory, it is made when missing.")
         self.root = root
         if self._uri is not None and not self._copied.fetch(STORED):
+            from training.objects import require_bucket
+
+            require_bucket(self._uri)
             (root / STORED).unlink(missing_ok=True)
         self._stored = root / STORED
         self._adopted = profile is not None

@@ -124,6 +124,13 @@ def known(uri: str) -> fs.FileInfo | None:
     return info if info.type is fs.FileType.File else None
 
 
+def require_bucket(uri: str) -> None:
+    """See that the bucket of an address is there; raises StoreError where it is not."""
+    bucket = uri.removeprefix(SCHEME).partition("/")[0]
+    if _tried(SCHEME + bucket, lambda store, place: store.get_file_info(place)).type is fs.FileType.NotFound:
+        raise StoreError(refusal(OSError("NO_SUCH_BUCKET"), uri))
+
+
 def remove(uri: str) -> None:
     """Take an object away, if it is there."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog.fate import LICENCE_WITHDRAWN
+from catalog.models import model_folder
 from catalog.names import CategoryNames
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
@@ -181,7 +182,10 @@ def measure(
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_backbone(backbone, ["transformer"], device=device)
-    method = load_release(read_release(Path(folder)), loaded).to(device)
+    here = Path(folder)
+    if not here.is_dir():  # another machine than the one that trained, which shares no disk with it
+        here = model_folder(pairs.stream.catalog, f"models/{here.name}", here.parent)
+    method = load_release(read_release(here), loaded).to(device)
     losses = EvaluateTransfer(pairs, batch_size, draws).measure(method)
     order = np.argsort([int(name) for name in losses.pair_ids])
     ids = tuple(losses.pair_ids[n] for n in order)

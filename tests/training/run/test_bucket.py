@@ -118,9 +118,7 @@ class AtStore(ToyStream):
         os.environ["AWS_ENDPOINT_URL"] = self.url
 
 
-def test_a_run_that_its_bucket_stopped_goes_on_where_nothing_of_it_is(
-    ray_cluster, store, bucket, tmp_path
-):
+def test_a_run_that_its_bucket_stopped_goes_on_where_nothing_of_it_is(ray_cluster, store, bucket, tmp_path):
     def job(folder: str):
         return replace(toy_job(tmp_path / folder, max_failures=0), run_uri=bucket.uri)
 
