@@ -62,6 +62,27 @@ def log_json(console: Console) -> None:
     sys.excepthook = _tell_bug
 
 
+def ray_logging() -> dict[str, Any]:
+    """What `ray.init` takes so that workers, too, write JSON lines: into the files of Ray's session, where a
+    cluster's collector reads them, with Ray's own keys (job, worker, node, task) beside `message`."""
+    if _log.stream is None:
+        return {}
+    from ray import LoggingConfig
+
+    return {"logging_config": LoggingConfig(encoding="JSON", additional_log_standard_attrs=["name"])}
+
+
+def own_lines() -> None:
+    """After `ray.init` has put a handler of its own into this process too: its lines stay as they were."""
+    if _log.stream is None:
+        return
+    ray = logging.getLogger("ray")
+    ray.handlers, ray.propagate = [], True
+    ray.setLevel(logging.WARNING)
+    logging.root.handlers = [_Handler()]
+    logging.root.setLevel(logging.WARNING)
+
+
 class _Lines(io.TextIOBase):
     """What is printed here becomes lines of the log."""
 

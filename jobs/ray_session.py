@@ -14,6 +14,7 @@ from jobs import reaper
 from jobs.console import opening
 from jobs.errors import JobError
 from jobs.interrupts import handlers_kept, leave_once
+from jobs.log import own_lines, ray_logging
 
 # Ray reads these when it is imported, and its workers inherit them.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -107,7 +108,9 @@ def _start() -> subprocess.Popen[bytes]:
                 object_store_memory=OBJECT_STORE_BYTES,
                 namespace=f"video2lora-{os.getpid()}",
                 _temp_dir=folder,
+                **ray_logging(),
             )
+            own_lines()
     except BaseException as error:
         watcher.stdin.close()
         if "timed out during startup" in str(error):
@@ -162,7 +165,8 @@ def _join(address: str) -> None:
             raise NoCluster(f"What listens at {address} does not answer as Ray does: {error}.") from error
     try:
         with without_raw_lines():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **ray_logging())
+            own_lines()
     except ray.exceptions.AuthenticationError:
         raise NoCluster(
             f"The cluster at {address} does not take this machine's token; put that of its head "

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from catalog.store import Catalog
     from training.copied import Copied
 
-# Of a working directory in a bucket: a run and the catalogue with its models go there by themselves.
-_KEPT_OTHERWISE = ("catalog", "models", "runs")
+# Of a working directory in a bucket: a run and the catalogue with its models go there by themselves; pictures
+# of the catalogue are drawn where they are missing.
+_KEPT_OTHERWISE = ("catalog", "models", "runs", "web-pictures")
 # What a later command reads of an earlier one's, on whatever machine that ran.
 _READ = ("evaluations",)
 
