@@ -11,7 +11,8 @@ from jobs.job import Job, say
 from jobs.report.caveats import caveats
 from jobs.workspace import Workspace
 from pipeline.adapters import Adapter, Reference, blend_adapters, save_adapter
-from pipeline.studio import Studio, find_model
+from pipeline.models import find_model
+from pipeline.studio import Studio
 from training.backbones.parts import PARTS
 from training.errors import BadAdapter
 from training.files import lora_beside

@@ -10,7 +10,7 @@ from jobs.report.caveats import caveats
 from jobs.workspace import Workspace
 from pipeline.batch import RESULTS, lineage_of, make_batch
 from pipeline.batch_file import read_batch
-from pipeline.studio import find_model
+from pipeline.models import find_model
 
 _SHOWN = 10
 

@@ -25,7 +25,7 @@ from pipeline.evaluation.metrics import chosen_metrics
 from pipeline.evaluation.networks import Measuring, plan_measuring
 from pipeline.evaluation.plan import EvaluationPlan, plan_evaluation
 from pipeline.evaluation.store import EvaluationStore
-from pipeline.studio import find_model
+from pipeline.models import find_model
 from training.evaluation.weights import Unavailable
 from training.release import Release
 

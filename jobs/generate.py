@@ -13,7 +13,9 @@ from jobs.report.pictures import labelled_sheet, moments
 from jobs.workspace import Workspace
 from pipeline.adapters import Adapter, Reference
 from pipeline.example import read_first_frame
-from pipeline.studio import GeneratedClip, Studio, find_model
+from pipeline.generated import GeneratedClip
+from pipeline.models import find_model
+from pipeline.studio import Studio
 from training.files import lora_beside, write_atomically
 from training.settings import GenerateSettings
 
@@ -63,12 +65,20 @@ def generate_job(
                 rows.append((f"seed {seed}", moments(clip.frames)))
                 _tell(job, places[seed], clip, prompt, seed, lora=seed == seeds[0])
         if rows:
-            sheet = sheet_of(output)
-            write_atomically(sheet, labelled_sheet(rows))
+            sheet, named = sheet_of(output), zip(effects, shown, strict=True)
+            lent = [(_label(each), moments(read.frames)) for each, read in named if read is not None]
+            seconds = (catalog.spec.num_frames - 1) / catalog.spec.fps
+            write_atomically(sheet, labelled_sheet([*lent, *rows], seconds))
             job.report["sheet"] = str(sheet)
             say(f"{sheet}, all of them side by side")
         for sentence in [*first.notes, *caveats(profile.backbone, release)]:
             say(sentence)
+
+
+def _label(effect: Effect) -> str:
+    """What stands over a reference on a sheet."""
+    name = f"reference {Path(effect.name).name}"
+    return name if effect.weight == 1 else f"{effect.weight:g} × {name}"
 
 
 def _given(studio: Studio, effect: Effect, reference: Reference | None) -> Reference | Adapter:

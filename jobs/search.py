@@ -66,7 +66,7 @@ def search_job(workspace: Workspace, asked: Asked, limit: int, as_json: bool, sh
     predictor = None
     if asked.by == "adapter":
         from pipeline.find import LazyPredictor
-        from pipeline.studio import find_model
+        from pipeline.models import find_model
 
         release = find_model(catalog, workspace.folder("models"), asked.model)
         predictor = LazyPredictor(catalog, release, workspace.profile.backbone)

@@ -16,10 +16,10 @@ from jobs.web.chart import PICTURES
 from jobs.web.site import Site
 from jobs.workspace import Workspace
 from pipeline.find import LazyEmbedder
+from pipeline.models import find_model
 from pipeline.serving.desk import Desk
 from pipeline.serving.dispatch import Dispatcher, Workers
 from pipeline.serving.replicas import Work, deployed
-from pipeline.studio import find_model
 
 # Where lies what requests bring and become, within the working directory.
 REQUESTS = "requests"

@@ -1,7 +1,7 @@
 """Clips by words, by examples, by filter, or by all of them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from lancedb.expr import col
@@ -37,7 +37,7 @@ def find_clips(
     settings: EmbedSettings | None = None,
     unlike: str | Sequence[str] | None = None,
     aspect: Aspect = "all",
-    by: "LazyPredictor | None" = None,
+    by: "Adapters | None" = None,
     among: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of `clips` with a `score` and `why`, best first, without their vectors; see `find_hits`.
@@ -65,7 +65,7 @@ def find_hits(
     limit: int = 10,
     unlike: Sequence[Example] = (),
     aspect: Aspect = "all",
-    by: "LazyPredictor | None" = None,
+    by: "Adapters | None" = None,
     among: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """`clip_id`, `category` (its name) and, where something was compared, `score` and `why`; best first.
@@ -102,7 +102,7 @@ def find_hits(
         pool = catalog.count("clips") if words else limit
         if by is not None:
             wanted = _combined(*([by.projection(name) for name in names] for names in (like, unlike)))
-            rows = search_adapter(catalog, wanted.tolist(), by.release.model_id, condition, pool)
+            rows = search_adapter(catalog, wanted.tolist(), by.model_id, condition, pool)
         else:
             asked = _asked(catalog, model, like, unlike, aspect)
             reason = likeness(len(like), len(unlike), aspect)
@@ -143,6 +143,44 @@ class LazyEmbedder:
         return bool(field) and field.type.list_size == self.embedder.dim
 
 
+class Adapters(Protocol):
+    """What a model makes of examples, as numbers that are compared."""
+
+    @property
+    def model_id(self) -> str:
+        """Whose adapters."""
+
+    def projection(self, name: Example) -> np.ndarray:
+        """`adapters.projection` of an example; raises BadSource where there is none."""
+
+
+class StoredAdapters:
+    """Those that are stored of a model, which is not loaded: an example is a clip.
+
+    Args:
+        model_id: the model.
+    """
+
+    def __init__(self, catalog: Catalog, model_id: str) -> None:
+        self.catalog, self.model_id = catalog, model_id
+
+    def find(self, name: str) -> np.ndarray | None:
+        """That of a clip; None where none is stored."""
+        rows = self.catalog.get("adapters", [name], ["model_id", "projection"]).to_pylist()
+        stored = [row["projection"] for row in rows if row["model_id"] == self.model_id]
+        return np.asarray(stored[0], np.float64) if stored else None
+
+    def projection(self, name: Example) -> np.ndarray:
+        """See `Adapters`."""
+        found = self.find(name) if isinstance(name, str) else np.asarray(name, np.float64)
+        if found is None:
+            raise BadSource(
+                f"{str(name)[:80]!r} has no stored adapter of model {self.model_id}; `video2lora adapter fill"
+                f" --model {self.model_id}` stores those of all clips."
+            )
+        return found
+
+
 class LazyPredictor:
     """A model whose adapters are compared, loaded when something is asked that has no stored one.
 
@@ -155,6 +193,11 @@ class LazyPredictor:
         self.catalog, self.release, self._backbone = catalog, release, backbone
         self._studio: Studio | None = None
 
+    @property
+    def model_id(self) -> str:
+        """See `Adapters`."""
+        return self.release.model_id
+
     def projection(self, name: Example) -> np.ndarray:
         """`adapters.projection` of an example: a vector of that kind, a clip, or a video's or picture's file.
 
@@ -163,10 +206,8 @@ class LazyPredictor:
         """
         if not isinstance(name, str):
             return np.asarray(name, np.float64)
-        rows = self.catalog.get("adapters", [name], ["model_id", "projection"]).to_pylist()
-        stored = [row["projection"] for row in rows if row["model_id"] == self.release.model_id]
-        if stored:
-            return np.asarray(stored[0], np.float64)
+        if (stored := StoredAdapters(self.catalog, self.model_id).find(name)) is not None:
+            return stored
         from pipeline.adapters import projected
         from pipeline.studio import Studio
 

@@ -1,8 +1,7 @@
 """A trained model, loaded once, for any number of clips: reference, first frame and prompt in, video out."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,103 +9,28 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from catalog.models import model_folder
 from catalog.store import Catalog
 from pipeline.adapters import Adapter, Reference, blend_adapters, load_adapter, predict_adapter
 from pipeline.errors import BadSource, PipelineError
 from pipeline.example import read_first_frame
+from pipeline.generated import Draft, GeneratedClip
+from pipeline.models import find_model
 from pipeline.polish import polish_adapter
-from pipeline.video.transcode import encode_video
 from pipeline.workers.overlap import overlapped
-from training.backbones.base import Backbone
 from training.backbones.parts import PARTS
 from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
-from training.files import lora_beside, write_atomically
 from training.generate import sample
-from training.methods.lightlora.export import save_lora
-from training.methods.registry import for_one_video
-from training.metrics import CLIPS
 from training.progress import Progress
-from training.release import Release, load_release, read_release, shipped_model
+from training.release import Release, load_release
 from training.settings import GenerateSettings, PolishSettings
 
 # What an effect may be given by: a video, picture or clip_id, read or by name, or an adapter.
 Given = str | Reference | Adapter
 
 
-class NoModel(PipelineError):
-    """There is no trained model of that name, or none at all."""
-
-
 class BadSetting(PipelineError):
     """A setting of sampling that there is not, or a value that it cannot take."""
-
-
-@dataclass(frozen=True)
-class GeneratedClip:
-    """One generated video and what it was made from.
-
-    Attributes:
-        frames: uint8 [n, H, W, 3].
-        reference: the effect that was asked for, the first of several; None where an adapter was given.
-        first_frame: uint8 [H, W, 3].
-        adapter: what the reference became.
-        notes: sentences that a person should know who looks at it.
-    """
-
-    frames: np.ndarray
-    fps: int
-    reference: Reference | None
-    first_frame: np.ndarray
-    adapter: Adapter
-    notes: tuple[str, ...] = ()
-
-    def save(self, path: Path | str, lora: bool = True) -> tuple[Path, Path | None]:
-        """Write the mp4 and, where `lora` and the method has one, its LoRA beside it; returns both paths.
-
-        What the clip comes from (`Adapter.facts`) is JSON in both: the video's comment, the LoRA's header.
-        """
-        path = Path(path)
-        lineage = json.dumps(self.adapter.facts, sort_keys=True)
-        write_atomically(path, encode_video(self.frames, self.fps, comment=lineage))
-        if self.adapter.lora is None or not lora:
-            return path, None
-        save_lora(lora_beside(path), self.adapter.lora, self.adapter.facts)
-        return path, lora_beside(path)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A clip that is denoised and not yet decoded: `develop` may run beside the next one's denoising.
-
-    Attributes:
-        latents: [F, C, h, w], where they were denoised.
-        ready: on a GPU, the moment from which the latents are there.
-    """
-
-    backbone: Backbone
-    latents: torch.Tensor
-    fps: int
-    reference: Reference | None
-    first_frame: np.ndarray
-    adapter: Adapter
-    notes: tuple[str, ...]
-    ready: torch.cuda.Event | None = None
-
-    def develop(self) -> GeneratedClip:
-        """Decode it; on a GPU in a queue of its own, so that it waits for nothing that was begun since."""
-        if self.ready is None:
-            frames = self.backbone.decode(self.latents)
-        else:
-            queue = torch.cuda.Stream(self.latents.device)
-            queue.wait_event(self.ready)
-            with torch.cuda.stream(queue):
-                frames = self.backbone.decode(self.latents)
-            self.latents.record_stream(queue)
-        CLIPS.add(1, stage="generate")
-        made = (self.fps, self.reference, self.first_frame, self.adapter, self.notes)
-        return GeneratedClip(frames.numpy(), *made)
 
 
 class Studio:
@@ -118,7 +42,6 @@ class Studio:
         backbone: None takes the one that the model was trained on.
         settings: of sampling; None takes those that the model was trained beside.
         parts: of the backbone; what reads adapters from files alone needs no "text" and no "vae".
-
 
     Raises:
         ReleaseError, WeightsUnreachable: see `load_release` and `load_backbone`.
@@ -402,33 +325,3 @@ def _share(progress: Progress | None, before: int, of: int) -> Progress | None:
     if progress is None:
         return None
     return lambda done, _, facts: progress(before + done, of, facts)
-
-
-def find_model(catalog: Catalog, models: Path, model_id: str | None = None) -> Release:
-    """The named model, or the champion, or the newest; "pocket" is the one that comes with this project.
-
-    Args:
-        models: the working directory's folder of models; see `model_folder`.
-
-    Raises:
-        NoModel: there is none of that name, or none at all.
-        ModelMissing: its files are gone.
-    """
-    if model_id == "pocket":
-        return shipped_model()
-    columns = ["model_id", "path", "champion", "created_at", "method"]
-    rows = sorted(
-        catalog.scan("models", columns).to_pylist(), key=lambda r: (bool(r["champion"]), r["created_at"])
-    )
-    # What was fitted to one video is nobody's model but that video's: it has to be named.
-    rows = [row for row in rows if row["model_id"] == model_id or not for_one_video(row["method"])]
-    if not rows:
-        raise NoModel(
-            "There is no trained model yet. Train one with `video2lora train`, or take the one that comes"
-            " with the pocket backbone: `--model pocket`."
-        )
-    chosen = [row for row in rows if model_id in (None, row["model_id"])]
-    if not chosen:
-        known = ", ".join(row["model_id"] for row in reversed(rows[-5:]))
-        raise NoModel(f"No model named {model_id!r} in this catalogue. Newest: {known}.")
-    return read_release(model_folder(catalog, chosen[-1]["path"], models))

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 THUMB = (132, 88)
 COLUMNS = 6
 MAX_ROWS = 4
-# Of a sheet with labels, in pixels.
-GAP, LABEL, WIDEST = 4, 18, 240
+# Of a sheet with labels, in pixels: a frame is shown at a width between these two.
+GAP, LABEL, NARROWEST, WIDEST = 4, 18, 160, 240
 
 
 def contact_sheet(clips: list[np.ndarray], rows: int = MAX_ROWS) -> bytes:
@@ -47,21 +47,35 @@ def moments(clip: np.ndarray) -> np.ndarray:
     return clip[np.linspace(0, len(clip) - 1, COLUMNS).round().astype(int)]
 
 
-def labelled_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> bytes:
-    """A row for each label and its clip's `moments`, all of one size, as a JPEG."""
+def labelled_sheet(rows: Sequence[tuple[str, np.ndarray]], seconds: float) -> bytes:
+    """A row for each label and its clip's `moments`, shown at the size of the first, as a JPEG.
+
+    Args:
+        seconds: from the first to the last moment; over the columns stands when they are.
+    """
     tall, wide = rows[0][1].shape[1:3]
-    share = min(1.0, WIDEST / wide)
+    share = min(max(wide, NARROWEST), WIDEST) / wide
     wide, tall = round(wide * share), round(tall * share)
-    row = LABEL + tall + GAP
-    sheet = Image.new("RGB", (COLUMNS * (wide + GAP) + GAP, len(rows) * row + GAP), (250, 250, 248))
+    row, width = LABEL + tall + GAP, COLUMNS * (wide + GAP) + GAP
+    sheet = Image.new("RGB", (width, LABEL + len(rows) * row + GAP), (250, 250, 248))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, moment in enumerate(np.linspace(0, seconds, COLUMNS)):
+        pen.text((GAP + place * (wide + GAP), GAP), f"{moment:.1f} s", fill=(110, 110, 110), font=font)
     for number, (label, frames) in enumerate(rows):
-        top = GAP + number * row
-        pen.text((GAP, top), label, fill=(20, 20, 20), font=font)
+        top = LABEL + GAP + number * row
+        pen.text((GAP, top), _fitting(label, width - 2 * GAP, font), fill=(20, 20, 20), font=font)
         for place, frame in enumerate(frames):
             small = Image.fromarray(frame).resize((wide, tall), Image.Resampling.BICUBIC)
             sheet.paste(small, (GAP + place * (wide + GAP), top + LABEL))
     return _jpeg(sheet)
+
+
+def _fitting(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The label, cut where it is wider than so many pixels."""
+    cut = label
+    while len(cut) > 1 and font.getlength(cut) > width:
+        cut = cut[:-2] + "…"
+    return cut
 
 
 def _thumbnail(frame: np.ndarray) -> Image.Image:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from fastapi import Depends, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteException
 
 from jobs.usage import wording
 from jobs.web.site import Site
 from pipeline.errors import BadSource
-from pipeline.serving.asked import Asked, Sampling, Shown, Text
+from pipeline.serving.asked import MOST_REFERENCES, Asked, Sampling, Shown, Text, Weight
 from pipeline.serving.desk import Desk
 
 # Bytes of a request: two uploads, and what stands around them.
@@ -26,10 +29,27 @@ _MEDIA = ("video/", "image/", "application/octet-stream")
 M = TypeVar("M", bound=BaseModel)
 
 
-class NewRequest(Sampling):
-    """A clip that is asked for. Each of reference and first frame is a clip_id here, or an uploaded file."""
+def _listed(given: Any) -> Any:
+    """Several values, also where they stand in one text, as a field of a page has them; or a single one."""
+    if isinstance(given, str):
+        return [part for part in re.split(r"[,;\s]+", given) if part]
+    return [given] if isinstance(given, int | float) else given
 
-    reference_clip: Text | None = Field(None, min_length=1, max_length=200)
+
+ClipName = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class NewRequest(Sampling):
+    """A clip that is asked for. References and first frame are clip_ids here, or uploaded files."""
+
+    reference_clip: Annotated[list[ClipName] | None, BeforeValidator(_listed, str | list[str] | None)] = (
+        Field(None, max_length=MOST_REFERENCES, description="a clip_id, or several whose effects add up")
+    )
+    weights: Annotated[list[Weight] | None, BeforeValidator(_listed)] = Field(
+        None,
+        max_length=MOST_REFERENCES,
+        description="of the references, one each: of files in their order, then of clips; null: alike",
+    )
     first_frame_clip: Text | None = Field(None, min_length=1, max_length=200)
 
 
@@ -38,11 +58,13 @@ class Intake:
     """What was sent.
 
     Attributes:
+        fields: by name; a list where a form says a name several times.
+        files: by name, in their order.
         typed: whether values have types (JSON), or are all text (a form).
     """
 
     fields: dict[str, Any]
-    files: dict[str, UploadFile]
+    files: dict[str, list[UploadFile]]
     typed: bool
 
     def read(self, model: type[M]) -> M:
@@ -77,18 +99,23 @@ async def read_intake(request: Request) -> Intake:
         said = f"not {kind[:80]!r}" if kind else "and the request names no content-type"
         raise HTTPException(415, f"Send application/json or multipart/form-data, {said}.")
     try:
-        form = await request.form(max_files=4, max_fields=64, max_part_size=_FIELD)
+        form = await request.form(max_files=MOST_REFERENCES + 1, max_fields=64, max_part_size=_FIELD)
     except StarletteException as error:
         if error.status_code == 413:
             raise
         said = str(error.detail).rstrip(".")
         raise HTTPException(422, f"The form cannot be read: {said}.") from error
     # A field that a person left empty says nothing.
-    fields = {name: value for name, value in form.multi_items() if isinstance(value, str) and value.strip()}
-    files = {
-        name: value for name, value in form.multi_items() if isinstance(value, UploadFile) and value.filename
-    }
-    return Intake(fields, files, typed=False)
+    fields: defaultdict[str, list[str]] = defaultdict(list)
+    files: defaultdict[str, list[UploadFile]] = defaultdict(list)
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if value.filename:
+                files[name].append(value)
+        elif value.strip():
+            fields[name].append(value)
+    said = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+    return Intake(said, dict(files), typed=False)
 
 
 Sent = Annotated[Intake, Depends(read_intake)]
@@ -109,22 +136,53 @@ def key_of(request: Request) -> str | None:
 Key = Annotated[str | None, Depends(key_of)]
 
 
-def shown(
-    desk: Desk, owner: str, intake: Intake, name: str, clip: str | None, first_frame: bool = False
-) -> Shown:
-    """A reference or first frame: the clip that is named, or the file that was sent, decoded in the sandbox.
+def references_of(desk: Desk, owner: str, intake: Intake, new: NewRequest) -> list[Shown]:
+    """The files that were sent, in their order, then the clips that are named; see `_kept` for more.
 
     Raises:
-        HTTPException: 422, neither or both, or a file that shows nothing; 413 and 415, one too large or of
-            another kind.
+        HTTPException: 422, none at all, too many, or weights that are not one each.
     """
-    file = intake.files.get(name)
-    if (file is None) is (clip is None):
-        both = "both are" if clip else "neither is"
-        raise HTTPException(422, f"{name!r} is an uploaded file, or {name}_clip a clip_id; {both} there.")
-    if file is None:
-        assert clip is not None
+    files, clips = intake.files.get("reference", []), new.reference_clip or []
+    count = len(files) + len(clips)
+    if not count:
+        raise HTTPException(
+            422, "'reference' is an uploaded file, or reference_clip a clip_id; neither is there."
+        )
+    if count > MOST_REFERENCES:
+        raise HTTPException(422, f"{count} references are too many; at most {MOST_REFERENCES} are added up.")
+    if new.weights is not None and len(new.weights) != count:
+        raise HTTPException(
+            422,
+            f"'weights' are {len(new.weights)}, of {count} references (files, then clips): give each one, or"
+            " none.",
+        )
+    kept = [_kept(desk, owner, "reference", file, desk.uploads.take_reference) for file in files]
+    return [*kept, *(Shown(kind="clip", name=clip) for clip in clips)]
+
+
+def first_frame_of(desk: Desk, owner: str, intake: Intake, clip: str | None) -> Shown:
+    """The picture that was sent, or the clip that is named; see `_kept` for more.
+
+    Raises:
+        HTTPException: 422, neither or both.
+    """
+    files = intake.files.get("first_frame", [])
+    if len(files) + (clip is not None) != 1:
+        both = "more than one is" if files else "neither is"
+        raise HTTPException(
+            422, f"'first_frame' is an uploaded file, or first_frame_clip a clip_id; {both} there."
+        )
+    if clip is not None:
         return Shown(kind="clip", name=clip)
+    return _kept(desk, owner, "first_frame", files[0], desk.uploads.take_first_frame)
+
+
+def _kept(desk: Desk, owner: str, name: str, file: UploadFile, take: Callable[[BinaryIO, str], str]) -> Shown:
+    """A file that was sent, decoded in the sandbox.
+
+    Raises:
+        HTTPException: 422, a file that shows nothing; 413 and 415, one too large or of another kind.
+    """
     kind = file.content_type or "application/octet-stream"
     if not kind.startswith(_MEDIA):
         raise HTTPException(415, f"{name!r} is {kind[:80]!r}; send a video or a picture.")
@@ -133,7 +191,6 @@ def shown(
         raise HTTPException(
             413, f"{name!r} has {(file.size or 0) / 2**20:.0f} MB; at most {most} MB are taken."
         )
-    take = desk.uploads.take_first_frame if first_frame else desk.uploads.take_reference
     try:
         return Shown(kind="upload", name=take(file.file, owner))
     except BadSource as error:
@@ -141,11 +198,13 @@ def shown(
 
 
 def asked_of(desk: Desk, owner: str, intake: Intake, new: NewRequest, group: str | None = None) -> Asked:
-    """The request that is meant; see `shown` for what it raises."""
+    """The request that is meant; see `references_of` and `first_frame_of` for what it raises."""
+    first, *others = references_of(desk, owner, intake, new)
     return Asked(
         **new.model_dump(exclude={"reference_clip", "first_frame_clip"}),
-        reference=shown(desk, owner, intake, "reference", new.reference_clip),
-        first_frame=shown(desk, owner, intake, "first_frame", new.first_frame_clip, first_frame=True),
+        reference=first,
+        also=tuple(others),
+        first_frame=first_frame_of(desk, owner, intake, new.first_frame_clip),
         group=group,
     )
 

@@ -78,8 +78,8 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def link(path: str, **asked: object) -> str:
-    """An address with its query."""
-    return f"{path}?{urlencode(asked, errors='replace')}" if asked else path
+    """An address with its query; a name with several values stands there several times."""
+    return f"{path}?{urlencode(asked, doseq=True, errors='replace')}" if asked else path
 
 
 _PAGES = Environment(

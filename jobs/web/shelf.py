@@ -19,7 +19,8 @@ from catalog.store import Catalog
 from jobs.web.chart import Charts, NoChart
 from jobs.web.kept import Kept
 from jobs.web.view import FACETS, NONE, PAGE, View
-from pipeline.find import Aspect, LazyEmbedder, find_hits
+from pipeline.errors import BadSource
+from pipeline.find import Aspect, LazyEmbedder, StoredAdapters, find_hits
 
 # What a card shows and what clips are counted and sorted by.
 _COLUMNS = (
@@ -107,8 +108,9 @@ class Shelf:
         Raises:
             CatalogError, PipelineError, JobError: a filter or an example that cannot be used, in a sentence.
         """
-        examples = (view.like, view.unlike, view.aspect)
-        asked = (self.version(), view.words, examples, view.where, view.lasso)
+        examples = (view.like, view.unlike, view.aspect, view.model)
+        adapters = self.catalog.tables.handle("adapters").version if view.model else 0
+        asked = (self.version(), adapters, view.words, examples, view.where, view.lasso)
         chosen = tuple(sorted(view.chosen.items()))
 
         def make() -> Found:
@@ -154,10 +156,17 @@ class Shelf:
             condition = clip_filter(self.catalog, view.where) if view.where else None
             # Every clip shows a little of anything: beyond these a likeness to words means nothing.
             most = max(len(search_text(self.catalog, view.words, condition, most)), MOST_SHOWN)
-        like, unlike = (list(map(self._vector, names)) for names in (view.like, view.unlike))
+        by = StoredAdapters(self.catalog, view.model) if view.model else None
+        read = by.projection if by else self._vector
+        if by and any(self.uploaded(each) is not None for each in (*view.like, *view.unlike)):
+            raise BadSource(
+                "An uploaded example is kept by what it looks like, and has no adapter here; `video2lora"
+                " search --like FILE --by adapter` predicts it."
+            )
+        like, unlike = (list(map(read, names)) for names in (view.like, view.unlike))
         aspect = cast("Aspect", view.aspect or "all")
-        where = view.where or None
-        return find_hits(self.catalog, self.model, view.words or None, like, where, most, unlike, aspect)
+        words, where = view.words or None, view.where or None
+        return find_hits(self.catalog, self.model, words, like, where, most, unlike, aspect, by)
 
     def _vector(self, clip_id: str) -> Sequence[float]:
         """An upload's or a clip's own vector: an address names clips, and never a file of the server's."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import pyarrow.compute as pc
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
@@ -77,6 +78,7 @@ class Site:
     _palettes: Kept[Palette] = field(default_factory=lambda: Kept(1))
     _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
     _standing: Kept[Standing] = field(default_factory=lambda: Kept(1))
+    _compared: Kept[list[str]] = field(default_factory=lambda: Kept(1))
     _last_events: Kept[str] = field(default_factory=lambda: Kept(1))
 
     def __post_init__(self) -> None:
@@ -161,6 +163,15 @@ class Site:
         """
         return self._standing.get(self.shelf.version(), lambda: standing(self.catalog))
 
+    def models_compared(self) -> list[str]:
+        """The models by whose adapters clips can be compared."""
+        version = self.catalog.tables.handle("adapters").version
+
+        def make() -> list[str]:
+            return sorted(pc.unique(self.catalog.scan("adapters", ["model_id"])["model_id"]).to_pylist())
+
+        return self._compared.get(version, make)
+
     def palette(self) -> Palette:
         """The names of all categories, as of now."""
         return self._palettes.get(self.shelf.version(), lambda: Palette.load(self.catalog))
@@ -196,7 +207,9 @@ Here = Annotated[Site, Depends(site_of)]
 def desk_of(request: Request) -> Desk:
     """Where requests for clips are taken in; raises NothingGenerated where they are not."""
     if (desk := site_of(request).desk) is None:
-        raise NothingGenerated("This server generates nothing: start it without --no-generate.")
+        raise NothingGenerated(
+            "This server generates nothing; `video2lora serve` without --no-generate does."
+        )
     return desk
 
 

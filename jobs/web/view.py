@@ -45,6 +45,7 @@ class View:
         like: clips and uploaded examples that others are to be like.
         unlike: those that others are not to be like.
         aspect: one of `ASPECTS`, or empty for all of the examples.
+        model: by whose adapters examples are compared; empty: by what they look like.
         where: a filter as people type it.
         lasso: a polygon on the map, within which the clips lie.
         chosen: by facet, the values of which one has to hold.
@@ -58,6 +59,7 @@ class View:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     aspect: str = ""
+    model: str = ""
     where: str = ""
     lasso: Lasso = ()
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,9 +85,14 @@ class View:
         for name, text in (*said, *(("An example", each) for each in (*like, *unlike))):
             if len(text) > LONGEST:
                 raise BadAddress(f"{name} has {len(text)} characters; the longest that is read is {LONGEST}.")
+        model = asked.get("model", "").strip()
+        if len(model) > LONGEST:
+            raise BadAddress(f"No model has a name of {len(model)} characters.")
         page, sort, aspect = asked.get("page", "1"), asked.get("sort", ""), asked.get("aspect", "")
         if aspect and aspect not in ASPECTS:
             raise BadAddress(f"Examples have no aspect {aspect[:40]!r}; they have {', '.join(ASPECTS)}.")
+        if aspect and model:
+            raise BadAddress("An adapter has no parts: an aspect is of what clips look like.")
         if not (page.isascii() and page.isdigit() and 1 <= len(page) <= 9 and int(page)):
             raise BadAddress(f"{page[:40]!r} is no page; the first one is 1.")
         if sort and sort not in SORTS:
@@ -103,6 +110,7 @@ class View:
             like,
             unlike,
             aspect if like or unlike else "",
+            model if like or unlike else "",
             where,
             read_lasso(asked.get("lasso", "")),
             {
@@ -140,7 +148,12 @@ class View:
             yield "q", self.words
         yield from (("like", each) for each in self.like)
         yield from (("unlike", each) for each in self.unlike)
-        said = (("aspect", self.aspect), ("where", self.where), ("lasso", write_lasso(self.lasso)))
+        said = (
+            ("aspect", self.aspect),
+            ("model", self.model),
+            ("where", self.where),
+            ("lasso", write_lasso(self.lasso)),
+        )
         yield from ((name, value) for name, value in said if value)
         yield from ((name, value) for name, values in self.chosen.items() for value in values)
         if self.sort:
@@ -178,7 +191,8 @@ class View:
         return self._by(like, unlike)
 
     def _by(self, like: tuple[str, ...], unlike: tuple[str, ...]) -> View:
-        return self.fresh(like=like, unlike=unlike, aspect=self.aspect if like or unlike else "", sort="")
+        kept = {"aspect": self.aspect, "model": self.model} if like or unlike else {"aspect": "", "model": ""}
+        return self.fresh(like=like, unlike=unlike, **kept, sort="")
 
     # What it asks for
 
@@ -203,6 +217,7 @@ class View:
             words += ["--", self.words] if self.words.startswith("-") else [self.words]
         options = [("--like", (files or {}).get(each, each)) for each in self.like]
         options += [("--unlike", (files or {}).get(each, each)) for each in self.unlike]
+        options += [("--by", "adapter"), ("--model", self.model)] if self.model else []
         options += [("--aspect", self.aspect), ("--lasso", write_lasso(self.lasso))]
         options += [("--where", self.filter() or ("" if self.compares or self.lasso else ANY))]
         # With `=`, for a value may begin with a dash.

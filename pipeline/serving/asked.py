@@ -1,14 +1,16 @@
-"""What somebody may ask of a server: a reference, a picture, a prompt, and how it is sampled."""
+"""What somebody may ask of a server: references, a picture, a prompt, and how it is sampled."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from training.settings import GenerateSettings
 
 LONGEST_PROMPT = 2_000
+# Whose effects one clip may have.
+MOST_REFERENCES = 8
 # What a request may set of `generate`; null takes what the server's profile or the model says.
 _SAMPLED = ("seed", "steps", "guidance", "adapter_guidance", "strength", "negative_prompt")
 
@@ -20,6 +22,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+Weight = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 
 
 class Shown(BaseModel):
@@ -73,10 +76,27 @@ class Asked(Sampling):
 
     Attributes:
         reference: whose effect is wanted.
+        also: further ones, whose effects are added.
+        weights: of all of these, one each; None takes them alike.
         first_frame: what it is to happen to.
         group: what was asked for together, and is compared.
     """
 
     reference: Shown
+    also: tuple[Shown, ...] = Field((), max_length=MOST_REFERENCES - 1)
+    weights: tuple[Weight, ...] | None = None
     first_frame: Shown
     group: Text | None = Field(None, max_length=64)
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.references):
+            raise ValueError(
+                f"{len(self.references)} references have {len(self.weights)} weights; give each one, or none"
+            )
+        return self
+
+    @property
+    def references(self) -> tuple[Shown, ...]:
+        """All of them."""
+        return (self.reference, *self.also)

@@ -116,10 +116,10 @@ class Desk:
             NoModel: it names a model that is not there, or there is none at all.
             OtherRequest: something else was asked for under that key.
         """
+        from pipeline.models import find_model
         from pipeline.serving.worker import require_clip
-        from pipeline.studio import find_model
 
-        for shown in (asked.reference, asked.first_frame):
+        for shown in (*asked.references, asked.first_frame):
             if shown.kind == "clip":
                 require_clip(self.catalog, shown.name)
         find_model(self.catalog, self.work.models, asked.model or self.work.model)
@@ -243,4 +243,4 @@ def _uploads(asked: str | Mapping[str, Any] | None) -> list[Shown]:
         read = Asked.model_validate_json(asked) if isinstance(asked, str) else Asked.model_validate(asked)
     except (ValueError, CatalogError):
         return []
-    return [shown for shown in (read.reference, read.first_frame) if shown.kind == "upload"]
+    return [shown for shown in (*read.references, read.first_frame) if shown.kind == "upload"]

@@ -16,11 +16,13 @@ from catalog.requests import Request, claim, fail, find, finish
 from catalog.store import Catalog
 from pipeline.adapters import Reference
 from pipeline.errors import BadSource, PipelineError
+from pipeline.generated import GeneratedClip
+from pipeline.models import find_model
 from pipeline.serving.asked import Asked, Shown
 from pipeline.serving.uploads import Uploads
 from pipeline.serving.watch import Watch
 from pipeline.stored import read_stored
-from pipeline.studio import GeneratedClip, Studio, find_model
+from pipeline.studio import Studio
 from pipeline.video.transcode import encode_poster
 from training.backbones.settings import BackboneSettings
 from training.errors import TrainingError
@@ -107,13 +109,13 @@ class Worker:
     def _made(self, claimed: Request, watch: Watch) -> dict[str, Any]:
         began = time.monotonic()
         asked = Asked.model_validate(claimed.asked)
-        reference = self._reference(asked.reference)
+        references = [self._reference(shown) for shown in asked.references]
         picture = self._first_frame(asked.first_frame)
         studio = self._ready(asked.model or self.model)
         watch.check()
         studio.settings = asked.settings(self._defaults(studio))
         loaded = time.monotonic()
-        made = studio.make(reference, picture, asked.prompt, watch, asked.polish)
+        made = studio.make(references, picture, asked.prompt, watch, asked.polish, weights=asked.weights)
         watch.check()
         files = self._saved(made, claimed)
         return {

@@ -1,10 +1,8 @@
-"""Do the adapters that a model predicts bring clips of one effect together, and better than what they look
-like?
+"""Do the adapters that a model predicts bring clips of one effect together, better than what they look like?
 
 `python -m tests.benchmarks.adapter_retrieval` renders clips of the categories that the shipped model knows
-and of the
-first 48 that it was never taught, predicts their adapters, and compares by category: mAP and 1-NN of the
-adapters θ, of the projection that the catalogue keeps (each with what all have in common taken off, as
+and of the first 48 that it was never taught, predicts their adapters, and compares by category: mAP and 1-NN
+of the adapters θ, of the projection that the catalogue keeps (each with what all have in common taken off, as
 `search --by adapter` does), of the residuals B A themselves, and of the catalogue's descriptor. Prints one
 JSON object as its last line.
 """

@@ -1,11 +1,12 @@
 """Requests through a server that is killed: `python -m tests.benchmarks.serving [--requests N]`, JSON.
 
 A catalogue is made, `video2lora serve` serves it with the pocket model in two steps, and N requests are sent
-with idempotency keys. When a third of them is done the server is killed (SIGKILL) and started again. `lost`
-are requests that did not come to an end, `again` those that were done before the kill and are not now as they
-were then, `resumed` those that a second worker began. Seconds are by this machine's clock; `warm` is what a
-request pays before its first step where the model stays loaded. `adapter_swap` is what it costs to put
-another adapter under the model, as a share of a whole generation of fifty steps.
+with idempotency keys. When a third of them is done and one is being made, the server is killed (SIGKILL) and
+started again. `lost` are requests that did not come to an end, `again` those that were done before the kill
+and are not now as they were then, `twice` those of which two attempts wrote a video, `resumed` those that a
+second worker began. Seconds are by this machine's clock; `warm` is what a request pays before its first step
+where the model stays loaded. `adapter_swap` is what it costs to put another adapter under the model, as a
+share of a whole generation of fifty steps.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
+from jobs.serve import REQUESTS
 from tests.pipeline.made import make_catalog
 
 SETTINGS = (
@@ -68,12 +71,14 @@ def seen(client: httpx.Client) -> dict[str, dict[str, Any]]:
     return {each["id"]: each for each in client.get("/api/requests?limit=1000").json()["requests"]}
 
 
-def until(client: httpx.Client, done: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Wait until so many have ended."""
+def until(client: httpx.Client, done: int, seconds: float, busy: bool = False) -> dict[str, dict[str, Any]]:
+    """Wait until so many have ended and, where `busy`, another one is being made."""
     patient_until = time.monotonic() + seconds
     while True:
         now = seen(client)
-        if sum(each["state"] not in ("queued", "running") for each in now.values()) >= done:
+        states = [each["state"] for each in now.values()]
+        ended = sum(state not in ("queued", "running") for state in states)
+        if ended >= done and ("running" in states or not busy):
             return now
         if time.monotonic() > patient_until:
             raise TimeoutError(json.dumps({each["id"]: each["state"] for each in now.values()}))
@@ -95,9 +100,9 @@ def through_a_kill(folder: Path, count: int, seconds: float) -> dict[str, Any]:
                 "seed": n,
             }
             ids.append(send(client, body, n))
-        before = until(client, max(1, count // 3), seconds)
+        before = until(client, max(1, count // 3), seconds, busy=True)
     server.end(signal.SIGKILL)
-    killed = time.monotonic()
+    killed, videos_then = time.monotonic(), written(folder)
     server = Server(folder)
     with httpx.Client(base_url=server.address, timeout=60) as client:
         # Who is not sure that his request came through sends it again.
@@ -106,6 +111,7 @@ def through_a_kill(folder: Path, count: int, seconds: float) -> dict[str, Any]:
         videos = [client.get(f"/api/requests/{each}/content") for each in ids]
     ended = time.monotonic()
     status = server.end()
+    attempts = Counter(name.partition("-")[0] for name in videos_then | written(folder))
     finished = {key: each for key, each in before.items() if each["state"] == "done"}
     results = [each["result"]["seconds"] for each in after.values() if each["state"] == "done"]
     return {
@@ -115,6 +121,7 @@ def through_a_kill(folder: Path, count: int, seconds: float) -> dict[str, Any]:
         "videos": sum(video.status_code == 200 for video in videos),
         "done_before_the_kill": len(finished),
         "again": sum(after[key] != each for key, each in finished.items()),
+        "twice": sum(number > 1 for number in attempts.values()),
         "resumed": sum(each["attempt"] > 1 for each in after.values()),
         "other_request_under_a_known_key": len(repeated),
         "status_after_ctrl_c": status,
@@ -123,6 +130,11 @@ def through_a_kill(folder: Path, count: int, seconds: float) -> dict[str, Any]:
         "generate": round(float(np.median([each["generate"] for each in results])), 3),
         "warm": round(float(np.median([each["load"] for each in results])), 3),
     }
+
+
+def written(folder: Path) -> set[str]:
+    """The names of the videos that are there: a request's id, and which attempt's it is."""
+    return {file.name for file in (folder / REQUESTS).glob("*-*.mp4")}
 
 
 def send(client: httpx.Client, body: dict[str, Any], number: int, said: int = 202) -> str:
@@ -135,7 +147,8 @@ def send(client: httpx.Client, body: dict[str, Any], number: int, said: int = 20
 
 def adapter_swap(folder: Path, times: int = 50) -> dict[str, float]:
     """Seconds of putting an adapter under the model and of a generation; the one as a share of the other."""
-    from pipeline.studio import Studio, find_model
+    from pipeline.models import find_model
+    from pipeline.studio import Studio
     from training.settings import GenerateSettings
 
     catalog = make_catalog(folder, {"melt0": ("melt", "melt"), "glow0": ("glow", "glow")})

@@ -113,8 +113,20 @@ def test_seeds_under_an_adapter_from_a_file_make_clips_and_a_sheet(place):
     clips = sorted(path.name for path in place.glob("out*"))
     assert clips == ["out-seed-0.lora.safetensors", "out-seed-0.mp4", "out-seed-4.mp4", "out-seeds.jpg"]
     sheet = np.asarray(Image.open(place / "out-seeds.jpg")).astype(int)
-    assert sheet.shape[0] > 2 * 64 and sheet.shape[1] > 6 * 96
+    assert sheet.shape[0] > 2 * 106 and sheet.shape[1] > 6 * 160
     assert (sheet[:20].min(axis=2) < 100).any(), "a label stands over the row"
+
+
+@pytest.mark.slow
+def test_a_full_disk_while_a_clip_is_written_is_a_sentence_and_leaves_nothing(place, small_disk, capsys):
+    words = (
+        "generate --adapter 3.safetensors --first-frame mug.png --prompt mug --steps 1 --model pocket -w work"
+    )
+    with chdir(place), pytest.raises(SystemExit) as ended:
+        main([*words.split(), "-o", str(small_disk / "out.mp4")])
+    assert ended.value.code == 2
+    assert "is full" in capsys.readouterr().err.splitlines()[-1]
+    assert list(small_disk.iterdir()) == []
 
 
 def test_a_file_that_a_tool_would_not_load_ends_with_status_2_and_names_what_is_left(place, tmp_path, capsys):

@@ -20,7 +20,7 @@ from pipeline.evaluation.make import make_clips
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.plan import plan_evaluation
 from pipeline.evaluation.store import EvaluationStore
-from pipeline.studio import NoModel
+from pipeline.models import NoModel
 from tests.jobs.web.browser import CHROMIUM
 from tests.pipeline.made import make_catalog
 from training.release import publish_tensors, shipped_model

@@ -1,12 +1,17 @@
 """A list of clips: refused as a whole where it cannot be, else a row for each, made once."""
 
 import json
+import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from ray._private.state import actors
 
-from pipeline.batch import RESULTS, is_made, lineage_of, make_batch
+from pipeline.batch import RESULTS, ClipMaker, is_made, lineage_of, make_batch
 from pipeline.batch_file import BadBatchFile, read_batch
 from pipeline.samples.draw import draw_clip
 from pipeline.video.transcode import encode_video
@@ -135,28 +140,88 @@ def test_a_request_is_another_one_where_its_clip_would_be(place, catalog, more, 
     assert (one.digest == other.digest) == same and (one.output == other.output) == same
 
 
+ARGUMENTS = (MODEL, BackboneSettings(**MODEL.facts["backbone"]), QUICK)
+# A command of its own on the Ray of the test; it has everything from a file.
+DRIVER = """
+import pickle, sys
+import ray
+from pipeline.batch import make_batch
+ray.init(address=sys.argv[1], log_to_driver=False)
+with open(sys.argv[2], "rb") as file:
+    make_batch(*pickle.load(file), workers=2)
+"""
+
+
+def workers_alive() -> int:
+    """Whoever's they are; their model is loaded."""
+    alive = actors(actor_state_name="ALIVE").values()
+    return sum(each["ActorClassName"] == ClipMaker.__name__ for each in alive)
+
+
+def killed_in_the_middle(wanted, folder: Path, catalog, address: str) -> dict[Path, int]:
+    """A batch of two workers whose process is killed when the first clip is there; what is there, since when.
+
+    Fails where its two workers are never seen at once.
+    """
+    given = folder.with_suffix(".pickle")
+    given.write_bytes(pickle.dumps((wanted, folder, catalog, *ARGUMENTS)))
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, address, str(given)])
+    workers = 0
+    try:
+        while not any(map(is_made, wanted)):
+            assert driver.poll() is None, "it ended before anything was made"
+            workers = max(workers, workers_alive())
+            time.sleep(0.05)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert workers == 2
+    return {each.output: each.output.stat().st_mtime_ns for each in wanted if each.output.exists()}
+
+
 @pytest.mark.slow
-def test_a_batch_is_made_once_and_what_fails_has_a_reason(place, catalog, ray_cluster):
-    rows = [("melt.mp4", 1), ("odd.mp4", 1), ("known", 2)]
+def test_a_batch_of_several_workers_goes_on_where_it_was_killed_and_what_fails_has_a_reason(
+    place, catalog, ray_cluster
+):
+    rows = [("melt.mp4", 1), ("odd.mp4", 1), *(("known", seed) for seed in range(4))]
     text = HEAD + "".join(f"{name},mug.png,a mug,{n}.mp4,{seed}\n" for n, (name, seed) in enumerate(rows))
     wanted = read(place, catalog, "made.csv", text)
     folder, told = place / "out", []
+    address = ray_cluster.get_runtime_context().gcs_address
+    there = killed_in_the_middle(wanted, folder, catalog, address)
+    assert 1 <= len(there) < 5
 
-    def run(wanted):
-        arguments = (catalog, MODEL, BackboneSettings(**MODEL.facts["backbone"]), QUICK)
-        return make_batch(wanted, folder, *arguments, 1, lambda *row: told.append(row[:2]))
+    def run(wanted, workers):
+        return make_batch(wanted, folder, catalog, *ARGUMENTS, workers, lambda *row: told.append(row[:2]))
 
-    made = run(wanted)
-    assert [each.status for each in made] == ["made", "failed", "made"]
+    made = run(wanted, 2)
+    status = {each.output: each.status for each in made}
+    assert [each.status == "failed" for each in made] == [False, True, *[False] * 4]
+    assert {status[str(path)] for path in there} == {"kept"} and "made" in status.values()
+    assert {path: path.stat().st_mtime_ns for path in there} == there
     assert "odd.mp4" in made[1].reason and "cannot be used" in made[1].reason
-    assert told[-1] == (6, 6) and all(done <= 6 for done, _ in told)
-    assert [is_made(each) for each in wanted] == [True, False, True]
+    assert told[-1][0] == told[-1][1] and all(done <= total for done, total in told)
+    assert [is_made(each) for each in wanted] == [True, False, *[True] * 4]
     assert lineage_of(wanted[0].output)["reference"] == "a file"
     written = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
-    assert [row["status"] for row in written] == ["made", "failed", "made"]
-    before = wanted[0].output.stat().st_mtime_ns
+    assert [row["status"] for row in written] == [each.status for each in made]
     # A line that has changed is made again, and no other; a torn file is no clip.
+    before = wanted[0].output.stat().st_mtime_ns
     wanted[2].output.write_bytes(wanted[2].output.read_bytes()[:1000])
-    again = run(read(place, catalog, "made.csv", text.replace("odd.mp4", "melt.mp4")))
-    assert [each.status for each in again] == ["kept", "made", "made"]
+    again = run(read(place, catalog, "made.csv", text.replace("odd.mp4", "melt.mp4")), 1)
+    assert [each.status for each in again] == ["kept", "made", "made", *["kept"] * 3]
     assert wanted[0].output.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_clip_that_finds_the_disk_full_is_a_row_with_a_reason_and_leaves_nothing(
+    place, catalog, small_disk
+):
+    text = HEAD + "known,mug.png,a mug,a.mp4,1\n"
+    wanted = read_batch(listed(place, "full.csv", text), small_disk, catalog, QUICK, MODEL.model_id)[0]
+    outcome = ClipMaker(catalog, *ARGUMENTS).make(wanted)
+    assert (outcome.status, outcome.reason) == (
+        "failed",
+        "It cannot be written: No space left on device.",
+    )
+    assert list(small_disk.iterdir()) == []

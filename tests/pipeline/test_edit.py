@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from jobs.cli import main
 from pipeline.edit import Editor, EditStopped, Samples, fit_steps, plan_edit, stop_edit, stoppable
 from pipeline.editing.ask import EditRequest, read_edit
-from pipeline.studio import NoModel, find_model
+from pipeline.models import NoModel, find_model
 from pipeline.trace import trace
 from tests.pipeline.editing.small import BOX, new_catalog, settings_of, words_of
 from training.backbones.wan.dit import WanDiT

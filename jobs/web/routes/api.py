@@ -36,7 +36,7 @@ router = APIRouter()
 _MOST = 1000
 _LOOK = 0.5
 _FILES = {
-    "reference": "the video whose effect is wanted",
+    "reference": "the video whose effect is wanted; several times for several",
     "first_frame": "a picture, or a video's first frame",
 }
 

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import Field
@@ -15,7 +16,7 @@ from jobs.web.intake import LARGEST_REQUEST, Intake, NewRequest, Sent, asked_of
 from jobs.web.pages import link, own_address, page
 from jobs.web.site import AtDesk, Here, Owner, Site
 from pipeline.errors import PipelineError
-from pipeline.serving.asked import LONGEST_PROMPT, Asked
+from pipeline.serving.asked import LONGEST_PROMPT, MOST_REFERENCES, Asked
 from pipeline.serving.desk import Desk
 from training.errors import TrainingError
 from training.settings import GenerateSettings
@@ -42,23 +43,28 @@ def ask(
     site: Here,
     desk: AtDesk,
     owner: Owner,
-    reference: str = Query("", max_length=200),
+    reference: Annotated[list[str] | None, Query(max_length=MOST_REFERENCES)] = None,
     first_frame: str = Query("", max_length=200),
     again: str = Query("", max_length=64),
 ) -> Response:
     """The form, and the newest clips under it.
 
     Args:
-        reference, first_frame: clips that are chosen already.
+        reference: clips that are chosen already, of which each lends its effect.
+        first_frame: a clip that is.
         again: a request whose values the form begins with.
     """
-    given: dict[str, object] = {"reference_clip": reference, "first_frame_clip": first_frame}
+    given: dict[str, object] = {"reference_clip": reference or [], "first_frame_clip": first_frame}
     if again:
         asked = desk.find(owner, again).asked
         given |= {name: value for name, value in asked.items() if value is not None}
-        for name in ("reference", "first_frame"):
-            shown = asked[name]
-            given[f"{name}_clip"] = shown["name"] if shown["kind"] == "clip" else ""
+        # A file has to be chosen again: no page may fill that field.
+        lent = [asked["reference"], *asked.get("also", ())]
+        given["reference_clip"] = [each["name"] for each in lent if each["kind"] == "clip"]
+        if len(given["reference_clip"]) < len(lent):
+            given.pop("weights", None)
+        shown = asked["first_frame"]
+        given["first_frame_clip"] = shown["name"] if shown["kind"] == "clip" else ""
         given["seeds"] = asked.get("seed") or 0
     return _form(request, site, desk, owner, given, None)
 
@@ -156,8 +162,9 @@ def _form(
 ) -> Response:
     given = dict.fromkeys((*Form.model_fields, "again"), "") | given
     models, lacking = _models(site, desk)
-    clips = [str(given.get(f"{name}_clip") or "") for name in ("reference", "first_frame")]
-    there = site.catalog.get("clips", [clip for clip in clips if clip], ["clip_id"])["clip_id"].to_pylist()
+    given["weights"] = _one_text(given["weights"])
+    picked = {name: _one_text(given[f"{name}_clip"]).split() for name in ("reference", "first_frame")}
+    clips = [clip for clips in picked.values() for clip in clips]
     return page(
         request,
         "generate.html.j2",
@@ -166,7 +173,9 @@ def _form(
         wrong=wrong,
         lacking=lacking,
         models=models,
-        there=there,
+        picked=picked,
+        there=site.catalog.get("clips", clips, ["clip_id"])["clip_id"].to_pylist(),
+        most_references=MOST_REFERENCES,
         defaults=desk.work.generate or GenerateSettings(),
         longest=LONGEST_PROMPT,
         most=MOST_AT_ONCE,
@@ -175,9 +184,14 @@ def _form(
     )
 
 
+def _one_text(value: object) -> str:
+    """A field of the form, whatever stands in it."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _models(site: Site, desk: Desk) -> tuple[list[str], str | None]:
     """The models that may be named, and why there is none where nobody names one."""
-    from pipeline.studio import find_model
+    from pipeline.models import find_model
 
     rows = site.catalog.scan("models", ["model_id", "created_at"]).to_pylist()
     rows.sort(key=lambda row: (row["created_at"] is not None, row["created_at"]), reverse=True)

@@ -17,6 +17,7 @@ from jobs.web.shelf import Found
 from jobs.web.site import UPLOADED, ExampleForgotten, Here, Site, Uploaded
 from jobs.web.view import ASPECTS, FACETS, MOST_EXAMPLES, PAGE, SORTS, View
 from pipeline.errors import PipelineError
+from pipeline.serving.asked import MOST_REFERENCES
 from pipeline.video.strip import strip_size
 
 router = APIRouter()
@@ -104,6 +105,8 @@ def _grid(
         page_size=PAGE,
         as_of=site.last_event(),
         aspects=ASPECTS,
+        models=site.models_compared() if view.like or view.unlike else [],
+        most_references=MOST_REFERENCES,
         examples=[("like", each) for each in view.like] + [("not like", each) for each in view.unlike],
         files=files or {},
         most_examples=MOST_EXAMPLES,

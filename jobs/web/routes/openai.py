@@ -153,7 +153,7 @@ def create(site: Here, desk: AtDesk, owner: Owner, key: Key, intake: Sent) -> Vi
             files["first_frame"] = files.pop("input_reference")
         elif new.input_reference:
             size = file.write(_picture(new.input_reference.image_url))
-            files["first_frame"] = UploadFile(file, size=size, filename="input_reference")
+            files["first_frame"] = [UploadFile(file, size=size, filename="input_reference")]
         known = {name: value for name in NewRequest.model_fields if (value := getattr(new, name)) is not None}
         asked = asked_of(desk, owner, Intake(intake.fields, files, intake.typed), NewRequest(**known))
     return video_of(site, desk.submit(owner, asked, key))

@@ -1,14 +1,18 @@
 """A served catalogue of twelve clips in four categories, small enough for a test and like a real one."""
 
+import copy
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from catalog.requests import unfinished
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from jobs import troubles
@@ -22,8 +26,9 @@ from pipeline.serving.dispatch import Dispatcher
 from pipeline.serving.replicas import Work
 from pipeline.serving.settings import ServeSettings
 from pipeline.serving.worker import Worker
+from pipeline.studio import Studio
 from pipeline.video.transcode import encode_poster
-from tests.pipeline.made import LOOKS, frames, make_catalog
+from tests.pipeline.made import LOOKS, SPEC, frames, make_catalog
 from training.backbones.settings import BackboneSettings
 from training.release import shipped_model
 from training.settings import GenerateSettings
@@ -100,8 +105,12 @@ def site_for(catalog: Catalog, folder, access: Access | None = None, desk: Desk 
     )
 
 
-def desk_for(catalog: Catalog, folder, **settings) -> Desk:
-    """Takes requests in for the pocket model, in two steps; started, its one worker is of this process."""
+def desk_for(catalog: Catalog, folder, fresh: bool = False, **settings) -> Desk:
+    """Takes requests in for the pocket model, in two steps; started, its one worker is of this process.
+
+    Args:
+        fresh: the worker loads the model itself; else it has one that a test before it loaded.
+    """
     work = Work(
         catalog,
         folder / "requests",
@@ -112,12 +121,23 @@ def desk_for(catalog: Catalog, folder, **settings) -> Desk:
         "pocket",
         troubles.sentence,
     )
-    return Desk(work, Dispatcher(catalog, lambda: here(work), work.settings.patience))
+    return Desk(work, Dispatcher(catalog, lambda: here(work, fresh), work.settings.patience))
 
 
 @contextmanager
-def here(work: Work):
-    yield Here(work.worker())
+def here(work: Work, fresh: bool):
+    worker = work.worker()
+    if not fresh:
+        worker._studio = copy.copy(loaded())
+        worker._studio.catalog = work.catalog
+    yield Here(worker)
+
+
+@lru_cache
+def loaded() -> Studio:
+    """The pocket model, read once: weights that no request changes."""
+    with TemporaryDirectory() as folder:
+        return Studio(Catalog.create(f"{folder}/catalog", SPEC), shipped_model())
 
 
 @dataclass(frozen=True)
@@ -152,3 +172,24 @@ def reading(made, tmp_path_factory):
 def client(catalog, tmp_path):
     """A client of a catalogue of its own, on loopback: a curator."""
     return TestClient(create_app(site_for(catalog, tmp_path)), HERE, follow_redirects=False)
+
+
+@pytest.fixture
+def desk(catalog, tmp_path) -> Desk:
+    """Takes requests in; no worker is at work."""
+    return desk_for(catalog, tmp_path)
+
+
+@pytest.fixture
+def asking(catalog, tmp_path, desk) -> TestClient:
+    """A client of the desk."""
+    return TestClient(create_app(site_for(catalog, tmp_path, desk=desk)), HERE, follow_redirects=False)
+
+
+@pytest.fixture(scope="session")
+def refusing(made, tmp_path_factory) -> TestClient:
+    """A client of a desk that is asked for nothing but what it refuses."""
+    folder = tmp_path_factory.mktemp("refusing")
+    desk = desk_for(made, folder, per_minute=10_000)
+    yield TestClient(create_app(site_for(made, folder, desk=desk)), HERE, follow_redirects=False)
+    assert unfinished(made) == []

@@ -5,14 +5,17 @@ import json
 import re
 import shlex
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from jobs.cli import main
 from jobs.web.app import create_app
 from jobs.web.view import PAGE
+from pipeline.adapters import keep_adapters
 from tests.jobs.web.conftest import HERE, site_for
 from tests.pipeline.made import SPEC
+from training.release import shipped_model
 
 MARKUP = "<script>alert(1)</script>"
 
@@ -78,6 +81,24 @@ def test_the_line_of_a_search_by_examples_finds_them_in_the_same_order(made, rea
     page = reading.get(f"/?like=freeze1&like=melt0&unlike=explode0&split=train{aspect}")
     assert len(shown(page)) == 8
     assert by_its_line(page, made.uri.removesuffix("/catalog"), capsys) == shown(page)
+
+
+def test_a_search_by_stored_adapters_is_offered_and_its_line_finds_the_same(
+    catalog, client, tmp_path, capsys
+):
+    assert "alike to" not in client.get("/?like=melt0").text
+    model = shipped_model().model_id
+    refused = client.get("/", params={"like": "melt0", "model": model})
+    assert refused.status_code == 422
+    assert f"adapter fill --model {model}" in html.unescape(refused.text)
+    vectors = np.random.default_rng(0).normal(size=(12, 64)).astype(np.float32)
+    clips = [row["clip_id"] for row in catalog.scan("clips", ["clip_id"]).to_pylist()]
+    keep_adapters(catalog, model, dict(zip(sorted(clips), vectors, strict=True)))
+    link = re.search(r'href="([^"]+)">alike to', client.get("/?like=melt0&unlike=glow0&aspect=effect").text)
+    page = client.get(html.unescape(link[1]))
+    assert shown(page)[0] == "melt0"
+    assert "its adapter is like" in page.text
+    assert by_its_line(page, tmp_path, capsys) == shown(page)
     assert "unlike the one not wanted" in page.text
 
 

@@ -12,25 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from schemathesis.checks import CHECKS as KNOWN
 from schemathesis.checks import load_all_checks
-from starlette.testclient import TestClient
 
 from catalog.store import Catalog
 from jobs.web.app import create_app
+from tests.jobs.web.asked import ended
 from tests.jobs.web.conftest import HERE, desk_for, serving, site_for
-from tests.jobs.web.test_requests import ended
 from tests.pipeline.made import frames
 
 EFFECT = {"reference_clip": "melt0", "seed": 1}
-
-
-@pytest.fixture
-def desk(catalog, tmp_path):
-    return desk_for(catalog, tmp_path)
-
-
-@pytest.fixture
-def asking(catalog, tmp_path, desk):
-    return TestClient(create_app(site_for(catalog, tmp_path, desk=desk)), HERE)
 
 
 @pytest.fixture

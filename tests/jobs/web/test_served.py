@@ -38,3 +38,7 @@ def test_pages_are_served_to_who_has_a_token_and_to_nobody_else(address, tmp_pat
     token = json.loads((tmp_path / "work" / "web-access.json").read_text())["viewer"]
     page = urlopen(Request(f"{address}/", headers={"Authorization": f"Bearer {token}"})).read()
     assert b"Melt" in page or b"a scene called a" in page
+    with pytest.raises(HTTPError) as nothing:
+        urlopen(Request(f"{address}/generate", headers={"Authorization": f"Bearer {token}"}))
+    assert nothing.value.code == 503
+    assert b"`video2lora serve`" in nothing.value.read()

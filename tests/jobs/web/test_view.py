@@ -19,7 +19,11 @@ def view_of(query: str) -> View:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["q", "where", "like", "unlike", "select", "except", *FACETS]), TEXT))
+    st.lists(
+        st.tuples(
+            st.sampled_from(["q", "where", "like", "unlike", "model", "select", "except", *FACETS]), TEXT
+        )
+    )
 )
 def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
     view = View.of(QueryParams(pairs))
@@ -41,6 +45,8 @@ def test_an_address_that_was_written_is_read_back_as_the_same_view(pairs):
         ("&".join(f"select={n}" for n in range(201)), "can name 200 clips, not 201"),
         ("&".join(f"like={n}" for n in range(21)), "20 examples can be given, not 21"),
         ("like=a&aspect=colour", "no aspect 'colour'"),
+        ("like=a&aspect=effect&model=m", "An adapter has no parts"),
+        ("like=a&model=" + "x" * 5000, "No model has a name of 5000 characters"),
         ("like=" + "x" * 5000, "An example has 5000 characters"),
     ],
 )

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from training.errors import BadMethodSettings, StateMismatch
-from training.files import written
+from training.files import write_atomically
 from training.methods.lightlora.layers import Factors, LightLoRA
 
 PREFIX = "transformer."
@@ -62,8 +62,8 @@ def save_lora(
     metadata = {"format": "pt"}
     if facts:
         metadata["video2lora"] = json.dumps(dict(facts), sort_keys=True)
-    with written(Path(path)) as partial:
-        save_file(dict(lora), partial, metadata=metadata)
+    # Not by safetensors itself, whose errors of a full disk are no OSError.
+    write_atomically(Path(path), save(dict(lora), metadata))
 
 
 def load_lora(path: Path | str) -> dict[str, Tensor]:
