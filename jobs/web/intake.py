@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteException
 from jobs.usage import wording
 from jobs.web.site import Site
 from pipeline.errors import BadSource
-from pipeline.serving.asked import MOST_REFERENCES, Asked, Sampling, Shown, Text, Weight
+from pipeline.serving.asked import MOST_REFERENCES, Asked, ClipName, Sampling, Shown, Weight
 from pipeline.serving.desk import Desk
 
 # Bytes of a request: two uploads, and what stands around them.
@@ -36,9 +36,6 @@ def _listed(given: Any) -> Any:
     return [given] if isinstance(given, int | float) else given
 
 
-ClipName = Annotated[Text, Field(min_length=1, max_length=200)]
-
-
 class NewRequest(Sampling):
     """A clip that is asked for. References and first frame are clip_ids here, or uploaded files."""
 
@@ -50,7 +47,7 @@ class NewRequest(Sampling):
         max_length=MOST_REFERENCES,
         description="of the references, one each: of files in their order, then of clips; null: alike",
     )
-    first_frame_clip: Text | None = Field(None, min_length=1, max_length=200)
+    first_frame_clip: ClipName | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+# What names a clip of the catalogue, or means to.
+ClipName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
 Weight = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 
 

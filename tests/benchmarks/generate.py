@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.generate` takes the shipped pocket model (`--release FOLDER` another) and times,
 in processor seconds on a CPU and by the clock on a GPU: the text, the adapter predicted from stored latents
 and from frames, the first frame, the denoising with and without an adapter, the decoding, the writing; then
-the whole clip beside `CogVideoXImageToVideoPipeline`, in turns; then several seeds one after another, and with
-each decoded while the next is denoised. Prints one JSON object as its last line.
+the whole clip beside `CogVideoXImageToVideoPipeline`, in turns; then several seeds one after another, and
+with each decoded while the next is denoised. Prints one JSON object as its last line.
 """
 
 import argparse
