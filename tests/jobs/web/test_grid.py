@@ -83,6 +83,14 @@ def test_the_line_of_a_search_by_examples_finds_them_in_the_same_order(made, rea
     assert by_its_line(page, made.uri.removesuffix("/catalog"), capsys) == shown(page)
 
 
+def test_a_selection_lends_its_effects_to_the_page_that_generates(reading):
+    bar = reading.get("/?select=melt0&select=glow0").text
+    assert 'href="/generate?reference=melt0&amp;reference=glow0">Use their effects' in bar
+    form = reading.get("/generate?reference=melt0&reference=glow0").text
+    assert 'value="melt0 glow0"' in form
+    assert form.count("A clip that is chosen") == 2
+
+
 def test_a_search_by_stored_adapters_is_offered_and_its_line_finds_the_same(
     catalog, client, tmp_path, capsys
 ):
