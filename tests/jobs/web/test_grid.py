@@ -81,6 +81,7 @@ def test_the_line_of_a_search_by_examples_finds_them_in_the_same_order(made, rea
     page = reading.get(f"/?like=freeze1&like=melt0&unlike=explode0&split=train{aspect}")
     assert len(shown(page)) == 8
     assert by_its_line(page, made.uri.removesuffix("/catalog"), capsys) == shown(page)
+    assert "unlike the one not wanted" in page.text
 
 
 def test_a_selection_lends_its_effects_to_the_page_that_generates(reading):
@@ -107,7 +108,6 @@ def test_a_search_by_stored_adapters_is_offered_and_its_line_finds_the_same(
     assert shown(page)[0] == "melt0"
     assert "its adapter is like" in page.text
     assert by_its_line(page, tmp_path, capsys) == shown(page)
-    assert "unlike the one not wanted" in page.text
 
 
 def test_the_line_of_a_lasso_finds_the_same_clips(catalog, tmp_path, capsys):
