@@ -15,16 +15,19 @@ def test_seeds_and_strengths_make_a_grid_that_is_watched_on_one_page(asking, des
     page = asking.get(answer.headers["location"]).text
     assert page.count('hx-trigger="every 1s"') == 6
     assert "seed 5" in page
+    assert page.count("poster.jpg") == 2, "whose effect, and what it happens to"
+    made, *others = asking.get("/api/requests").json()["requests"]
+    for request in others:
+        asking.post(f"/api/requests/{request['id']}/cancel")
     with serving(desk):
-        for request in asking.get("/api/requests").json()["requests"]:
-            assert ended(asking, request["id"])["state"] == "done"
+        assert ended(asking, made["id"])["state"] == "done"
     page = asking.get(answer.headers["location"]).text
     assert "every 1s" not in page
-    assert page.count("<video") == 6
-    again = asking.get(f"/generate?again={request['id']}").text
+    assert (page.count("<video"), page.count("Cancelled.")) == (1, 5)
+    again = asking.get(f"/generate?again={made['id']}").text
     assert 'value="melt0"' in again
     assert "a mug" in again
-    assert asking.get("/requests").text.count("<video") == 6
+    assert asking.get("/requests").text.count("Cancelled.") == 5
     assert asking.get("/requests?group=nothing").status_code == 404
 
 
