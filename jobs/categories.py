@@ -6,6 +6,7 @@ from dataclasses import asdict
 from catalog.curation.health import health
 from catalog.curation.queue import review_queue
 from catalog.names import CategoryNames
+from catalog.vocabulary import CategoryState
 from jobs.console import print_table
 from jobs.workspace import Workspace
 
@@ -24,13 +25,14 @@ _HEALTH = (
 
 
 def list_categories(workspace: Workspace, as_json: bool) -> None:
-    """Print every category with its figures."""
+    """Print every category with its figures; proposals, which wait for a person, come first."""
     catalog = workspace.existing_catalog()
     found = health(catalog)
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=2))
         return
     names = CategoryNames.load(catalog)
+    found = sorted(found, key=lambda each: each.state != CategoryState.PROPOSED)
     rows = [
         (
             each.name,

@@ -47,6 +47,10 @@ def compare_snapshots(workspace: Workspace, one: str, other: str, as_json: bool)
         f"{len(found.went)} went, {len(found.moved)} moved, {len(found.resplit)} in another split",
         markup=False,
     )
+    if found.renamed:
+        print_table(
+            ("was called", "is called"), list(found.renamed.items())[:_SHOWN], f"{len(found.renamed)} renamed"
+        )
     if found.matrix:
         moves = [(a, b, count) for (a, b), count in list(found.matrix.items())[:_SHOWN]]
         print_table(("from", "to", "clips"), moves, f"{len(found.matrix)} moves between categories")

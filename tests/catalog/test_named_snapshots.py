@@ -87,6 +87,16 @@ def test_what_came_went_and_moved_between_two(curated, ann):
     assert found.categories["snow"] == (4, 7)
 
 
+def test_a_renamed_category_is_the_same_one_and_a_merged_one_is_another(curated, ann):
+    take(curated, "v1", "ann")
+    rename(curated, "snow", "Snowfall", ann)
+    merge(curated, ["melt"], "drip", ann)
+    found = compare(resolve(curated, "v1"), curated)
+    assert found.renamed == {"snow": "Snowfall"}
+    assert found.matrix == {("melt", "drip"): 4}
+    assert found.categories == {"Snowfall": (4, 4), "drip": (4, 8), "melt": (4, 0)}
+
+
 def test_what_a_model_saw_is_a_snapshot_too(curated, ann):
     curated.upsert("models", [{"model_id": "abc", "snapshot": curated.snapshot().to_json()}])
     reject(curated, Selection.of(["d0aaaaa"]), ann)

@@ -10,7 +10,7 @@ from catalog.curation.queue import review_queue
 from catalog.errors import CatalogError
 from catalog.events import touching
 from catalog.names import CategoryNames
-from catalog.vocabulary import Status
+from catalog.vocabulary import CategoryState, Status
 from jobs.web.pages import page
 from jobs.web.site import Here, Site
 from jobs.web.view import View
@@ -41,7 +41,8 @@ def board(request: Request, site: Here, sort: str = "impure", group: str = "") -
     return page(
         request,
         "categories.html.j2",
-        rows=sorted(shown, key=order),
+        # What nobody has decided about comes first, in whatever order.
+        rows=sorted(shown, key=lambda each: (each.state != CategoryState.PROPOSED, order(each))),
         names={each.category_id: each.name for each in rows},
         orders=ORDERS,
         sort=sort if sort in ORDERS else "impure",
