@@ -39,6 +39,7 @@ from training.release import BuildMethod, Release, find_start, publish, require_
 from training.run.devices import device_memory
 from training.run.job import TrainJob, TrainResult
 from training.run.loop import train
+from training.run.room import workers_at_once
 from training.run.settings import TrainSettings
 from training.run.trackers import require_trackers
 from training.run.watch import read_rows, shrunk
@@ -119,7 +120,7 @@ class TrainingRun:
         """Train, or go on from the newest checkpoint; see `training.run.loop.train`."""
         if ray.is_initialized():
             asked = self.job.settings
-            require_processors(asked.min_workers, asked.worker_cpus, self.stream.cpus_per_fetch)
+            require_processors(workers_at_once(asked), asked.worker_cpus, self.stream.cpus_per_fetch)
         return train(self.job, self.stream, progress)
 
     def publish(

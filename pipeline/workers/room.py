@@ -62,7 +62,7 @@ def require_processors(workers: int, cpus: float, beside: float) -> None:
     """Refuse training whose workers leave no processor to the tasks that feed them: both would wait for ever.
 
     Args:
-        workers: how many there are at least.
+        workers: how many there are.
         cpus: what one occupies.
         beside: what a task that feeds it occupies.
 

@@ -7,6 +7,7 @@
     outcome.json            what stopped the run for good, if something did
     owner                   token of the worker group that writes now
     driver                  who trains here; locked by that process while it does
+    attempt                 the call of `train` that goes on; its workers look whether they see it
     stop                    the attempt whose workers are asked to save and end
 
 On a cluster the folder is on storage that every worker and the driver share, or it has a copy in a bucket
@@ -38,6 +39,10 @@ class LostRun(RuntimeError):
 
 class RunBusy(TrainingError):
     """Another process trains in this folder."""
+
+
+class FolderUnseen(TrainingError):
+    """A machine of the cluster does not see the folder of the run."""
 
 
 class Diverged(TrainingError):
@@ -100,10 +105,32 @@ class RunFolder:
             now = datetime.now().astimezone()
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M %Z}")
             file.flush()
+            write_atomically(self.path / "attempt", self.attempt)
             if self.bucket is not None:  # whoever begins last goes on; another one's workers see it
                 self.bucket.write("owner", self.attempt)
             yield
             file.truncate(0)
+
+    def require_seen(self) -> None:
+        """See that this machine sees what the driver's does: one that came later was looked at by nobody.
+
+        Without it a worker there would find no checkpoint, and all of them would begin anew. Where a bucket
+        has the copy that counts, there is nothing to see.
+
+        Raises:
+            FolderUnseen: it does not.
+        """
+        if self.bucket is not None:
+            return
+        try:
+            seen = (self.path / "attempt").read_text() == self.attempt
+        except OSError:
+            seen = False
+        if not seen:
+            raise FolderUnseen(
+                f"Machine {socket.gethostname()} does not see {self.path}; put it on storage that all"
+                " machines share, under the same path, or take that machine out of the cluster."
+            )
 
     def ask_to_stop(self) -> None:
         """Have the workers of this attempt save what they have and end."""

@@ -36,7 +36,7 @@ from training.run.job import TrainJob, TrainResult
 from training.run.look import take_look
 from training.run.notice import Notice
 from training.run.record import Record
-from training.run.room import require_workers
+from training.run.room import require_workers, worker_resources
 from training.run.schedule import learning_rate, sample_plan, step_seed, worker_accumulation
 from training.run.settings import TrainSettings
 from training.run.team import Team
@@ -85,7 +85,7 @@ def train(job: TrainJob, stream: "BatchStream", progress: Progress | None = None
         TrackerMissing: a tracker's package is not installed.
         Diverged: the loss or the gradient norm is not finite, or the norm exploded.
         Broken: a bug in a worker, told with its traceback.
-        TrainingError: a worker cannot be set up as asked.
+        TrainingError: a worker cannot be set up as asked, or does not see the run's folder.
     """
     begin = time.monotonic()
     _require_settled(job.settings)
@@ -140,10 +140,8 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
     if not ray.is_initialized():
         ray.init()
     settings = job.settings
-    gpu = settings.device == "cuda" or (
-        settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
-    )
-    worker = {"CPU": settings.worker_cpus, **({"GPU": 1} if gpu else {})}
+    worker = worker_resources(settings)
+    gpu = "GPU" in worker
     require_workers(settings, worker)
     trainer = TorchTrainer(
         # Bound here: Ray's controller reads a `train_loop_config`, and would import the whole model for it.
@@ -153,6 +151,7 @@ def _run_workers(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> Non
             num_workers=settings.workers,
             use_gpu=gpu,
             resources_per_worker=worker,
+            elastic_resize_monitor_interval_s=settings.growth_seconds,
         ),
         run_config=RunConfig(
             name=f"{job.run_id}-{folder.attempt}",
@@ -219,6 +218,7 @@ def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
 
     Ray restarts workers after whatever exception, and does not let its kind decide.
     """
+    folder.require_seen()
     if folder.stopped() is not None:
         return
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -231,13 +231,13 @@ def _work(job: TrainJob, stream: "BatchStream", folder: RunFolder) -> None:
     except (TrainingError, torch.OutOfMemoryError, *BUGS) as error:
         if _taken_down():
             raise
-        folder.stop(_final(error))
+        folder.stop(final(error))
         if dist.get_world_size() > 1:
             raise  # the others wait for this one: Ray ends them
     except OSError as error:
         if disk_full(error):
             with suppress(OSError):  # then Ray tries again, and says it in its own words
-                folder.stop(_final(error))
+                folder.stop(final(error))
         raise
 
 
@@ -248,7 +248,7 @@ def _taken_down() -> bool:
     return not dist.is_initialized()
 
 
-def _final(error: Exception) -> TrainingError | Broken:
+def final(error: Exception) -> TrainingError | Broken:
     """How the run is told to have ended with an error that no restart helps against."""
     if isinstance(error, TrainingError):
         return error

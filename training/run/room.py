@@ -23,6 +23,24 @@ def places(machines: Sequence[Mapping[str, float]], worker: Mapping[str, float])
     )
 
 
+def worker_resources(settings: TrainSettings) -> dict[str, float]:
+    """What one worker occupies of the cluster that this process has joined, by resource."""
+    import ray
+
+    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    gpu = settings.device == "cuda" or (settings.device == "auto" and gpus)
+    return {"CPU": settings.worker_cpus, **({"GPU": 1} if gpu else {})}
+
+
+def workers_at_once(settings: TrainSettings) -> int:
+    """How many workers Ray would start now: elastic ones as many as the machines have a place for."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = places(machines, worker_resources(settings))
+    return max(settings.min_workers, min(settings.max_workers, found))
+
+
 def require_workers(settings: TrainSettings, worker: Mapping[str, float]) -> None:
     """Refuse a run whose workers have no place in the cluster that this process has joined.
 

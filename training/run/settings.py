@@ -21,6 +21,7 @@ INCIDENTAL = frozenset(
         "device",
         "evaluate_every",
         "evaluation_pairs",
+        "growth_seconds",
         "keep_every",
         "keep_last",
         "log_every",
@@ -51,6 +52,11 @@ class TrainSettings(BaseModel):
     steps: Positive = Field(20_000, description="optimizer steps of the whole run")
     batch_size: Positive = Field(1, description="samples per worker and micro-batch")
     workers: Positive | tuple[Positive, Positive] = Field(1, description="a number, or (min, max): elastic")
+    growth_seconds: float = Field(
+        60.0,
+        ge=1,
+        description="between looks for room for more elastic workers, who begin at the newest checkpoint",
+    )
     accumulation: Positive = Field(1, description="micro-batches per optimizer step")
     seed: int = Field(0, ge=0, lt=2**31, description="initial weights and the per-step random state")
     start_from: FolderOrName | None = Field(

@@ -5,6 +5,7 @@ What no method has a part in is tried on a toy, whose workers start sooner.
 """
 
 import errno
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tests.training.run.toy import BrokenStream, toy_job
 from tests.training.small import SmallStream, small_module
 from training.errors import NoBatch, TooLittleMemory, TrainingError
 from training.run.checkpoint import CheckpointError, list_checkpoints, newest_checkpoint, read_checkpoint
-from training.run.folder import Broken, Diverged
-from training.run.loop import train
+from training.run.folder import Broken, Diverged, FolderUnseen, RunFolder
+from training.run.loop import final, train
 from training.run.watch import read_rows
 
 
@@ -74,22 +75,35 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_last_good_checkpoi
 
 
 @pytest.mark.slow
+def test_what_a_restart_does_not_help_against_is_told_at_once_and_not_tried_again(ray_cluster, tmp_path):
+    tries, error = tmp_path / "tries", KeyError("latents")
+    with pytest.raises(Broken, match=r"(?s)Traceback.*raise self.error.*KeyError: 'latents'"):
+        train(toy_job(tmp_path / "run", max_failures=5), BrokenStream(sample=4, error=error, tries=tries))
+    assert tries.read_text() == "once\n"
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
         (NoBatch("There is no such clip."), NoBatch, "no such clip"),
         (torch.OutOfMemoryError("CUDA out of memory"), TooLittleMemory, "smaller `train.memory_gb`"),
-        (KeyError("latents"), Broken, r"(?s)Traceback.*raise self.error.*KeyError: 'latents'"),
+        (OSError(errno.ENOSPC, "No space left on device"), TrainingError, "disk is full .* Make room"),
     ],
-    ids=["stream", "memory", "bug"],
+    ids=["stream", "memory", "disk"],
 )
-def test_what_a_restart_does_not_help_against_is_told_at_once_and_not_tried_again(
-    ray_cluster, tmp_path, error, kind, says
-):
-    tries = tmp_path / "tries"
-    with pytest.raises(kind, match=says):
-        train(toy_job(tmp_path / "run", max_failures=5), BrokenStream(sample=4, error=error, tries=tries))
-    assert tries.read_text() == "once\n"
+def test_what_a_person_has_to_put_right_is_told_in_a_sentence(tmp_path, error, kind, says):
+    folder = RunFolder(tmp_path, "first")
+    folder.stop(final(error))
+    assert isinstance(folder.stopped(), kind) and re.search(says, str(folder.stopped()))
+
+
+def test_a_worker_on_a_machine_without_the_runs_folder_says_so(tmp_path):
+    with RunFolder(tmp_path, "first").held():
+        RunFolder(tmp_path, "first").require_seen()
+        with pytest.raises(
+            FolderUnseen, match=f"does not see {tmp_path / 'other'}; put it on storage that all"
+        ):
+            RunFolder(tmp_path / "other", "first").require_seen()
 
 
 @pytest.mark.slow
