@@ -23,6 +23,7 @@ from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.batch_file import Wanted
 from pipeline.errors import PipelineError
+from pipeline.workers.crew import Crew
 from training.backbones.settings import BackboneSettings
 from training.errors import TrainingError
 from training.files import write_atomically
@@ -37,10 +38,7 @@ RESULTS = "results.jsonl"
 _AT_ONCE = 2
 _LOOK_EVERY = 1.0  # seconds between two looks at how far everybody is
 _WRITE_EVERY = 5.0
-
-
-class NoStudio(PipelineError):
-    """No worker could load the model."""
+LOST = "Two workers died while it was made; perhaps their machines have too little memory."
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def make_batch(
         An outcome for each, in their order.
 
     Raises:
-        NoStudio: the model cannot be loaded.
+        NoCrew: the model cannot be loaded.
     """
     outcomes = {each.line: Outcome(each.line, str(each.output), "kept") for each in wanted if is_made(each)}
     due = [each for each in wanted if each.line not in outcomes]
@@ -198,50 +196,26 @@ def _made(
     gpus = int(has.get("GPU", 0))
     count = min(len(due), workers or gpus or max(1, int(has.get("CPU", 1))))
     actor = ray.remote(ClipMaker).options(num_cpus=1, num_gpus=1 if gpus else 0, max_concurrency=_AT_ONCE + 1)
-    actors = [actor.remote(*arguments) for _ in range(count)]
+    crew = Crew(lambda: actor.remote(*arguments), count, _AT_ONCE)
     total = sum(each.steps for each in due)
-    waiting, running = list(reversed(due)), {}
     finished = 0
 
-    def give(to: ActorHandle) -> None:
-        if waiting:
-            item = waiting.pop()
-            running[to.make.remote(item)] = (item, to)
+    def tick() -> None:
+        if progress is not None:
+            steps = finished + sum(_under_way(crew.loaded).values())
+            progress(steps, total, {"clips": f"{sum(o.status != 'failed' for o in outcomes.values())}"})
 
-    try:
-        for each in actors:
-            if trouble := ray.get(each.ready.remote()):
-                raise NoStudio(trouble)
-        for _ in range(_AT_ONCE):
-            for each in actors:
-                give(each)
-        while running:
-            done, _ = ray.wait(list(running), timeout=_LOOK_EVERY)
-            for reference in done:
-                item, by = running.pop(reference)
-                try:
-                    outcome = ray.get(reference)
-                except RayActorError:
-                    said = "Its worker died while it was made; perhaps the machine has too little memory."
-                    outcome = Outcome(item.line, str(item.output), "failed", said)
-                    if by in actors:
-                        actors[actors.index(by)] = actor.remote(*arguments)
-                    by = actors[item.line % len(actors)]
-                finished += item.steps
-                yield outcome
-                give(by)
-            if progress is not None:
-                steps = finished + sum(_under_way(actors).values())
-                progress(steps, total, {"clips": f"{sum(o.status != 'failed' for o in outcomes.values())}"})
-    finally:
-        for each in actors:
-            ray.kill(each)
+    named = {each.line: str(each.output) for each in due}
+    for item, outcome in crew.work([each.anywhere() for each in due], tick, _LOOK_EVERY):
+        finished += item.steps
+        outcome = outcome or Outcome(item.line, "", "failed", LOST)
+        yield replace(outcome, output=named[item.line])
 
 
 def _under_way(actors: Sequence[ActorHandle]) -> dict[int, int]:
     found: dict[int, int] = {}
     for each in actors:
-        # A worker that is loading or gone says nothing.
+        # A worker that is gone says nothing.
         with suppress(RayActorError, ray.exceptions.GetTimeoutError):
             found |= ray.get(each.steps.remote(), timeout=_LOOK_EVERY)
     return found

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,6 +57,16 @@ class Wanted:
     output: Path
     settings: GenerateSettings
     digest: str
+
+    def files(self) -> list[str]:
+        """The files that are read for it; what is none is a clip of the catalogue."""
+        return [name for name in (*(name for name, _, _ in self.effects), self.first_frame) if is_there(name)]
+
+    def anywhere(self) -> "Wanted":
+        """The same, its files named so that a process with another working directory finds them."""
+        effects = [(_absolute(name), weight, adapter) for name, weight, adapter in self.effects]
+        first, output = _absolute(self.first_frame), self.output.absolute()
+        return replace(self, effects=tuple(effects), first_frame=first, output=output)
 
     @property
     def steps(self) -> int:
@@ -257,6 +267,10 @@ def _stamp(name: str) -> list[float]:
         return []
     found = Path(name).stat()
     return [found.st_size, found.st_mtime_ns]
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).absolute()) if is_there(name) else name
 
 
 def _slug(name: str) -> str:
