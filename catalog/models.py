@@ -55,7 +55,7 @@ def model_folder(catalog: Catalog, path: str, beside: Path) -> Path:
     Raises:
         ModelMissing: the files are in neither place.
     """
-    own = beside / posixpath.basename(path)
+    own = beside.absolute() / posixpath.basename(path)
     if "://" not in catalog.uri:
         named = Path(os.path.normpath(Path(catalog.uri).resolve() / path))
         for folder in (named, own):

@@ -158,7 +158,7 @@ def fill_job(workspace: Workspace, model: str | None, again: bool, address: str 
     catalog = workspace.existing_catalog()
     release = find_model(catalog, workspace.folder("models"), model)
     encode = workspace.profile.encode
-    with Job("adapter", workspace, address) as job:
+    with Job("adapter", workspace, address, reads=[str(release.path)]) as job:
         with job.step("adapters") as progress:
             report = adapt(
                 job.catalog,

@@ -39,7 +39,8 @@ def batch_job(
                 f"{each.output} is there already, and video2lora did not make it. --force replaces it; or"
                 f" give line {each.line} of {listed} another `output`."
             )
-    with Job("batch", workspace, address) as job:
+    reads = [str(release.path), *(file for each in wanted for file in each.files())]
+    with Job("batch", workspace, address, reads=reads, writes=[folder]) as job:
         with job.step("make clips") as progress:
             made = make_batch(
                 wanted, folder, job.catalog, release, profile.backbone, profile.generate, workers, progress

@@ -93,7 +93,7 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
     # A bad source is said before a catalogue is made for it.
     place.survey(workspace.profile.ingest.s3_endpoint)
     # Workers are started when there is something for them to do.
-    with Job("ingest", workspace, address, ray=False, reads=place.location) as job:
+    with Job("ingest", workspace, address, ray=False, reads=[place.location]) as job:
         ingest_step(job, place)
         job.measure()
         root = workspace.root

@@ -20,6 +20,7 @@ from pipeline.edit import (
 )
 from pipeline.editing.ask import EditRequest, read_edit
 from pipeline.editing.folder import write_edit_folder
+from pipeline.example import is_there
 from training.methods.registry import editing
 
 
@@ -80,7 +81,11 @@ def batch_job(
     requests = read_batch(batch, folder, lambda request: default_name(request, settings))
     for request, output in requests:
         check_outputs(output, request, force=True)
-    with Job("edit", workspace, address) as job, job.step("edit") as progress:
+    places = {
+        "reads": [name for request, _ in requests for name in _files(request)],
+        "writes": [output.parent for _, output in requests],
+    }
+    with Job("edit", workspace, address, **places) as job, job.step("edit") as progress:
         report = work_off(job.catalog, workspace.root, settings, requests, progress, again=force)
     job.report["edited"] = report
     for row in report:
@@ -133,11 +138,20 @@ def editing_settings(workspace: Workspace) -> EditingSettings:
 
 def check_outputs(output: Path, request: EditRequest, force: bool) -> None:
     """Refuse an output as `check_output` does, and LoRA files that are there."""
-    named = [request.video, request.first_frame, request.mask, request.lora, *request.also.values()]
-    check_output(output, [Path(name) for name in named if name], force)
+    check_output(output, [Path(name) for name in _named(request)], force)
     other = lora_of(output, "comfyui")
     if other.exists() and not force:
         raise BadRequest(f"{other} is there already. --force replaces it; -o names another file.")
+
+
+def _named(request: EditRequest) -> list[str]:
+    """What may be files: a video may be a clip, a mask a word."""
+    named = [request.video, request.first_frame, request.mask, request.lora, *request.also.values()]
+    return [name for name in named if name]
+
+
+def _files(request: EditRequest) -> list[str]:
+    return [name for name in _named(request) if is_there(name)]
 
 
 def default_name(request: EditRequest, settings: EditingSettings) -> str:

@@ -60,7 +60,8 @@ def evaluate_job(
         contestant(view, each, profile.backbone, profile.generate, profile.pairs, wanted) for each in releases
     )
     store = EvaluationStore(workspace.folder(FOLDER).absolute())
-    with Job("evaluate", workspace, address, ray=False) as job:
+    files = [*(each.path for each in releases), *measuring.files.values(), *([saved] if saved else [])]
+    with Job("evaluate", workspace, address, ray=False, reads=[*map(str, files)]) as job:
         told = (lambda text: None) if as_json else say
         told(f"  {_planned(plan)}")
         failures = {}

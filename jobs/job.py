@@ -1,9 +1,10 @@
 """One command's run: its workspace, its Ray session, its steps and its report."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -32,10 +33,12 @@ class Job:
         workspace: Workspace,
         address: str | None = None,
         ray: bool = True,
-        reads: str | None = None,
+        reads: Sequence[str] = (),
+        writes: Sequence[Path] = (),
     ) -> None:
         """Args:
-        reads: where the command's inputs lie, if it has any; every machine of a cluster is asked for it.
+        reads: where the command's inputs lie, if it has any; every machine of a cluster is asked for them.
+        writes: folders that workers write to; every machine of a cluster has to share them.
         """
         self.command = command
         self.workspace = workspace
@@ -48,7 +51,7 @@ class Job:
             "steps": [],
         }
         self._address = address
-        self._reads = reads
+        self._reads, self._writes = reads, writes
         self._needs_ray, self._has_ray = ray, False
         self._cluster: ClusterWatch | None = None
         self._stack = ExitStack()
@@ -83,7 +86,7 @@ class Job:
             if joins(self._address):
                 from jobs.needs import require_cluster
 
-                require_cluster(self.command, self.workspace, self._reads)
+                require_cluster(self.command, self.workspace, self._reads, self._writes)
                 self._cluster = ClusterWatch()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

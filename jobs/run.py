@@ -27,7 +27,7 @@ def run_all(workspace: Workspace, place: Place, address: str | None) -> None:
     profile = workspace.profile
     require_pairs(profile.method)
     require_weights(profile.backbone, profile.embed, profile.train.start_from, profile.method.kind)
-    with Job("run", workspace, address, reads=place.location) as job:
+    with Job("run", workspace, address, reads=[place.location]) as job:
         ingest_step(job, place)
         dedup_step(job)
         embed_step(job)

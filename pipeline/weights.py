@@ -10,6 +10,20 @@ class WeightsMissing(PipelineError):
     """Weights that a run needs are not to be had; the message says of each what to fetch."""
 
 
+def require_start(backbone: BackboneSettings, start_from: str | None, method: str) -> None:
+    """Find what a training worker loads.
+
+    Raises:
+        TrainingError: the transformer, or the trained model that the run begins with, is not there.
+    """
+    from training.backbones.registry import locate_backbone
+    from training.release import find_start
+
+    locate_backbone(backbone, ("transformer",))
+    if start_from:
+        find_start(start_from, method)
+
+
 def require_weights(
     backbone: BackboneSettings, embed: EmbedSettings, start_from: str | None, method: str
 ) -> None:

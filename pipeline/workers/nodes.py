@@ -32,14 +32,14 @@ class NodeNeeds:
     """What work on a cluster needs of every machine.
 
     Attributes:
-        shared: a folder that all have to see and may write to; None where nothing is shared.
-        reads: a file or folder that all have to see.
+        shared: folders that all have to see and may write to, made here where they are missing.
+        reads: files and folders that all have to see.
         catalog: what all have to reach; None where the work has none.
         check: called on each, raises a sentence of what is not there (weights); picklable.
     """
 
-    shared: Path | None = None
-    reads: Path | None = None
+    shared: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
     catalog: Catalog | None = None
     check: Callable[[], object] | None = None
 
@@ -51,14 +51,14 @@ def require_nodes(needs: NodeNeeds, patience: float = PATIENCE) -> list[str]:
         NodeUnfit: one lacks something; the sentence names it, and what to do.
     """
     nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    mark = None
-    if needs.shared is not None:
-        mark = needs.shared.resolve() / f".seen-{uuid.uuid4().hex}"
-        mark.touch()
+    marks = [folder.resolve() / f".seen-{uuid.uuid4().hex}" for folder in needs.shared]
     try:
-        found = _answers(nodes, mark, needs, patience)
+        for mark in marks:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        found = _answers(nodes, marks, needs, patience)
     finally:
-        if mark is not None:
+        for mark in marks:
             mark.unlink(missing_ok=True)
     own = _facts()
     for node, answer in found.items():
@@ -76,13 +76,13 @@ def code_digest() -> str:
 
 
 def _answers(
-    nodes: dict[str, str], mark: Path | None, needs: NodeNeeds, patience: float
+    nodes: dict[str, str], marks: list[Path], needs: NodeNeeds, patience: float
 ) -> dict[str, dict[str, Any]]:
     asked = {}
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         look = ray.remote(_look).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked[node] = look.remote(mark, needs)
+        asked[node] = look.remote(marks, needs)
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=patience)
     found = {}
     for node, answer in asked.items():
@@ -100,17 +100,19 @@ def _answers(
     return found
 
 
-def _look(mark: Path | None, needs: NodeNeeds) -> dict[str, Any]:
+def _look(marks: list[Path], needs: NodeNeeds) -> dict[str, Any]:
     """On a machine: what it has ("facts"), and the first that it lacks ("lacks": what, and words of it)."""
-    return {"facts": _facts(), "lacks": _lacks(mark, needs)}
+    return {"facts": _facts(), "lacks": _lacks(marks, needs)}
 
 
-def _lacks(mark: Path | None, needs: NodeNeeds) -> tuple[str, str] | None:
-    for path in (mark, needs.reads):
-        if path is not None and not path.exists():
-            return "unseen", str(path.parent if path is mark else path)
-    if mark is not None and not os.access(mark.parent, os.W_OK):
-        return "unwritable", str(mark.parent)
+def _lacks(marks: list[Path], needs: NodeNeeds) -> tuple[str, str] | None:
+    for mark in marks:
+        if not mark.exists():
+            return "unseen", str(mark.parent)
+        if not os.access(mark.parent, os.W_OK):
+            return "unwritable", str(mark.parent)
+    if unseen := [path for path in needs.reads if not path.exists()]:
+        return "unseen", str(unseen[0])
     try:
         if needs.catalog is not None:
             needs.catalog.versions()

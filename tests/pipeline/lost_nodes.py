@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
     way(folder / "one", folder / "videos", load_profile("tiny", [*SETTINGS]), None)
     fleet.append(machines.add_node(**NODE))
     machines.wait_for_nodes()
-    names = require_nodes(NodeNeeds(folder))
+    names = require_nodes(NodeNeeds((folder,)))
     print(f"machines looked at: {len(names)}", flush=True)
     way(folder / "two", folder / "videos", load_profile("tiny", [*SETTINGS, *APART]), Blow(machines, fleet))
     ray.shutdown()

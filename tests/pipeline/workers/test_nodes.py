@@ -29,12 +29,12 @@ def lacks(needs: NodeNeeds, says: str, **options) -> None:
 def test_a_machine_that_has_everything_is_named_and_nothing_is_left_there(tmp_path):
     catalog = Catalog.create(tmp_path / "catalog", SPEC)
     (tmp_path / "work").mkdir()
-    assert require_nodes(NodeNeeds(tmp_path / "work", tmp_path, catalog)) == [NAME]
+    assert require_nodes(NodeNeeds((tmp_path / "work",), (tmp_path,), catalog)) == [NAME]
     assert os.listdir(tmp_path / "work") == []  # noqa: PTH208
 
 
 def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path):
-    lacks(NodeNeeds(reads=tmp_path / "videos"), f"does not see {tmp_path / 'videos'}")
+    lacks(NodeNeeds(reads=(tmp_path / "videos",)), f"does not see {tmp_path / 'videos'}")
 
 
 def test_a_catalogue_that_a_machine_cannot_reach_is_named(s3_options):
