@@ -7,8 +7,10 @@ import torch
 
 from jobs.console import out, step
 from jobs.troubles import usable_folder
+from pipeline.embedding.directions import SHIPPED as DIRECTIONS
 from pipeline.pocket.backbone import PocketSettings, train_pocket
 from pipeline.pocket.clip import ClipLessons, train_clip
+from pipeline.pocket.directions import ship_directions
 from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
 from training.backbones.weights import POCKET
 
@@ -20,7 +22,7 @@ def pocket_backbone(
     backbone: Mapping[str, int | None],
     hypernetwork: Mapping[str, int | None],
 ) -> None:
-    """Train all three, by their settings' defaults where a value is None, and say what came out."""
+    """Train all four, by their settings' defaults where a value is None, and say what came out."""
     usable_folder(folder, "The folder")
     usable_folder(work, "--work")
     settings = PocketSettings(**_given(backbone), seed=seed)
@@ -32,8 +34,9 @@ def pocket_backbone(
     seconds["hypernetwork"] = shipped["seconds"]
     taught = train_clip(folder / "clip", work, ClipLessons(seed=seed), step, device)
     seconds["CLIP"] = taught["seconds"]
+    fitted = ship_directions(folder / DIRECTIONS.name, work, step)
     took = ", ".join(f"{name} {each / 60:.1f} min" for name, each in seconds.items())
-    size = (facts["bytes"] + shipped["bytes"] + taught["bytes"]) / 1e6
+    size = (facts["bytes"] + shipped["bytes"] + taught["bytes"] + fitted["bytes"]) / 1e6
     out.print(
         f"{folder}: {size:.1f} MB, {facts['psnr_db']} dB through the VAE on clips that it never saw; {took}"
         f" on {device}.",

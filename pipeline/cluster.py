@@ -20,6 +20,7 @@ from pipeline.curation.membership import (
     ClusterSettings,
     by_cluster,
     by_label_or_person,
+    by_nearest,
     by_prototype,
     nearness,
     prototypes,
@@ -91,6 +92,7 @@ def cluster(
     proposals: dict[str, dict] = {}
     if settings.propose:
         groups = by_cluster(clips, known, settings, nearness(limits, settings))
+        groups = by_nearest(clips, founded, limits, groups, settings)
         proposals = {name: _proposal(members, clips, founded) for name, members in groups.items()}
     step(3, "splits")
     splits = split_of(clips, held_out, settings.val_fraction) | _said_by_person(catalog, clips, held_out)

@@ -55,15 +55,14 @@ class EmbedClips:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         clip_ids = batch["key"].to_pylist()
-        clips, reasons = {}, {}
+        looks, reasons = {}, {}
         for clip_id, frames, reason in read_stored(self.catalog, clip_ids):
             if frames is None:
                 reasons[clip_id] = reason
             else:
-                clips[clip_id] = self.embedder.choose(frames)
-        vectors = (
-            dict(zip(clips, self.embedder.embed_clips(list(clips.values())), strict=True)) if clips else {}
-        )
+                looks[clip_id] = self.embedder.look(frames)
+        made = self.embedder.embed_looks(list(looks.values())) if looks else ()
+        vectors = dict(zip(looks, made, strict=True))
         return pa.table(
             {
                 "clip_id": pa.array(clip_ids, pa.string()),

@@ -25,7 +25,6 @@ Example = str | Sequence[float]
 _AGAINST = 0.5
 # Of a clip whose vector is shorter in these parts nothing is known but noise.
 _STILL = 0.05
-_CHANGE = ("change", "course", "onset")
 
 
 def find_clips(
@@ -248,10 +247,10 @@ def _asked(
     )
     vector = _combined(wanted, unwanted)
     if aspect != "all":
-        from pipeline.embedding.descriptor import only, share  # torch takes seconds to import
+        from pipeline.embedding.descriptor import EFFECT, only, share  # torch takes seconds to import
 
-        effect, subject = only(vector, _CHANGE), only(vector, ("appearance",))
-        if aspect == "effect" and share(vector, _CHANGE) < _STILL:
+        effect, subject = only(vector, EFFECT), only(vector, ("appearance",))
+        if aspect == "effect" and share(vector, EFFECT) < _STILL:
             raise BadSource(
                 "Nothing changes in the example, so that it has no effect to look for; "
                 "give a clip that has one, or ask without --aspect effect."

@@ -10,6 +10,9 @@ from catalog.vocabulary import CategorySource, CategoryState
 from pipeline.curation.proposals import find_groups
 from pipeline.curation.thresholds import Threshold, calibrate, unit_means
 
+# By so much less a cosine is near enough where a clip's alternatives are known.
+_LESS = 0.1
+
 
 class ClusterSettings(BaseModel):
     """How clips without a label find a category, and who is held out.
@@ -158,6 +161,66 @@ def by_cluster(
         if clip.category_id is None:
             clip.reason = (clip.reason or "There is no category yet.") + " It is in no cluster either."
     return proposals
+
+
+def by_nearest(
+    clips: list[Clip],
+    prototypes: dict[str, np.ndarray],
+    thresholds: dict[str, Threshold],
+    proposals: dict[str, list[Clip]],
+    settings: ClusterSettings,
+) -> dict[str, list[Clip]]:
+    """Once more for clips without a label: each goes to what it is nearest to, known or proposed.
+
+    A clip may have been taken for a known category while its own was not proposed yet. And where its
+    alternatives are known, being nearest says more than being near: a little less is enough. Without
+    proposals nothing is known of what else a clip may be, and thresholds stand as they are.
+
+    Returns:
+        the members of every proposal; one that loses too many is given up.
+    """
+    at = {clip.clip_id: name for name, group in proposals.items() for clip in group}
+    at |= {clip.clip_id: clip.category_id for clip in clips if clip.source == CategorySource.ASSIGNED}
+    free = (clip for clip in clips if clip.vector is not None and not clip.at_odds)
+    left = [clip for clip in free if clip.category_id is None or clip.clip_id in at]
+    if not proposals or not left:
+        return proposals
+    sums = {name: np.sum([clip.vector for clip in group], axis=0) for name, group in proposals.items()}
+    names = [*prototypes, *proposals]
+    centres = np.stack([*prototypes.values(), *(_unit(total) for total in sums.values())])
+    cosines = np.stack([clip.vector for clip in left]) @ centres.T
+    for place, clip in enumerate(left):
+        if (name := at.get(clip.clip_id)) in sums:
+            # A clip is no evidence that it belongs where it is.
+            cosines[place, names.index(name)] = _unit(sums[name] - clip.vector) @ clip.vector
+    near = nearness(thresholds, settings)
+    wanted = np.array([thresholds[name].similarity if name in prototypes else near for name in names])
+    nearest, best = cosines.argmax(1), cosines.max(1)
+    moved = {
+        clip.clip_id: names[number]
+        for clip, number, good in zip(left, nearest, best >= wanted[nearest] - _LESS, strict=True)
+        if good
+    }
+    now = at | moved
+    sizes = Counter(now.values())
+    kept: dict[str, list[Clip]] = {name: [] for name in proposals if sizes[name] >= settings.min_cluster_size}
+    for clip, cosine in zip(left, best, strict=True):
+        name = now.get(clip.clip_id)
+        if name in sums and name not in kept:
+            clip.category_id = clip.source = clip.confidence = None
+            clip.reason = "Its cluster fell apart: most of its clips are nearer to others than to each other."
+        elif name is not None:
+            if name != at.get(clip.clip_id):
+                known = CategorySource.ASSIGNED if name in prototypes else CategorySource.PROPOSED
+                clip.decide(name, known, cosine)
+                clip.reason = None
+            if name in kept:
+                kept[name].append(clip)
+    return kept
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def _founders(clips: list[Clip]) -> list[Clip]:

@@ -38,11 +38,15 @@ def find_groups(vectors: np.ndarray, smallest: int, near: float) -> list[Group]:
         return []
     # scikit-learn takes a second to import, and few catalogues come this far.
     from sklearn.cluster import HDBSCAN
-    from sklearn.decomposition import PCA
 
-    size = min(_DIMENSIONS, len(vectors) - 1, vectors.shape[1])
-    reduced = PCA(size, random_state=0).fit_transform(vectors)
-    found = HDBSCAN(min_cluster_size=smallest, copy=True).fit(reduced)
+    # Not from their mean: what is alone would come to lie with whatever the mean is far from.
+    directions = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :_DIMENSIONS]
+    reduced = vectors @ directions
+    reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
+    # Leaves of the tree: an effect and its like are two categories, and merging is a person's act. Categories
+    # are small, so that one neighbour has to do as evidence of density.
+    finder = HDBSCAN(min_cluster_size=smallest, min_samples=2, cluster_selection_method="leaf", copy=True)
+    found = finder.fit(reduced)
     labels, confidence = found.labels_.copy(), found.probabilities_.copy()
     count = labels.max() + 1
     if not count:

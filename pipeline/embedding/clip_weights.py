@@ -13,6 +13,7 @@ from open_clip.factory import get_model_config, get_pretrained_cfg
 from safetensors.torch import save_file
 
 from pipeline.embedding.descriptor import RECIPE
+from pipeline.embedding.directions import fingerprint
 from pipeline.embedding.pocket import MARK, SHIPPED, pocket_clip
 from pipeline.errors import PipelineError
 from training.backbones.hub import cache_folder, hub_refuses
@@ -67,7 +68,7 @@ class ClipFiles:
         """A fingerprint of everything a vector depends on; 16 hex digits after the model's name."""
         # Where the text tower's configuration lies differs by machine; the weights below include the tower.
         text = {key: value for key, value in self.config["text_cfg"].items() if key != "hf_model_name"}
-        facts = [self.config | {"text_cfg": text}, self.options, frames, RECIPE]
+        facts = [self.config | {"text_cfg": text}, self.options, frames, RECIPE, fingerprint()]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         with self.weights.open("rb") as file:
             while block := file.read(1 << 22):

@@ -1,15 +1,17 @@
-"""A clip's vector, from the CLIP vectors of its frames, with appearance and change kept apart.
+"""A clip's vector, with appearance and change kept apart: CLIP vectors of its frames, and what its pixels do.
 
-An effect is change over time, and the mean of the frames forgets it. Four parts stand one after the other:
+An effect is change over time, and the mean of the frames forgets it. Five parts stand one after the other:
 
-    appearance  [D]  unit mean of the frames                                 what is seen
-    change      [D]  late third minus early third                            from what to what
-    course      [D]  how the change of the second half differs from the first's    in what order
-    onset       [8]  share of all movement in each eighth of the clip        when
+    appearance  [D]    unit mean of the frames                                 what is seen
+    change      [D]    late third minus early third                            from what to what
+    course      [D]    how the change of the second half differs from the first's    in what order
+    onset       [8]    share of all movement in each eighth of the clip        when
+    pixels      [192]  colours, movement and texture as they change, measured (`change.py`, `directions.py`)
 
 Each part is at most of length 1 and is weighted (`WEIGHTS`), so that the cosine of two whole vectors is the
 weighted sum of their parts' cosines, and a query may ask for some parts and leave others open by zeros: a
-text has no order, and asks for appearance and change alone. One column, one index, every kind of query.
+text has no order, and asks for appearance and change alone, and for what pixels do where it is known what
+texts mean there. One column, one index, every kind of query.
 """
 
 from collections.abc import Sequence
@@ -18,23 +20,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.embedding.directions import SIZE
+
 # Part of an embedder's fingerprint: vectors of two recipes are never compared.
-RECIPE = 2
+RECIPE = 3
 ONSET = 8
-# Squared weights of the parts in a cosine.
-WEIGHTS = {"appearance": 0.3, "change": 0.35, "course": 0.2, "onset": 0.15}
-PARTS = tuple(WEIGHTS)
+# Squared weights of what is learned from frames, in a cosine of that alone.
+LEARNED = {"appearance": 0.3, "change": 0.35, "course": 0.2, "onset": 0.15}
+# Share of the pixels in a cosine of whole vectors, and in one with words.
+PIXELS, PIXELS_IN_WORDS = 0.8, 0.5
+PARTS = (*LEARNED, "pixels")
+# Those that say what happens, on whatever subject.
+EFFECT = PARTS[1:]
 # A change of this length between unit vectors counts half; what is less is noise of the codec.
 _QUIET = 0.1
 
 
 def descriptor_size(dim: int) -> int:
     """Length of the clip vectors of a model whose frame vectors have length `dim`."""
-    return 3 * dim + ONSET
+    return 3 * dim + ONSET + SIZE
 
 
-def describe(frames: Tensor) -> Tensor:
-    """Clip vectors [n, 3 D + 8] of unit length, of frame vectors [n, T, D] in order, T at least 1."""
+def describe(frames: Tensor, pixels: Tensor) -> Tensor:
+    """Clip vectors [n, 3 D + 200] of unit length, of frame vectors [n, T, D] in order, T at least 1, and of
+    what was measured on the clips' pixels [n, 192]."""
+    learned = describe_frames(frames) * (1 - PIXELS) ** 0.5
+    whole = torch.cat([learned, pixels.float() * PIXELS**0.5], dim=-1)
+    return torch.nn.functional.normalize(whole, dim=-1)
+
+
+def describe_frames(frames: Tensor) -> Tensor:
+    """All but the pixels, [n, 3 D + 8] of unit length: what a model of frames is taught with."""
     frames = torch.nn.functional.normalize(frames.float(), dim=-1)
     count = frames.shape[1]
     third = max(1, count // 3)
@@ -48,39 +64,52 @@ def describe(frames: Tensor) -> Tensor:
         "course": _softly((late - middle) - (middle - early)),
         "onset": _softly(_shares(steps)),
     }
-    whole = torch.cat([parts[name] * WEIGHTS[name] ** 0.5 for name in PARTS], dim=-1)
+    whole = torch.cat([parts[name] * weight**0.5 for name, weight in LEARNED.items()], dim=-1)
     return torch.nn.functional.normalize(whole, dim=-1)
 
 
-def ask_in_words(texts: Tensor) -> Tensor:
-    """Queries [n, 3 D + 8] for clips that show or come to show what texts say, of text vectors [n, D]."""
+def ask_in_words(texts: Tensor, pixels: Tensor | None = None) -> Tensor:
+    """Queries [n, 3 D + 200] for clips that show or come to show what texts say, of text vectors [n, D].
+
+    Args:
+        pixels: what pixels do where clips change as the texts say, [n, 192]; None: it is not known.
+    """
+    learned = ask_frames(texts)
+    if pixels is None:
+        return torch.cat([learned, learned.new_zeros(len(texts), SIZE)], dim=-1)
+    parts = learned * (1 - PIXELS_IN_WORDS) ** 0.5, pixels.float() * PIXELS_IN_WORDS**0.5
+    return torch.cat(parts, dim=-1)
+
+
+def ask_frames(texts: Tensor) -> Tensor:
+    """Queries [n, 3 D + 8] for `describe_frames`, of text vectors [n, D]."""
     texts = torch.nn.functional.normalize(texts.float(), dim=-1)
-    asked = [texts * WEIGHTS[name] ** 0.5 for name in ("appearance", "change")]
+    asked = [texts * LEARNED[name] ** 0.5 for name in ("appearance", "change")]
     silent = texts.new_zeros(len(texts), texts.shape[1] + ONSET)
     return torch.nn.functional.normalize(torch.cat([*asked, silent], dim=-1), dim=-1)
 
 
 def only(vector: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """The vector(s) [..., 3 D + 8] with all but these parts left open; length 1 again where anything is left.
+    """The vector(s) [..., 3 D + 200] with all but these parts left open; of length 1 where anything is left.
 
-    `only(v, ("change", "course", "onset"))` asks for the same effect on whatever subject.
+    `only(v, EFFECT)` asks for the same effect on whatever subject.
     """
     kept = _kept(vector, parts)
     return kept / np.maximum(np.linalg.norm(kept, axis=-1, keepdims=True), 1e-12)
 
 
 def share(vector: np.ndarray, parts: Sequence[str]) -> float:
-    """Which part of the length of a vector [3 D + 8] these parts have, from 0 to 1."""
+    """Which part of the length of a vector [3 D + 200] these parts have, from 0 to 1."""
     return float(np.linalg.norm(_kept(vector, parts)) / max(1e-12, np.linalg.norm(vector)))
 
 
 def _kept(vector: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    dim = (vector.shape[-1] - ONSET) // 3
+    dim = (vector.shape[-1] - ONSET - SIZE) // 3
+    ends = np.cumsum([dim, dim, dim, ONSET, SIZE])
     kept = np.zeros_like(vector)
-    for place, name in enumerate(PARTS):
+    for name, begin, end in zip(PARTS, [0, *ends], ends, strict=False):
         if name in parts:
-            end = (place + 1) * dim if name != PARTS[-1] else vector.shape[-1]
-            kept[..., place * dim : end] = vector[..., place * dim : end]
+            kept[..., begin:end] = vector[..., begin:end]
     return kept
 
 

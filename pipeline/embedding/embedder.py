@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import open_clip
@@ -9,16 +10,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pipeline.embedding import change
 from pipeline.embedding.clip_weights import find_clip
 from pipeline.embedding.descriptor import ask_in_words, describe, descriptor_size
+from pipeline.embedding.directions import shipped
 from pipeline.embedding.settings import EmbedSettings
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a clip's vector is made of: the frames that the model sees, and what was measured on pixels."""
+
+    chosen: np.ndarray
+    blocks: dict[str, np.ndarray]
 
 
 class Embedder:
     """A loaded open_clip model.
 
     Attributes:
-        embedder_id: fingerprint of weights, configuration and frames per clip.
+        embedder_id: fingerprint of weights, configuration, frames per clip and directions of pixels.
         dim: length of a clip's vector; its frames' are shorter, see `descriptor`.
     """
 
@@ -36,19 +47,34 @@ class Embedder:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = open_clip.get_tokenizer(files.name)
         self.dim = descriptor_size(int(files.config["embed_dim"]))
+        self.directions = shipped()
+        # Only what this text tower makes of words has a known meaning for pixels.
+        self._words_of_pixels = files.label == "pocket"
 
     def choose(self, frames: np.ndarray) -> np.ndarray:
-        """The frames of a clip [n, H, W, 3] that its vector is made of, spread evenly over it."""
+        """The frames of a clip [n, H, W, 3] that the model sees, spread evenly over it."""
         return frames[np.linspace(0, len(frames) - 1, min(self.frames, len(frames))).round().astype(int)]
+
+    def look(self, frames: np.ndarray) -> Look:
+        """All that a clip's vector is made of, of its uint8 frames [n, H, W, 3]; those may go then."""
+        return Look(self.choose(frames).copy(), change.observe(frames))
 
     def embed_frames(self, frames: np.ndarray) -> np.ndarray:
         """The clip's vector, float32 [dim], length 1, of uint8 frames [n, H, W, 3] (n at least 1)."""
         return self.embed_clips([frames])[0]
 
-    @torch.inference_mode()
     def embed_clips(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """Descriptors float32 [n, dim], each of length 1, of clips uint8 [frames, H, W, 3]."""
-        return torch.cat([describe(vectors[None]) for vectors in self.frame_vectors(clips)]).numpy()
+        return self.embed_looks([self.look(clip) for clip in clips])
+
+    @torch.inference_mode()
+    def embed_looks(self, looks: Sequence[Look]) -> np.ndarray:
+        """The same, of clips that were looked at."""
+        blocks = {name: np.stack([look.blocks[name] for look in looks]) for name in change.BLOCKS}
+        pixels = torch.from_numpy(self.directions.of(blocks))
+        vectors = self.frame_vectors([look.chosen for look in looks])
+        made = [describe(frames[None], each[None]) for frames, each in zip(vectors, pixels, strict=True)]
+        return torch.cat(made).numpy()
 
     @torch.inference_mode()
     def frame_vectors(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
@@ -61,7 +87,13 @@ class Embedder:
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Questions float32 [n, dim], each of length 1: their cosine with a descriptor says what it shows."""
-        return ask_in_words(self.text_vectors(texts)).numpy()
+        if not self._words_of_pixels:
+            return ask_in_words(self.text_vectors(texts)).numpy()
+        tower, tokens = self.model.text, self.tokenizer(list(texts)).to(self.device)
+        mask = (tokens != tower.config.pad_token_id).long()
+        read = tower.pooler(tower.transformer(input_ids=tokens, attention_mask=mask), mask)
+        pixels = torch.from_numpy(self.directions.ask(read.float().cpu().numpy()))
+        return ask_in_words(tower.proj(read).float().cpu(), pixels).numpy()
 
     @torch.inference_mode()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

@@ -20,10 +20,10 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.embedding.descriptor import ask_in_words, describe
+from pipeline.embedding.descriptor import ask_frames, describe_frames
 from pipeline.embedding.pocket import MARK
 from pipeline.errors import PipelineError
-from pipeline.pocket.clip_renders import LEARNED_FROM, SIDE, SUBJECT_TEXTS, render_categories
+from pipeline.pocket.clip_renders import LEARNED_FROM, SCENES, SIDE, SUBJECT_TEXTS, render_categories
 from pipeline.samples.splits import SEEN
 from pipeline.samples.wordings import wordings
 from training.files import written
@@ -90,7 +90,7 @@ class ClipLessons:
         processes: that render; None for one a core.
     """
 
-    scenes: int = 24
+    scenes: int = SCENES
     steps: int = 500
     categories: int = 64
     clips: int = 2
@@ -125,11 +125,11 @@ class PocketClip(nn.Module):
     def clips(self, pixels: Tensor) -> Tensor:
         """Descriptors of clips [n, T, 3, 8, 8] in [-1, 1]."""
         vectors = self.visual(pixels.flatten(0, 1))
-        return describe(vectors.unflatten(0, pixels.shape[:2]))
+        return describe_frames(vectors.unflatten(0, pixels.shape[:2]))
 
     def questions(self, texts: Tensor) -> Tensor:
         """Queries for clips, of the text tower's vectors [n, 384]."""
-        return ask_in_words(self.text["proj"](texts))
+        return ask_frames(self.text["proj"](texts))
 
 
 def train_clip(

@@ -22,16 +22,18 @@ from pipeline.curation.membership import (
     ClusterSettings,
     by_cluster,
     by_label_or_person,
+    by_nearest,
     by_prototype,
     nearness,
     prototypes,
     thresholds,
 )
+from pipeline.embedding.change import FRAMES
 from pipeline.embedding.embedder import Embedder
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.pocket.clip_renders import MEASURED_ON, render_categories
 from pipeline.samples.splits import UNSEEN
-from tests.benchmarks.retrieval import chosen, corpus, parser_of
+from tests.benchmarks.retrieval import CORPUS, chosen, corpus, parser_of
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -39,7 +41,12 @@ def main(arguments: list[str] | None = None) -> dict:
     embedder = Embedder(EmbedSettings(model=options.model, pretrained=options.pretrained))
     names = chosen(options.categories)
     clips, _ = render_categories(
-        names, options.clips, MEASURED_ON, options.work / "measured", options.processes
+        names,
+        options.clips,
+        MEASURED_ON,
+        options.work / "measured",
+        options.processes,
+        frames=FRAMES,
     )
     truth = np.repeat(np.array(names), options.clips)
     vectors = embedder.embed_clips(list(clips.reshape(-1, *clips.shape[2:])))
@@ -57,7 +64,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "recall": round(float(np.mean([limit.recall for limit in measured] or [0])), 3),
     }
     if options.corpus:
-        real, labels = corpus(Path(options.corpus) / "effects", options.work / "corpus.npz")
+        real, labels = corpus(Path(options.corpus) / "effects", options.work / CORPUS)
         found, _ = sort_in(embedder.embed_clips(list(real)), np.full(len(real), None), settings)
         alone = found == ""
         single = np.where(alone, np.char.add("alone-", np.arange(len(found)).astype(str)), found)
@@ -83,8 +90,10 @@ def sort_in(vectors: np.ndarray, labels: np.ndarray, settings: ClusterSettings):
     ]
     by_label_or_person(clips, {})
     limits = thresholds(clips, settings)
-    by_prototype(clips, prototypes(clips), limits)
-    by_cluster(clips, {}, settings, nearness(limits, settings))
+    founded = prototypes(clips)
+    by_prototype(clips, founded, limits)
+    proposals = by_cluster(clips, {}, settings, nearness(limits, settings))
+    by_nearest(clips, founded, limits, proposals, settings)
     return np.array([clip.category_id or "" for clip in clips]), limits
 
 

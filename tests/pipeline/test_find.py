@@ -9,6 +9,7 @@ from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from pipeline.embedding.descriptor import describe, descriptor_size
+from pipeline.embedding.directions import SIZE
 from pipeline.errors import BadSource
 from pipeline.example import read_look
 from pipeline.find import find_clips
@@ -31,7 +32,7 @@ def shown(tmp_path_factory) -> Catalog:
         for e, effect in enumerate(EFFECTS)
     }
     frames["mug-still"] = axes[0].repeat(9, 1)
-    vectors = describe(torch.stack(list(frames.values())) + 0.01)
+    vectors = describe(torch.stack(list(frames.values())) + 0.01, torch.zeros(len(frames), SIZE))
     catalog.upsert(
         "clips",
         [

@@ -19,6 +19,7 @@ from jobs import troubles
 from jobs.web.access import Access
 from jobs.web.app import create_app
 from jobs.web.site import Site
+from pipeline.embedding.descriptor import descriptor_size
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.find import LazyEmbedder
 from pipeline.serving.desk import Desk
@@ -33,8 +34,8 @@ from training.backbones.settings import BackboneSettings
 from training.release import shipped_model
 from training.settings import GenerateSettings
 
-# Of a descriptor: three parts of eight, and eight shares.
-DIM = 32
+# Of a descriptor whose frames have vectors of eight.
+DIM = descriptor_size(8)
 HERE = "http://localhost"
 # The vectors are made up: no model has to be loaded, and none would know words of them.
 MADE = EmbedSettings(model="tiny", pretrained="random:0")
@@ -51,7 +52,7 @@ def made(tmp_path_factory) -> Catalog:
     rng = np.random.default_rng(0)
     rows = []
     for number, (clip, (look, label)) in enumerate(sorted(clips.items())):
-        vector = np.eye(DIM)[list(LOOKS).index(look)] + rng.normal(0, 0.05, DIM)
+        vector = np.eye(DIM)[list(LOOKS).index(look)] + rng.normal(0, 0.015, DIM)
         rows.append(
             {
                 "clip_id": clip,
