@@ -14,7 +14,9 @@ import argparse
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> dict:
     )
     labels = np.repeat(np.array(names), options.clips)
     report: dict = {"embedder": embedder.embedder_id, "clips": len(labels)}
-    report |= on_clips(embedder, list(clips.reshape(-1, *clips.shape[2:])), labels)
+    report |= on_clips(embedder, list(clips.reshape(-1, *clips.shape[2:])), labels, PARTS)
     report["words"] = words(embedder, report.pop("vectors"), labels)
     if options.corpus:
         clips, labels = corpus(Path(options.corpus) / "effects", options.work / CORPUS)
@@ -89,11 +91,16 @@ def chosen(count: int) -> tuple[str, ...]:
     return (*seen, *unseen)
 
 
-def on_clips(embedder: Embedder, clips: list[np.ndarray], labels: np.ndarray) -> dict:
-    """What `compared` says of all clips, and of renders taught and not; `vectors` are the descriptors."""
+def on_clips(
+    embedder: Embedder,
+    clips: list[np.ndarray],
+    labels: np.ndarray,
+    parts: Mapping[str, frozenset[str]] = MappingProxyType({}),
+) -> dict:
+    """What `compared` says of all clips, and of those of some categories; `vectors` are the descriptors."""
     vectors, backward = kinds(embedder, clips), kinds(embedder, [clip[::-1] for clip in clips])
     report: dict = {"all": compared(vectors, labels)}
-    for name, categories in PARTS.items():
+    for name, categories in parts.items():
         part = np.isin(labels, list(categories))
         if 0 < part.sum() < len(labels):
             report[name] = compared({kind: x[part] for kind, x in vectors.items()}, labels[part])
