@@ -46,7 +46,8 @@ def pocket_backbone(
         out.print(
             f"Use it: video2lora run demo/videos -w mine --set backbone.model={folder} --set"
             f" train.start_from={folder / 'hypernetwork'}"
-            f" --set embed.pretrained={folder / 'clip'}",
+            f" --set embed.pretrained={folder / 'clip'}\n"
+            f"Its {DIRECTIONS.name} counts once it replaces {DIRECTIONS}.",
             markup=False,
         )
 

@@ -250,12 +250,17 @@ def _asked(
         from pipeline.embedding.descriptor import EFFECT, only, share  # torch takes seconds to import
 
         effect, subject = only(vector, EFFECT), only(vector, ("appearance",))
-        if aspect == "effect" and share(vector, EFFECT) < _STILL:
+        looks, happens = share(vector, ("appearance",)), share(vector, EFFECT)
+        if aspect == "effect" and happens < _STILL:
             raise BadSource(
                 "Nothing changes in the example, so that it has no effect to look for; "
                 "give a clip that has one, or ask without --aspect effect."
             )
-        vector = effect - _AGAINST * subject if aspect == "effect" else subject - _AGAINST * effect
+        if aspect == "effect":
+            vector = effect - _AGAINST * subject
+        else:
+            # Clips in which more happens than is to be seen: what happens must not decide alone.
+            vector = subject - _AGAINST * min(1.0, looks / max(happens, _STILL)) * effect
     return vector.tolist()
 
 
