@@ -15,7 +15,12 @@ _EMBEDDER = b"video2lora:embedder_id"
 
 
 def ensure_vectors(
-    catalog: Catalog, table: str, column: str, dim: int, embedder_id: str | None = None
+    catalog: Catalog,
+    table: str,
+    column: str,
+    dim: int,
+    embedder_id: str | None = None,
+    replace: bool = False,
 ) -> None:
     """Make the column for vectors of `dim` float32 where it is missing.
 
@@ -24,6 +29,7 @@ def ensure_vectors(
         column: name of the column.
         dim: length of every vector.
         embedder_id: what makes the vectors; a column takes those of one embedder only.
+        replace: forget a column of another length or embedder, which snapshots keep, and make it anew.
 
     Raises:
         VectorMismatch: the column is there with another length or embedder.
@@ -33,6 +39,9 @@ def ensure_vectors(
     wanted = pa.field(
         column, pa.list_(pa.float32(), dim), metadata={_EMBEDDER: embedder_id} if embedder_id else None
     )
+    if replace and column in handle.schema.names and _refusal(handle.schema.field(column), wanted):
+        catalog.tables.commit(table, lambda t: t.drop_columns([column]))
+        handle = catalog.tables.handle(table)
     if column not in handle.schema.names:
         try:
             catalog.tables.commit(table, lambda t: t.add_columns(wanted))
@@ -40,15 +49,18 @@ def ensure_vectors(
             # Another process was first; whether with the same vectors is checked like any old column.
             if column not in catalog.tables.handle(table).schema.names:
                 raise
-    found = catalog.tables.handle(table).schema.field(column)
+    if refusal := _refusal(catalog.tables.handle(table).schema.field(column), wanted):
+        raise VectorMismatch(
+            f"{table}.{column} holds {refusal}. Use the embedder that this catalogue was made with, or "
+            "replace all of them: `video2lora embed --again`."
+        )
+
+
+def _refusal(found: pa.Field, wanted: pa.Field) -> str:
+    """What a column holds that cannot take the wanted vectors; empty where it can."""
     if found.type != wanted.type:
-        raise VectorMismatch(
-            f"{table}.{column} holds {found.type}, not vectors of length {dim}. "
-            "Use the embedder that this catalogue was made with, or start another catalogue."
-        )
-    owner = (found.metadata or {}).get(_EMBEDDER, b"").decode()
-    if owner and embedder_id and owner != embedder_id:
-        raise VectorMismatch(
-            f"{table}.{column} holds vectors of embedder {owner!r}, not of {embedder_id!r}. "
-            "Use that embedder, or start another catalogue."
-        )
+        return f"{found.type}, not vectors of length {wanted.type.list_size}"
+    owner, embedder = ((each.metadata or {}).get(_EMBEDDER, b"").decode() for each in (found, wanted))
+    if owner and embedder and owner != embedder:
+        return f"vectors of embedder {owner!r}, not of {embedder!r}"
+    return ""

@@ -39,12 +39,12 @@ def ingest_step(job: Job, place: Place) -> None:
         say(f"  {line}")
 
 
-def embed_step(job: Job) -> None:
-    """Give every accepted clip its CLIP vector."""
+def embed_step(job: Job, again: bool = False) -> None:
+    """Give every accepted clip its CLIP vector, or all of them a new one."""
     from pipeline.embed import embed
 
     with job.step("embed") as progress:
-        report = embed(job.catalog, job.workspace.profile.embed, progress)
+        report = embed(job.catalog, job.workspace.profile.embed, progress, again)
     job.report["counts"]["embedded"] = report.counts["embedded"]
     job.report["stood"]["embedded"] = report.counts["present"]
     say(f"  {report.items} clips embedded with {report.embedder_id}")
@@ -102,11 +102,11 @@ def ingest_job(workspace: Workspace, place: Place, address: str | None) -> None:
         say(f"  Open {page}")
 
 
-def embed_job(workspace: Workspace, address: str | None) -> None:
+def embed_job(workspace: Workspace, address: str | None, again: bool = False) -> None:
     """Run `video2lora embed`."""
     workspace.existing_catalog()
     with Job("embed", workspace, address) as job:
-        embed_step(job)
+        embed_step(job, again)
 
 
 def cluster_job(workspace: Workspace, address: str | None) -> None:

@@ -74,8 +74,14 @@ class EmbedClips:
         )
 
 
-def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None = None) -> EmbedReport:
+def embed(
+    catalog: Catalog, settings: EmbedSettings, progress: Progress | None = None, again: bool = False
+) -> EmbedReport:
     """Embed the accepted clips that this embedder has not embedded yet.
+
+    Args:
+        again: all of them, also where the catalogue holds another embedder's vectors: these are replaced,
+            and `cluster` makes prototypes of the new ones.
 
     Raises:
         UnknownEmbedder, EmbedderUnreachable: the model of the settings cannot be had.
@@ -88,11 +94,11 @@ def embed(catalog: Catalog, settings: EmbedSettings, progress: Progress | None =
     files = find_clip(settings.model, settings.pretrained)
     embedder_id = files.embedder_id(settings.frames)
     dim = descriptor_size(int(files.config["embed_dim"]))
-    ensure_vectors(catalog, "clips", "embedding", dim, embedder_id)
+    ensure_vectors(catalog, "clips", "embedding", dim, embedder_id, replace=again)
     accepted = catalog.scan(
         "clips", ["clip_id", "embedder_id"], where=col("status") == Status.ACCEPTED
     ).to_pylist()
-    due = [row["clip_id"] for row in accepted if row["embedder_id"] != embedder_id]
+    due = [row["clip_id"] for row in accepted if again or row["embedder_id"] != embedder_id]
     counts = {"accepted": len(accepted), "present": len(accepted) - len(due), "embedded": 0, "failed": 0}
     report = EmbedReport(counts, len(due), 0.0, embedder_id)
 

@@ -55,9 +55,15 @@ def ingest(
     ingest_job(workspace, place, address)
 
 
-@app.command(epilog="Example: `video2lora embed -w work`")
+@app.command(epilog="Examples: `video2lora embed -w work` · `video2lora embed --again -w work`")
 def embed(
     workdir: Workdir = Path("work"),
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="All clips, in place of the vectors that there are: of another embedder, too."
+        ),
+    ] = False,
     profile: ProfileOption = None,
     overrides: Overrides = None,
     catalog: CatalogUri = None,
@@ -68,7 +74,7 @@ def embed(
     workspace = open_workspace(workdir, profile, overrides, catalog)
     from jobs.curate import embed_job
 
-    embed_job(workspace, address)
+    embed_job(workspace, address, again)
 
 
 @app.command(epilog="Example: `video2lora cluster -w work --set cluster.val_fraction=0.2`")

@@ -293,6 +293,10 @@ def test_a_vector_column_takes_one_length_and_one_embedder(catalog):
     for bad in ([1.0] * 15, [float("nan")] * 16):
         with pytest.raises(InvalidRows):
             catalog.update("clips", [{"clip_id": "a", "embedding": bad}])
+    ensure_vectors(catalog, "clips", "embedding", 8, "clip-full", replace=True)
+    rows = catalog.scan("clips", ["caption", "embedding"]).to_pylist()
+    assert [row["embedding"] for row in rows] == [None] * 3
+    assert "kept" in [row["caption"] for row in rows]
 
 
 def test_a_pickled_catalogue_reads_and_writes_like_the_first(catalog):

@@ -87,11 +87,18 @@ def test_a_clip_that_cannot_be_read_is_reported_and_the_others_are_embedded(ray_
     assert "no video" in report.failures["lost"]
 
 
-def test_a_catalogue_keeps_to_one_embedder(ray_cluster, tmp_path):
+def test_a_catalogue_keeps_to_one_embedder_until_all_its_vectors_are_replaced(ray_cluster, tmp_path):
     catalog = make_catalog(tmp_path, {"one": ("melt", None)})
     embed(catalog, TINY)
-    with pytest.raises(VectorMismatch, match="another catalogue"):
-        embed(catalog, TINY.model_copy(update={"pretrained": "random:1"}))
+    other = TINY.model_copy(update={"pretrained": "random:1"})
+    with pytest.raises(VectorMismatch, match="video2lora embed --again"):
+        embed(catalog, other)
+    before = catalog.snapshot()
+    report = embed(catalog, other, again=True)
+    assert report.counts == {"accepted": 1, "present": 0, "embedded": 1, "failed": 0}
+    new, old = (each.get("clips", ["one"]).to_pylist()[0] for each in (catalog, catalog.at(before)))
+    assert new["embedder_id"] == report.embedder_id != old["embedder_id"]
+    assert new["embedding"] != old["embedding"]
 
 
 def test_weights_out_of_reach_are_one_sentence():
