@@ -152,10 +152,10 @@ with open(sys.argv[2], "rb") as file:
 """
 
 
-def workers_alive() -> int:
-    """Whoever's they are; their model is loaded."""
-    alive = actors(actor_state_name="ALIVE").values()
-    return sum(each["ActorClassName"] == ClipMaker.__name__ for each in alive)
+def workers_now() -> int:
+    """Whoever's they are; loading or at work."""
+    named = [each for each in actors().values() if each["ActorClassName"] == ClipMaker.__name__]
+    return sum(each["State"] != "DEAD" for each in named)
 
 
 def killed_in_the_middle(wanted, folder: Path, catalog, address: str) -> dict[Path, int]:
@@ -170,7 +170,7 @@ def killed_in_the_middle(wanted, folder: Path, catalog, address: str) -> dict[Pa
     try:
         while sum(map(is_made, wanted)) < 2:
             assert driver.poll() is None, "it ended before two were made"
-            workers = max(workers, workers_alive())
+            workers = max(workers, workers_now())
             time.sleep(0.05)
     finally:
         driver.kill()
