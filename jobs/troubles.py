@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator, MutableMapping
@@ -12,6 +13,9 @@ from jobs.errors import JobError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = {errno.EACCES: "may not be used by this user", errno.EROFS: "lies on a read-only disk"}
 _FORBIDDEN[errno.EPERM] = _FORBIDDEN[errno.EACCES]
+# Lance says it in its errors' text only, of an object in a bucket.
+_REFUSED = re.compile(r"lacked the necessary privileges to complete for path ([^\s:]+)")
+_AWAY = re.compile(r"Generic S3 error")
 
 
 class UnusableFolder(JobError):
@@ -88,6 +92,17 @@ def sentence(error: BaseException) -> str | None:
         if isinstance(each, Faltered):
             return f"{each} What was done is kept; the same command goes on."
         number = each.errno if isinstance(each, OSError) else None
+        if refused := _REFUSED.search(str(each)):
+            return (
+                f"The bucket refuses access to {refused[1]!r}; check AWS_ACCESS_KEY_ID, "
+                "AWS_SECRET_ACCESS_KEY and what they may read and write. What was done is kept, and the same "
+                "command goes on."
+            )
+        if _AWAY.search(str(each)):
+            return (
+                "The store of the bucket does not answer as it should; check AWS_ENDPOINT_URL. What was "
+                "done is kept, and the same command goes on."
+            )
         # Lance and Ray say it in their own errors' text only.
         if number in _FULL or "No space left on device" in str(each):
             where = f" of {each.filename}" if isinstance(each, OSError) and each.filename else ""

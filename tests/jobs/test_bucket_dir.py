@@ -76,6 +76,22 @@ def test_a_bucket_that_turns_read_only_is_one_sentence_and_keeps_what_it_has(
     assert list(listed(uri)) == ["profile.json", "report.html"]
 
 
+def test_an_act_on_a_catalogue_whose_bucket_turns_read_only_is_one_sentence_and_can_be_done_later(
+    store, uri, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("VIDEO2LORA_CACHE", str(tmp_path))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    Workspace(workdir_of(uri)).existing_catalog()
+    store.fault = read_only
+    said = refused(capsys, "category", "add", "glow", "-w", uri)
+    assert "The bucket refuses access to" in said and "What was done is kept" in " ".join(said.split())
+    store.fault = lambda *_: PASS
+    with pytest.raises(SystemExit) as left:
+        main(["category", "add", "glow", "-w", uri])
+    assert left.value.code == 0
+    assert f"undo 1 -w {uri}" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -14,14 +14,21 @@ from tests.jobs.plain_ray import plain_ray
 pytestmark = [pytest.mark.slow]
 
 DRIVER = """
-import sys, time
+import logging, sys, time
+from jobs.console import err
 from jobs.interrupts import leave_once
+from jobs.log import log_json
 from jobs.ray_session import ray_session
 leave_once()
+def formats():
+    return [type(each.formatter).__name__ for each in logging.root.handlers]
+if len(sys.argv) > 1:
+    log_json(err)
 try:
     with ray_session(*sys.argv[1:]):
         import ray
         print("workers", ray.get(ray.remote(num_cpus=1)(lambda: "work").remote()), flush=True)
+        print(ray.get(ray.remote(num_cpus=1)(formats).remote())[-1:], formats(), flush=True)
         time.sleep(600 if len(sys.argv) == 1 else 0)
 except KeyboardInterrupt:
     time.sleep(2)
@@ -85,6 +92,7 @@ def plain_cluster(tmp_path):
         yield running.head
 
 
-def test_a_cluster_that_asks_for_this_machines_token_is_joined(plain_cluster):
+def test_a_cluster_that_asks_for_this_machines_token_is_joined_and_its_workers_write_json(plain_cluster):
     joined = driver(plain_cluster)
+    assert joined.stdout.readline() == "['JSONFormatter'] ['NoneType']\n"  # of the workers, and here ours
     assert joined.wait(timeout=120) == 0
