@@ -31,13 +31,13 @@ class BucketDir(PosixPath):
         return self
 
 
-def workdir_of(text: str) -> Path:
-    """A folder, or what is to be worked on in a bucket.
+def workdir_of(text: str | Path) -> Path:
+    """A folder, or what is to be worked on in a bucket; a default comes as a path already.
 
     Raises:
         NoBucketHere: an address without a bucket, or with steps upwards.
     """
-    if not text.startswith(_SCHEME):
+    if isinstance(text, Path) or not text.startswith(_SCHEME):
         return Path(text)
     place = BucketDir(text)
     if not place.inside.parts or ".." in place.inside.parts:
