@@ -98,9 +98,11 @@ def cluster(
     splits = split_of(clips, held_out, settings.val_fraction) | _said_by_person(catalog, clips, held_out)
     told = {name: limit.as_row() for name, limit in limits.items()}
     new, fresh = _categories(clips, known, told, proposals)
+    emptied = _emptied(catalog, fresh, known)
     changes = [
         Change("categories", new, Kind.ADD),
-        Change("categories", fresh),
+        Change("categories", [row for row in fresh if row["category_id"] not in emptied]),
+        Change("categories", [{"category_id": key} for key in sorted(emptied)], Kind.REMOVE),
         Change("clips", _decided(clips, splits), seen=[{"clip_id": c.clip_id, **c.before} for c in clips]),
     ]
     done = apply(catalog, ACT, changes, actor=actor, payload={"settings": settings.model_dump(mode="json")})
@@ -219,6 +221,21 @@ def _categories(
             state = CategoryState.PROPOSED if proposed else CategoryState.ACTIVE
             new.append(row | {"name": category, "aliases": [], "state": state})
     return new, fresh
+
+
+def _emptied(catalog: Catalog, fresh: Sequence[dict], known: Mapping[str, dict]) -> set[str]:
+    """Proposals that hold no clip any more, also none that is not used, and that nobody has touched."""
+    touched = {row["merged_into"] for row in known.values()}
+    unused = catalog.scan("clips", ["category_id"], col("status") != Status.ACCEPTED)
+    touched |= set(unused["category_id"].to_pylist())
+    empty = {row["category_id"] for row in fresh if not row["size"]} - touched
+    return {
+        key
+        for key in empty
+        if known[key]["state"] == CategoryState.PROPOSED
+        and known[key]["name"] == key
+        and not (known[key]["aliases"] or known[key]["group"] or known[key]["held_out"])
+    }
 
 
 def _decided(clips: Sequence[Clip], splits: dict[str, Split]) -> list[dict]:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from catalog.acts import undo
+from catalog.curation import Author
+from catalog.curation.categories import rename
 from catalog.errors import UnknownCategory
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
@@ -137,6 +139,21 @@ def test_a_proposed_category_keeps_its_name_when_more_clips_come(tmp_path):
     after = {clip: row["category_id"] for clip, row in rows(catalog).items()}
     assert {clip: after[clip] for clip in before} == before
     assert {after[f"a-{i}"] for i in range(12)} == {"cluster-003"}
+
+
+def test_a_proposal_that_nothing_supports_any_more_goes_unless_somebody_named_it(tmp_path):
+    clips = {f"x-{i}": (None, direction(2, i, 0.02)) for i in range(8)}
+    clips |= {f"y-{i}": (None, direction(3, i, 0.02)) for i in range(6)}
+    catalog = catalog_of(tmp_path, clips)
+    cluster(catalog, ClusterSettings(min_cluster_size=4))
+    rename(catalog, "cluster-002", "Shatter", Author("ann"))
+    # Another embedder finds nothing that these clips have in common.
+    apart = {clip: direction(at % DIM, at, 0.02) for at, clip in enumerate(clips)}
+    catalog.update("clips", [{"clip_id": clip, "embedding": vector} for clip, vector in apart.items()])
+    report = cluster(catalog, ClusterSettings(min_cluster_size=4))
+    assert {row["name"]: row["size"] for row in categories(catalog).values()} == {"Shatter": 0}
+    undo(catalog, report.event, actor="ann")
+    assert categories(catalog)["cluster-001"]["size"] == 8
 
 
 def test_what_a_person_decided_stays(tmp_path):
