@@ -10,11 +10,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
 from PIL import Image
 
 from catalog.snapshots.named import NOW
@@ -23,14 +24,14 @@ from jobs.needs import require_cluster
 from jobs.profile import load_profile
 from jobs.train import run_settings
 from jobs.workspace import Workspace
-from pipeline.batch import Outcome, make_batch
-from pipeline.batch_file import read_batch
+from pipeline.batch import ClipMaker, Outcome, make_batch
+from pipeline.batch_file import Wanted, read_batch
 from pipeline.cluster import cluster as categorise
 from pipeline.embed import embed
 from pipeline.encode import encode
 from pipeline.evaluation.evaluate import contestant
-from pipeline.evaluation.make import MakeReport, make_clips
-from pipeline.evaluation.plan import plan_evaluation
+from pipeline.evaluation.make import Contestant, MakeClips, MakeReport, make_clips
+from pipeline.evaluation.plan import Case, plan_evaluation
 from pipeline.evaluation.store import EvaluationStore
 from pipeline.ingest import ingest
 from pipeline.pairing.stream import PairStream
@@ -106,23 +107,42 @@ class Way:
     def evaluated(self) -> EvaluationStore:
         return EvaluationStore(self.folder / "evaluations")
 
-    def evaluate(self, progress: Progress | None = None) -> MakeReport:
+    def asked(self) -> tuple[Contestant, Sequence[Case]]:
         """The shipped model on what is held out, and how well it tells right from wrong there."""
         profile, view = self.profile, self.catalog.at(self.catalog.snapshot())
         plan = plan_evaluation(view, profile.pairs, profile.evaluate.per_category, 0, 1, NOW)
         side = contestant(view, MODEL, profile.backbone, profile.generate, profile.pairs, ["transfer_gap"])
-        return make_clips(self.catalog, self.evaluated, side, plan.cases, profile.evaluate, progress)
+        return side, plan.cases
+
+    def evaluate(self, progress: Progress) -> MakeReport:
+        return make_clips(self.catalog, self.evaluated, *self.asked(), self.profile.evaluate, progress)
+
+    def evaluate_here(self) -> None:
+        """Without Ray, in this process."""
+        side, cases = self.asked()
+        keys = side.keys(cases)
+        of = dict(zip(keys, cases, strict=True))
+        maker = MakeClips(self.catalog, self.evaluated, side, of, self.profile.evaluate.draws)
+        maker(pa.table({"key": keys}))
 
     @property
     def made(self) -> Path:
         return self.folder / "made"
 
-    def generate(self, workers: int, progress: Progress | None = None) -> list[Outcome]:
+    def wanted(self) -> list[Wanted]:
         """The clips of the list, by the shipped model."""
-        profile, listed = self.profile, self.folder.parent / "list.csv"
-        wanted = read_batch(listed, self.made, self.catalog, profile.generate, MODEL.model_id)
-        how = (profile.backbone, profile.generate, workers)
-        return make_batch(wanted, self.made, self.catalog, MODEL, *how, progress)
+        listed, generate = self.folder.parent / "list.csv", self.profile.generate
+        return read_batch(listed, self.made, self.catalog, generate, MODEL.model_id)
+
+    def generate(self, progress: Progress) -> list[Outcome]:
+        how = (self.catalog, MODEL, self.profile.backbone, self.profile.generate)
+        return make_batch(self.wanted(), self.made, *how, 2, progress)
+
+    def generate_here(self) -> None:
+        """Without Ray, in this process."""
+        maker = ClipMaker(self.catalog, MODEL, self.profile.backbone, self.profile.generate)
+        for each in self.wanted():
+            maker.make(each)
 
 
 @dataclass(frozen=True)
@@ -148,7 +168,7 @@ def main(folder: Path) -> None:
         "encode": lambda: way.encode(fleet.lose_at_first()),
         "train": lambda: trained(way, fleet),
         "evaluate": lambda: way.evaluate(fleet.lose_at_first()).failures,
-        "generate": lambda: [each.status for each in way.generate(2, fleet.lose_at_first())],
+        "generate": lambda: [each.status for each in way.generate(fleet.lose_at_first())],
     }
     try:
         for name, work in stages.items():

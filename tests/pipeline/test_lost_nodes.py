@@ -32,8 +32,8 @@ class Ways:
             for stage in (self.one.ingest, self.one.embed, self.one.encode):
                 stage()
             self.one.run().train()
-            self.one.evaluate()
-            self.one.generate(1)
+            self.one.evaluate_here()
+            self.one.generate_here()
             told, _ = going.communicate(timeout=900)
         finally:
             if going.poll() is None:
