@@ -144,6 +144,18 @@ def s3_endpoint(tmp_path_factory):
             running.wait()
 
 
+@pytest.fixture
+def store(s3_endpoint, monkeypatch):
+    """What stands before that server, is spoken to in its place, and falters as a test asks."""
+    from tests.faulty_store import faulty_store
+    from training import objects
+
+    with faulty_store(s3_endpoint) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        monkeypatch.setattr(objects, "_PAUSE", 0.01)
+        yield made
+
+
 @pytest.fixture(scope="session")
 def s3_options(s3_endpoint) -> dict[str, str]:
     """What a catalogue in that server is opened with."""

@@ -1,6 +1,5 @@
 """A working directory in a bucket: what it remembers, from whatever machine, and what it refuses."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,10 @@ import pytest
 from jobs.bucket_dir import BucketDir, workdir_of
 from jobs.cli import main
 from jobs.workspace import Workspace
-from tests.faulty_store import PASS, FaultyStore, faulty_store, now_and_then, read_only
+from tests.faulty_store import PASS, now_and_then, read_only
 from tests.s3_bucket import new_bucket
 from training import objects
 from training.objects import listed
-
-
-@pytest.fixture
-def store(s3_endpoint, monkeypatch) -> Iterator[FaultyStore]:
-    with faulty_store(s3_endpoint) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setattr(objects, "_PAUSE", 0.01)
-        yield made
 
 
 @pytest.fixture

@@ -1,21 +1,11 @@
 """Objects in a real S3 server, and what becomes of them when the way there is bad."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.faulty_store import BUSY, GONE, RESET, SLOW, FaultyStore, faulty_store, now_and_then, read_only
+from tests.faulty_store import BUSY, GONE, RESET, SLOW, now_and_then, read_only
 from tests.s3_bucket import new_bucket
 from training import objects
 from training.objects import Faltered, StoreError, fetch, listed, put, read, remove
-
-
-@pytest.fixture
-def store(s3_endpoint, monkeypatch) -> Iterator[FaultyStore]:
-    with faulty_store(s3_endpoint) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setattr(objects, "_PAUSE", 0.01)
-        yield made
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.faulty_store import BUSY, DENIED, PASS, RESET, WRITES, FaultyStore, faulty_store, now_and_then
+from tests.faulty_store import BUSY, DENIED, PASS, RESET, WRITES, now_and_then
 from tests.s3_bucket import new_bucket
 from tests.training.run.small_run import assert_same_run
 from tests.training.run.toy import ToyStream, toy_job
@@ -21,14 +20,6 @@ from training.run.checkpoint import STATE, Shard, list_checkpoints, read_checkpo
 from training.run.checkpoint_writer import CheckpointWriter, Facts, write_checkpoint
 from training.run.folder import LostRun, RunBusy, RunFolder
 from training.run.loop import train
-
-
-@pytest.fixture
-def store(s3_endpoint, monkeypatch) -> Iterator[FaultyStore]:
-    with faulty_store(s3_endpoint) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setattr(objects, "_PAUSE", 0.01)
-        yield made
 
 
 @pytest.fixture
