@@ -108,14 +108,25 @@ def read(uri: str) -> bytes | None:
 
 
 def listed(uri: str) -> dict[str, fs.FileInfo]:
-    """The objects below a prefix, by the rest of their keys."""
+    """The objects below a prefix, by the rest of their keys, which are fit to be names below a folder.
+
+    Raises:
+        StoreError: a key leads out of the folder that it would be copied into.
+    """
 
     def find(store: fs.S3FileSystem, place: str) -> dict[str, fs.FileInfo]:
         top = place.rstrip("/") + "/"
         found = store.get_file_info(fs.FileSelector(top, recursive=True, allow_not_found=True))
         return {info.path[len(top) :]: info for info in found if info.type is fs.FileType.File}
 
-    return _tried(uri, find)
+    objects = _tried(uri, find)
+    for name in objects:
+        if {"..", ".", ""} & set(name.split("/")):
+            raise StoreError(
+                f"The key {name[:200]!r} below {uri!r} leads out of its folder: nothing was copied. Remove that "
+                "object."
+            )
+    return objects
 
 
 def known(uri: str) -> fs.FileInfo | None:

@@ -1,5 +1,6 @@
 """Objects in a real S3 server, and what becomes of them when the way there is bad."""
 
+import boto3
 import pytest
 
 from tests.faulty_store import BUSY, GONE, RESET, SLOW, now_and_then, read_only
@@ -59,3 +60,11 @@ def test_a_store_that_stays_away_is_given_up_after_a_while(store, bucket, monkey
         put(b"x", f"{bucket}/a")
     store.fault = lambda *_: "pass"
     assert read(f"{bucket}/a") is None
+
+
+def test_a_key_that_leads_out_of_the_folder_it_would_be_copied_into_is_refused(bucket, s3_endpoint):
+    put(b"fine", f"{bucket}/run/samples/a.mp4")
+    s3 = boto3.client("s3", endpoint_url=s3_endpoint)
+    s3.put_object(Bucket=bucket.removeprefix("s3://"), Key="run/samples/../../../evil", Body=b"x")
+    with pytest.raises(StoreError, match="leads out of its folder"):
+        listed(f"{bucket}/run")
