@@ -175,7 +175,7 @@ def _job_of(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def entrypoint(schedule: Schedule) -> str:
     """What the cluster's job runs: the same command on its own Ray, in its own working directory."""
-    where = "--workdir /work ${VIDEO2LORA_CATALOG:+--catalog $VIDEO2LORA_CATALOG}"
+    where = "--workdir /workspace ${VIDEO2LORA_CATALOG:+--catalog $VIDEO2LORA_CATALOG}"
     return f"video2lora {shlex.join(schedule.bare())} {where}"
 
 

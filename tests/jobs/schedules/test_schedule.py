@@ -76,7 +76,7 @@ def test_a_kubernetes_cron_job_is_valid_and_makes_a_ray_job_of_the_clusters_temp
     assert made["spec"]["concurrencyPolicy"] == "Forbid"
     assert container["image"] == "registry.example/video2lora:2"
     assert "kubectl get raycronjob video2lora-retrain" in script
-    assert "retrain --if-due --workdir /work" in script
+    assert "retrain --if-due --workdir /workspace" in script
     assert "my work" not in script  # the cluster has a working directory of its own
 
 
@@ -126,7 +126,9 @@ def test_a_ray_cron_job_is_the_clusters_template_with_another_time_and_command()
     labels = made["metadata"]["labels"]
     assert (labels["kueue.x-k8s.io/queue-name"], labels["video2lora/schedule"]) == ("ours", "nightly")
     assert made["spec"]["jobTemplate"]["backoffLimit"] == 2
-    assert made["spec"]["jobTemplate"]["entrypoint"].startswith("video2lora retrain --if-due --workdir /work")
+    assert made["spec"]["jobTemplate"]["entrypoint"].startswith(
+        "video2lora retrain --if-due --workdir /workspace"
+    )
     with pytest.raises(NoTemplate, match="kubectl kustomize"):
         ray_cron_job(NIGHTLY, {"kind": "CronJob"})
 
