@@ -123,7 +123,7 @@ def listed(uri: str) -> dict[str, fs.FileInfo]:
     for name in objects:
         if {"..", ".", ""} & set(name.split("/")):
             raise StoreError(
-                f"The key {name[:200]!r} below {uri!r} leads out of its folder, and nothing was copied; remove "
+                f"The key {name[:200]!r} below {uri!r} leads out of its folder; nothing was copied. Remove "
                 "that object."
             )
     return objects
