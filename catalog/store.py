@@ -302,7 +302,9 @@ class Catalog:
         versions = self.versions()
         if self.tables.handle("events").version != before or versions["events"] != before:
             return None
-        return None if self.count("events", col("state") == EventState.BEGUN) else versions
+        # At that version: an act that was half done then may be done by now.
+        past = self.at(Snapshot({"events": before}))
+        return None if past.count("events", col("state") == EventState.BEGUN) else versions
 
     def at(self, snapshot: Snapshot) -> Catalog:
         """A view that reads exactly the rows of the snapshot and refuses to write.

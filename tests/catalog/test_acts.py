@@ -228,6 +228,28 @@ def test_a_snapshot_is_never_of_half_an_act(filled, monkeypatch):
     assert everything(filled.at(filled.snapshot())) == everything(filled)
 
 
+def test_a_snapshot_is_not_of_half_an_act_that_is_done_while_it_is_taken(filled, monkeypatch):
+    commit, count = Tables.commit, Catalog.count
+
+    def die(tables, name, change):
+        if name == "categories":
+            raise OSError("the process is gone")
+        return commit(tables, name, change)
+
+    def late(catalog, table, where=None):
+        if table == "events":
+            settle(filled)  # the act is completed between the reading of versions and the look at its state
+        return count(catalog, table, where)
+
+    monkeypatch.setattr(acts, "_PATIENCE", 0.0)
+    monkeypatch.setattr(Tables, "commit", die)
+    with pytest.raises(OSError, match="gone"):
+        apply(filled, "split", bulk(), actor="ann")
+    monkeypatch.setattr(Tables, "commit", commit)
+    monkeypatch.setattr(Catalog, "count", late)
+    assert everything(filled.at(filled.snapshot())) == everything(filled)
+
+
 def count_up(catalog: Catalog, turns: int) -> None:
     for _ in range(turns):
         while True:
