@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,9 @@ class CategoryNames:
         self._names = {row["category_id"]: row["name"] or row["category_id"] for row in rows}
         self._slugs: dict[str, list[str]] = defaultdict(list)
         self._keys: dict[str, list[str]] = defaultdict(list)
-        self._words: list[tuple[set[str], str]] = []
+        # By word the numbers of the names that hold it, and the category of each name.
+        self._holding: dict[str, list[int]] = defaultdict(list)
+        self._said: list[str] = []
         # All ids before all names before all aliases: what a category is comes before what it is called.
         said = [(row, row["category_id"]) for row in rows]
         said += [(row, row["name"]) for row in rows if row["name"]]
@@ -204,8 +206,9 @@ class CategoryNames:
         """The share (0, 1] of the query's words that the best name of a category holds, by category id."""
         wanted = set(words(query))
         best: dict[str, float] = defaultdict(float)
-        for held, kept in self._words:
-            best[kept] = max(best[kept], len(wanted & held) / max(1, len(wanted)))
+        for number, held in Counter(n for word in wanted for n in self._holding.get(word, ())).items():
+            kept = self._said[number]
+            best[kept] = max(best[kept], held / len(wanted))
         # Words that together spell a name which is written apart, or the other way round.
         typed = split_words(query)
         for start in range(len(typed)):
@@ -217,7 +220,9 @@ class CategoryNames:
     def _add(self, name: str, kept: str) -> None:
         self._slugs[normalise_label(name) or name].append(kept)
         self._keys[key_of(name)].append(kept)
-        self._words.append((set(words(name)), kept))
+        for word in set(words(name)):
+            self._holding[word].append(len(self._said))
+        self._said.append(kept)
 
     def _found(self, name: str) -> list[str]:
         """Categories with that name, else those with another spelling of it; merges followed, best first."""

@@ -1,4 +1,4 @@
-"""How many clips there are of each kind: counts beside a search, made by the engine and not row by row."""
+"""How many clips there are of each kind: the counts beside a search."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from lancedb.expr import Expr
 from catalog.errors import UnknownColumn
 from catalog.hints import nearest
 from catalog.names import CategoryNames
+from catalog.search.clips import Clips
+from catalog.search.coded import counts
 from catalog.store import Catalog
 
 CATEGORY = "category"
@@ -30,24 +32,22 @@ def facets(
     Raises:
         UnknownColumn: no such column, or one that holds no words.
     """
-    schema = catalog.schema("clips")
-    words = [field.name for field in schema if pa.types.is_string(field.type)]
-    dataset = catalog.tables.handle("clips").to_lance()
-    names = CategoryNames.load(catalog) if CATEGORY in columns else None
-    found = {}
-    for name in columns:
-        column = "category_id" if name == CATEGORY else name
+    clips = Clips.of(catalog)
+    words = [field.name for field in clips.schema if pa.types.is_string(field.type)]
+    of = {name: "category_id" if name == CATEGORY else name for name in columns}
+    for name, column in of.items():
         if column not in words:
             raise UnknownColumn(
                 f"Clips cannot be counted by {name[:80]!r}{nearest(name, [CATEGORY, *words])}."
             )
-        # Both parts are made here: a name of the schema, and an expression that wrote itself.
-        filtered = f" WHERE {where.to_sql()}" if where is not None else ""
-        query = f'SELECT "{column}" AS value, count(*) AS clips FROM dataset{filtered} GROUP BY "{column}"'
-        counts: Counter[str | None] = Counter()
-        for batch in dataset.sql(query).build().to_batch_records():
-            for row in batch.to_pylist():
-                named = names.name_of(row["value"]) if name == CATEGORY and names else row["value"]
-                counts[named] += row["clips"]
-        found[name] = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0] or ""))
+    counted = counts(clips, list(dict.fromkeys(of.values())), where)
+    found = {}
+    for name, column in of.items():
+        numbers = Counter(counted[column])
+        if name == CATEGORY:
+            names = CategoryNames.load(catalog, clips.version)
+            numbers = Counter()
+            for category_id, clips_of_it in counted[column].items():
+                numbers[names.name_of(category_id)] += clips_of_it
+        found[name] = sorted(numbers.items(), key=lambda pair: (-pair[1], pair[0] or ""))
     return found

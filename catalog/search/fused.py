@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from lancedb.expr import Expr
 from lancedb.rerankers import RRFReranker
 
-from catalog.search.text import INDEX_ROWS, search_text
-from catalog.search.vector import VECTOR_INDEX_ROWS, search_vector
+from catalog.names import CategoryNames
+from catalog.search.clips import ROW, Clips
+from catalog.search.hits import read
+from catalog.search.text import INDEX_ROWS, TEXT_INDEX, said_by
+from catalog.search.vector import INDEX, VECTOR_INDEX_ROWS, checked, nearest
 from catalog.store import Catalog
 
 # Each ranking is read to this multiple of what is asked for: what both have is in front, wherever it stood.
@@ -39,26 +43,33 @@ def search_words(
         means nothing but the order.
 
     Raises:
-        CatalogError, VectorMismatch: as `search_vector`.
+        CatalogError, VectorMismatch: as `search_vector` and `search_text`.
     """
+    clips = Clips.of(catalog)
+    values = checked(clips, vector, "embedding")
+    by_text, by_vector = (clips.pays(each) for each in index_rows)
+    if by_text or by_vector:
+        wanted = {"caption": TEXT_INDEX} if by_text else {}
+        clips = clips.ready(wanted | ({"embedding": INDEX} if by_vector else {}), where)
+    names = CategoryNames.load(catalog, clips.version)
     depth = max(0, _DEPTH * limit)
-    said = search_text(catalog, query, where, depth, index_rows[0])
     reason = f"it looks like “{query.strip()[:60]}”"
-    shown = search_vector(catalog, vector, where, depth, index_rows=index_rows[1], reason=reason)
-    rows = {row["clip_id"]: row for row in (*shown, *said)}
-    places = {clip_id: number for number, clip_id in enumerate(rows)}
-    rankings = [
-        pa.table({"_rowid": pa.array([places[row["clip_id"]] for row in each], pa.int64())})
-        for each in (shown, said)
-    ]
-    order = RRFReranker().rerank_hybrid(query, *rankings)
-    reasons: dict[str, list[str]] = {}
+
+    def seen() -> list[dict]:
+        # So deep in a ranking a place says little: no more than the depth itself is compared exactly.
+        return nearest(clips, values, where, depth, "embedding", by_vector, reason, refine=1) if depth else []
+
+    with ThreadPoolExecutor(1) as beside:
+        shown_later = beside.submit(seen)
+        said = said_by(clips, names, query, where, depth, by_text)
+        shown = shown_later.result()
+    rankings = [pa.table({ROW: pa.array([row[ROW] for row in each], pa.uint64())}) for each in (shown, said)]
+    order = RRFReranker().rerank_hybrid(query, *rankings).slice(0, max(0, limit))
+    why: dict[int, list[str]] = {}
     for row in (*said, *shown):
-        reasons.setdefault(row["clip_id"], []).append(row["why"])
-    clip_ids = list(rows)
-    return [
-        rows[clip_id] | {"score": score, "why": "; ".join(reasons[clip_id])}
-        for clip_id, score in (
-            (clip_ids[row["_rowid"]], row["_relevance_score"]) for row in order.to_pylist()[: max(0, limit)]
-        )
+        why.setdefault(row[ROW], []).append(row["why"])
+    found = [
+        {ROW: row, "score": score, "why": "; ".join(why[row])}
+        for row, score in zip(order[ROW].to_pylist(), order["_relevance_score"].to_pylist(), strict=True)
     ]
+    return read(clips, found, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from lancedb.expr import Expr, col
 from lancedb.index import FTS
@@ -10,7 +11,9 @@ from lancedb.index import FTS
 from catalog.errors import CatalogError
 from catalog.names import CategoryNames
 from catalog.search.bm25 import bm25
+from catalog.search.clips import ROW, Clips
 from catalog.search.hits import COLUMNS, best
+from catalog.search.vector import COMMON, candidates
 from catalog.store import Catalog
 from catalog.words import words
 
@@ -18,11 +21,10 @@ from catalog.words import words
 INDEX_ROWS = 20_000
 # A question, and no document.
 LONGEST_QUERY = 4_000
-# Rows not yet in the index are searched one by one; beyond this share of all rows they are indexed first.
-_STALE_SHARE = 0.1
-_CAPTION_INDEX = "caption_idx"
 # A clip of the effect that was asked for comes before one whose caption merely says the word.
 _CATEGORY_WEIGHT = 10.0
+# How captions are indexed.
+TEXT_INDEX = FTS()
 
 
 def search_text(
@@ -44,6 +46,32 @@ def search_text(
     Raises:
         CatalogError: a query of more than `LONGEST_QUERY` characters.
     """
+    clips = Clips.of(catalog)
+    indexed = clips.pays(index_rows)
+    if indexed and limit > 0 and words(query):
+        clips = clips.ready({"caption": TEXT_INDEX}, where)
+    names = CategoryNames.load(catalog, clips.version)
+    return best(said_by(clips, names, query, where, limit, indexed, COLUMNS), names, limit)
+
+
+def said_by(
+    clips: Clips,
+    names: CategoryNames,
+    query: str,
+    where: Expr | None,
+    limit: int,
+    indexed: bool,
+    columns: Sequence[str] = ("clip_id", "category_id"),
+) -> list[dict]:
+    """The clips that say the words, the best first: row id, `score`, `why` and the columns asked for.
+
+    Args:
+        indexed: by the index, which is there; else all captions are read.
+        columns: `clip_id` and `category_id` among them.
+
+    Raises:
+        CatalogError: as `search_text`.
+    """
     if len(query) > LONGEST_QUERY:
         raise CatalogError(
             f"What is searched for has {len(query):,} characters; at most {LONGEST_QUERY:,} are read."
@@ -51,12 +79,11 @@ def search_text(
     wanted = words(query)
     if not wanted or limit < 1:
         return []
-    categories = CategoryNames.load(catalog)
-    shares = categories.matching(query)
-    if catalog.pinned is None and catalog.count("clips") >= index_rows:
-        rows = _indexed(catalog, query, shares, where, limit)
+    shares = names.matching(query)
+    if indexed:
+        rows = _indexed(clips, query, shares, where, limit, columns)
     else:
-        rows = catalog.scan("clips", COLUMNS, where).to_pylist()
+        rows = clips.scan(dict.fromkeys((*columns, "caption")), where)
         scores = bm25(wanted, [words(row["caption"]) for row in rows])
         rows = [
             row | {"score": score}
@@ -64,47 +91,50 @@ def search_text(
             if score > 0 or row["category_id"] in shares
         ]
     for row in rows:
-        said = ["its caption says so"] if row["score"] > 0 else []
+        reasons = ["its caption says so"] if row["score"] > 0 else []
         if share := shares.get(row["category_id"], 0.0):
-            said.insert(0, f"its category is {categories.name_of(row['category_id'])}")
-        row["why"] = "; ".join(said)
+            reasons.insert(0, f"its category is {names.name_of(row['category_id'])}")
+        row["why"] = "; ".join(reasons)
         row["score"] += _CATEGORY_WEIGHT * share
-    return best([row for row in rows if row["score"] > 0], categories, limit)
+    rows = [row for row in rows if row["score"] > 0]
+    return sorted(rows, key=lambda row: (-row["score"], row["clip_id"]))[:limit]
 
 
 def _indexed(
-    catalog: Catalog, query: str, shares: dict[str, float], where: Expr | None, limit: int
+    clips: Clips,
+    query: str,
+    shares: dict[str, float],
+    where: Expr | None,
+    limit: int,
+    columns: Sequence[str],
 ) -> list[dict]:
     """Candidates among which the best `limit` are, with the score of their captions.
 
     The category adds the same to all clips of one share, so the best of each share, and of all, are enough.
     """
-    _freshen_index(catalog)
-    handle = catalog.tables.handle("clips")
 
-    def captions(only: Expr | None) -> list[dict]:
-        search = handle.search(query, query_type="fts", fts_columns="caption")
-        search = search.select([*COLUMNS, "_score"]).limit(limit)
-        rows = (search if only is None else search.where(only)).to_list()
-        return [row | {"score": row.pop("_score")} for row in rows]
+    def ask(most: int, only: Expr | None, before: bool = True) -> list[dict]:
+        search = clips.handle.search(query, query_type="fts", fts_columns="caption")
+        search = search.select([*columns, "_score"]).with_row_id(True).limit(most)
+        rows = (search if only is None else search.where(only, prefilter=before)).to_list()
+        return [row | {"score": row.pop("_score")} for row in rows[:limit]]
 
-    found = {row["clip_id"]: row for row in captions(where)}
+    def captions(only: Expr | None, share: float) -> list[dict]:
+        if share >= COMMON:
+            rows = ask(candidates(limit, share), only, before=False)
+            if len(rows) == limit:
+                return rows
+        return ask(limit, only)
+
+    share = 0.0 if where is None else clips.matching(where) / max(1, clips.rows)
+    found = {row[ROW]: row for row in captions(where, share)}
     groups: dict[float, list[str]] = defaultdict(list)
-    for category_id, share in shares.items():
-        groups[share].append(category_id)
+    for category_id, part in shares.items():
+        groups[part].append(category_id)
     for category_ids in groups.values():
         inside = col("category_id").isin(category_ids)
         inside = inside if where is None else inside & where
-        silent = catalog.scan("clips", COLUMNS, inside, limit).to_pylist()
-        rows = [row | {"score": 0.0} for row in silent] + captions(inside)
-        found |= {row["clip_id"]: row for row in rows if row["clip_id"] not in found or row["score"]}
+        silent = clips.scan(columns, inside, limit)
+        rows = [row | {"score": 0.0} for row in silent] + captions(inside, 0.0)
+        found |= {row[ROW]: row for row in rows if row[ROW] not in found or row["score"]}
     return list(found.values())
-
-
-def _freshen_index(catalog: Catalog) -> None:
-    handle = catalog.tables.handle("clips")
-    stats = handle.index_stats(_CAPTION_INDEX)
-    if stats is None:
-        catalog.tables.commit("clips", lambda t: t.create_index("caption", config=FTS(), name=_CAPTION_INDEX))
-    elif stats.num_unindexed_rows > _STALE_SHARE * max(1, stats.num_indexed_rows):
-        catalog.tables.commit("clips", lambda t: t.to_lance().optimize.optimize_indices())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from lancedb.expr import Expr
@@ -12,20 +11,20 @@ from lancedb.index import IvfRq
 
 from catalog.errors import CatalogError, VectorMismatch
 from catalog.names import CategoryNames
+from catalog.search.clips import Clips
 from catalog.search.hits import COLUMNS, best
 from catalog.store import Catalog
 
-if TYPE_CHECKING:
-    from lancedb.table import LanceTable
-
 # Up to here all vectors are compared, which takes less than a tenth of a second and is exact.
 VECTOR_INDEX_ROWS = 50_000
-# Rows not yet in the index are compared one by one; beyond this share of all rows they are indexed first.
-_STALE_SHARE = 0.1
-# Four bits a dimension and twice the hits compared exactly find what one bit, Lance's default, loses.
-_BITS, _REFINE, _PROBES = 4, 2, 32
-# By catalogue and index, the version of which it is known that the index serves it.
-_FRESH: dict[tuple[str, str], int] = {}
+# Four bits a dimension, and thrice the hits compared exactly, find what one bit, Lance's default, loses.
+_BITS, REFINE = 4, 3
+# Partitions that are looked into, of a million clips a sixteenth of all; and one more for so many hits.
+PROBES, _HITS_OF_A_PROBE = 16, 500
+# A filter that leaves so few is searched exactly: the partitions near a vector may hold none of them.
+_COMPARED = 3_000
+# One that leaves this share is applied to what is found: sooner than to know all clips that match.
+COMMON = 0.4
 
 
 def search_vector(
@@ -36,6 +35,7 @@ def search_vector(
     column: str = "embedding",
     index_rows: int = VECTOR_INDEX_ROWS,
     reason: str = "it looks like the example",
+    also: Sequence[str] = (),
 ) -> list[dict]:
     """Clips whose vector points the same way, the best first.
 
@@ -49,6 +49,7 @@ def search_vector(
         column: which vectors of the clips.
         index_rows: number of clips from which on an index is made and used.
         reason: what the vector stands for, to say why a clip was found.
+        also: further columns of the clips that are found.
 
     Returns:
         As `search_text`; `score` is the cosine similarity, -1 to 1.
@@ -57,31 +58,81 @@ def search_vector(
         CatalogError: nothing is embedded yet.
         VectorMismatch: the vector has another length, is zero or not finite.
     """
-    handle = catalog.tables.handle("clips")
-    values = _checked(handle.schema, vector, column)
+    clips = Clips.of(catalog)
+    values = checked(clips, vector, column)
     if limit < 1:
         return []
-    indexed = catalog.pinned is None and handle.count_rows() >= index_rows
-    if indexed and _freshen_index(catalog, handle, column):
-        handle = catalog.tables.handle("clips")
-    search = handle.search(values, vector_column_name=column, query_type="vector")
-    search = search.metric("cosine")
-    if where is not None:
-        search = search.where(where)
-    search = search.refine_factor(_REFINE).nprobes(_PROBES) if indexed else search.bypass_vector_index()
-    # A clip without a vector has no distance. (To ask for `embedding` not null would read all vectors.)
-    rows = [
-        row
-        for row in search.select([*COLUMNS, "_distance"]).limit(limit).to_list()
-        if row["_distance"] is not None
-    ]
+    indexed = clips.pays(index_rows)
+    if indexed:
+        clips = clips.ready({column: INDEX}, where)
+    rows = nearest(clips, values, where, limit, column, indexed, reason, (*COLUMNS, *also))
+    return best(rows, CategoryNames.load(catalog, clips.version), limit, also)
+
+
+# How vectors are indexed.
+INDEX = IvfRq(distance_type="cosine", num_bits=_BITS)
+
+
+def nearest(
+    clips: Clips,
+    values: list[float],
+    where: Expr | None,
+    limit: int,
+    column: str,
+    indexed: bool,
+    reason: str,
+    columns: Sequence[str] = (),
+    refine: int = REFINE,
+) -> list[dict]:
+    """The nearest clips, the best first: their row id, `score`, `why` and the columns asked for.
+
+    Args:
+        indexed: by the index, which is there; else all are compared.
+        refine: so many times the limit are compared exactly.
+    """
+
+    def ask(most: int, where: Expr | None, before: bool = True, everywhere: bool = False) -> list[dict]:
+        search = clips.handle.search(values, vector_column_name=column, query_type="vector")
+        search = search.metric("cosine").select([*columns, "_distance"]).with_row_id(True).limit(most)
+        if where is not None:
+            search = search.where(where, prefilter=before)
+        if compared:
+            search = search.bypass_vector_index()
+        else:
+            probes = max(PROBES, limit // _HITS_OF_A_PROBE)
+            search = search.minimum_nprobes(probes).maximum_nprobes(0 if everywhere else probes)
+            search = search.refine_factor(max(1, refine * limit // most))
+        # A clip without a vector has no distance. (To ask for `embedding` not null would read all vectors.)
+        return [row for row in search.to_list() if row["_distance"] is not None][:limit]
+
+    matching = clips.rows if where is None or not indexed else clips.matching(where)
+    compared = not indexed or matching <= _COMPARED
+    if where is None or compared:
+        rows = ask(limit, where)
+    elif (share := matching / clips.rows) >= COMMON:
+        rows = ask(candidates(limit, share), where, before=False)
+    else:
+        rows = ask(limit, where)
+    if where is not None and not compared and len(rows) < min(limit, matching):
+        rows = ask(limit, where, everywhere=True)  # what matches lies elsewhere
     for row in rows:
         row["score"] = 1.0 - row.pop("_distance")
         row["why"] = f"{reason} ({row['score']:.2f})"
-    return best(rows, CategoryNames.load(catalog, handle.version), limit)
+    return rows
 
 
-def _checked(schema: pa.Schema, vector: Sequence[float], column: str) -> list[float]:
+def candidates(limit: int, share: float) -> int:
+    """How many are found so that after a filter, which leaves that share of all, the limit is likely left."""
+    return 10 + math.ceil(1.2 * limit / share)
+
+
+def checked(clips: Clips, vector: Sequence[float], column: str) -> list[float]:
+    """The vector as numbers, where it can be compared with the column's.
+
+    Raises:
+        CatalogError, VectorMismatch: as `search_vector`.
+    """
+    schema = clips.schema
     if column not in schema.names or not pa.types.is_fixed_size_list(schema.field(column).type):
         raise CatalogError(f"The clips have no vectors {column!r} yet; make them with `video2lora embed`.")
     values = [float(value) for value in vector]
@@ -93,20 +144,3 @@ def _checked(schema: pa.Schema, vector: Sequence[float], column: str) -> list[fl
     if not all(map(math.isfinite, values)) or not any(values):
         raise VectorMismatch("A vector to search with must be finite and not zero.")
     return values
-
-
-def _freshen_index(catalog: Catalog, handle: LanceTable, column: str) -> bool:
-    """See that the index has nearly all rows; returns whether it was made or grew."""
-    name, version = f"{column}_idx", handle.version
-    if _FRESH.get((catalog.uri, name)) == version:
-        return False
-    stats = handle.index_stats(name)
-    stale = stats is None or stats.num_unindexed_rows > _STALE_SHARE * max(1, stats.num_indexed_rows)
-    if stats is None:
-        config = IvfRq(distance_type="cosine", num_bits=_BITS)
-        catalog.tables.commit("clips", lambda t: t.create_index(column, config=config, name=name))
-    elif stale:
-        catalog.tables.commit("clips", lambda t: t.to_lance().optimize.optimize_indices())
-    if not stale:
-        _FRESH[catalog.uri, name] = version
-    return stale

@@ -1,15 +1,25 @@
 """Search by words, vectors and filters, with and without indices."""
 
 import random
+from collections import Counter
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lancedb.expr import col
 
+from catalog.clip_spec import ClipSpec
 from catalog.errors import BadFilter, CatalogError, UnknownColumn, VectorMismatch
 from catalog.maintenance import compact
-from catalog.search import clip_filter, facets, search_text, search_vector, search_words
+from catalog.search import (
+    clip_filter,
+    facets,
+    search_text,
+    search_vector,
+    search_words,
+    vector,
+)
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
 from catalog.words import words
@@ -255,6 +265,63 @@ def test_a_vector_index_is_made_when_it_pays_and_finds_what_comparing_all_finds(
     late = add(3_000, 600)
     assert ids(search_vector(catalog, late[7].tolist(), limit=1, index_rows=1_000)) == ["03007"]
     assert catalog.tables.handle("clips").index_stats("embedding_idx").num_unindexed_rows == 0
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory) -> Catalog:
+    """20,000 clips in three far corners, few, many and most: enough for several partitions."""
+    catalog = Catalog.create(tmp_path_factory.mktemp("crowded") / "catalogue", ClipSpec())
+    ensure_vectors(catalog, "clips", "embedding", 8)
+    corners = np.repeat(np.eye(3, 8), [1_000, 6_000, 13_000], axis=0)
+    vectors = corners + np.random.default_rng(0).normal(0, 0.1, corners.shape)
+    catalog.upsert(
+        "clips",
+        pa.table(
+            {
+                "clip_id": [f"{n:05d}" for n in range(len(vectors))],
+                "category_id": np.repeat(["few", "many", "most"], [1_000, 6_000, 13_000]),
+                "caption": np.repeat(["a ball"], len(vectors)),
+                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), 8),
+            }
+        ),
+    )
+    return catalog
+
+
+@pytest.mark.parametrize("wanted", ["few", "many", "most"])
+@pytest.mark.parametrize("near", [0, 1, 2])
+def test_a_filter_finds_the_nearest_of_what_it_leaves_however_far_they_are(
+    crowded, monkeypatch, wanted, near
+):
+    monkeypatch.setattr(vector, "PROBES", 1)
+    query, where = np.eye(3, 8)[near].tolist(), col("category_id") == wanted
+    exact = search_vector(crowded, query, where, limit=10)
+    found = search_vector(crowded, query, where, limit=10, index_rows=1)
+    assert {row["category_id"] for row in found} == {wanted} and len(found) == 10
+    assert [row["score"] for row in found] == pytest.approx([row["score"] for row in exact], abs=0.15)
+    both = search_words(crowded, "ball", query, where, limit=10, index_rows=(1, 1))
+    assert {row["category_id"] for row in both} == {wanted} and len(both) == 10
+
+
+def test_a_filter_is_right_after_every_write_to_what_it_asks(filled):
+    def found(where: str) -> str:
+        hits = search_text(filled, "red car melt", clip_filter(filled, where), index_rows=INDEXED)
+        left = filled.scan("clips", ["status"], clip_filter(filled, where))["status"].to_pylist()
+        assert dict(facets(filled, ["status"], clip_filter(filled, where))["status"]) == Counter(left)
+        return "".join(sorted(ids(hits)))
+
+    fast, good = "motion > 0.5", "status = 'accepted'"
+    assert (found(fast), found(good)) == ("2", "")
+    filled.update("clips", [{"clip_id": "3", "motion": 0.8}, {"clip_id": "2", "motion": None}])
+    filled.update("clips", [{"clip_id": key, "status": "accepted"} for key in "123"])
+    assert (found(fast), found(good), found("not motion > 0.5")) == ("3", "123", "")
+    filled.upsert(
+        "clips", [CLIPS[2], {"clip_id": "6", "caption": "a car", "status": "accepted", "motion": 1.0}]
+    )
+    assert (found(fast), found(good)) == ("6", "126")
+    compact(filled, keep=timedelta(0))
+    filled.remove("clips", ["1"])
+    assert (found(fast), found(good), found("status is null")) == ("6", "26", "35")
 
 
 def test_facets_count_what_a_filter_leaves_and_merged_categories_are_one(filled):
