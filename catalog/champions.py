@@ -62,6 +62,12 @@ class Model:
         clips = self.config.get("fitted_to")
         return None if clips is None else tuple(clips)
 
+    @property
+    def imported_from(self) -> str | None:
+        """The folder that it was imported from, where it was trained elsewhere, on no clip of this
+        catalogue."""
+        return self.config.get("imported_from")
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -217,11 +223,13 @@ def marks(catalog: Catalog) -> dict[str, Mark]:
 def trained_on(catalog: Catalog, model: Model, columns: Sequence[str] = ("clip_id",)) -> list[dict[str, Any]]:
     """The clips of a model's snapshot that its settings let train, as they were then.
 
-    Of one that is fitted to a video of the catalogue, that clip as it is now.
+    Of one that is fitted to a video of the catalogue, that clip as it is now; of one that was imported, none.
 
     Raises:
         SnapshotMissing: that snapshot is gone.
     """
+    if model.imported_from is not None:
+        return []
     pairs = model.config.get("pairs", {})
     splits = pairs.get("splits") or [Split.TRAIN]
     condition = (col("status") == Status.ACCEPTED) & col("split").isin([str(each) for each in splits])

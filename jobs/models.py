@@ -10,7 +10,9 @@ from catalog.champions import Mark, Model, marks, model_of, models
 from catalog.events import history
 from catalog.snapshots import compare
 from jobs.console import cell, out, print_table
-from jobs.workspace import Workspace
+from jobs.job import Job, say
+from jobs.workspace import Workspace, code_revision
+from pipeline.imported import import_model
 from pipeline.trace import Trace, trace
 
 _SHOWN = 12
@@ -43,6 +45,24 @@ def list_models(workspace: Workspace, as_json: bool) -> None:
     print_table(("model", "", "made", "method", *_FIGURES, "mark"), rows, last if found else "No model yet.")
 
 
+def import_released(workspace: Workspace, folder: Path) -> None:
+    """Take a released checkpoint in, and say how it is used."""
+    profile = workspace.profile
+    with Job("import", workspace, ray=False) as job, job.step("import"):
+        release = import_model(
+            job.catalog,
+            folder,
+            workspace.folder("models"),
+            profile.backbone,
+            profile.generate,
+            profile.model_dump(mode="json"),
+            code_revision(),
+        )
+    job.report["model"] = release.model_id
+    say(f"Model {release.model_id} in {release.path}")
+    say(f"Use it: video2lora generate -w {workspace.name} --model {release.model_id} --reference …")
+
+
 def show_model(workspace: Workspace, model_id: str, as_json: bool) -> None:
     """Print one: what it was trained on and how, what the gate said, when it was promoted."""
     catalog = workspace.existing_catalog()
@@ -57,7 +77,9 @@ def show_model(workspace: Workspace, model_id: str, as_json: bool) -> None:
         "made": f"{model.created_at:%Y-%m-%d %H:%M} UTC, run {model.run_id}, code {model.code_revision}",
         "method": model.method,
         "began with": model.started_from or "random weights",
-        "trained on": f"the snapshot model:{model.model_id}, see `video2lora snapshot compare`",
+        "trained on": f"the snapshot model:{model.model_id}, see `video2lora snapshot compare`"
+        if model.imported_from is None
+        else f"no clip of this catalogue: it was imported from {model.imported_from}",
         **{name: model.metrics.get(name) for name in ("steps", "loss_begin", "loss_end", "seconds")},
         "gate": "; ".join(model.gate.get("reasons", ())) or "not judged",
     }

@@ -73,6 +73,27 @@ def compare(
 
 
 @group.command(
+    "import",
+    epilog="Example: `video2lora models import Video-As-Prompt-CogVideoX-5B -p video-as-prompt -w work`",
+)
+def import_(
+    folder: Annotated[
+        Path, typer.Argument(help="Of a checkpoint that Video-As-Prompt's authors released, safetensors.")
+    ],
+    workdir: Workdir = Path("work"),
+    profile: ProfileOption = None,
+    overrides: Overrides = None,
+    catalog: CatalogUri = None,
+) -> None:
+    """Take in a checkpoint that a method's authors released, beside the backbone that it was trained with."""
+    opening(f"Import {folder} into {catalog or workdir}")
+    workspace = open_workspace(workdir, profile, overrides, catalog)
+    from jobs.models import import_released
+
+    import_released(workspace, folder)
+
+
+@group.command(
     epilog='Example: `video2lora models promote video2lora-3fa9 --reason "looked at fifty clips" -w work`'
 )
 @acting

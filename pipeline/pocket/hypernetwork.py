@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.backbones.settings import BackboneSettings
 from training.batch import TrainingBatch
-from training.methods.base import Method
+from training.methods.base import Condition, Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.precision import Precision, computing
@@ -187,7 +188,6 @@ def teach(
     transformer.set_attn_processor(PlainAttention())
     settings = settings.model_copy(update={"timestep_shift": lessons.timestep_shift})
     method = build_method(settings, CogVideoXDiT(transformer, backbone.scheduler_config), seed=lessons.seed)
-    device = backbone.transformer.device
     # A lesson's state is named by what decides it, so that trials which differ later share what came before.
     decides: list[object] = [
         backbone.transformer_id,
@@ -225,18 +225,10 @@ def teach(
             progress,
         )
 
-    def loss(step: int) -> Tensor:
-        batch = batch_of(lessons.category_steps + step)
-        with computing(device, lessons.precision):
-            if lessons.teacher == "clips":
-                return method(batch).loss
-            theta = method.condition(batch.references)
-        return distilled(method, batch, theta, pairs, lessons)
-
     if lessons.steps:
         seconds += fit(
             method,
-            loss,
+            by_velocities(method, pairs, lessons, lessons.category_steps),
             FitSettings(lessons.steps, lr=5e-4, warmup=20, decay=0.4, ema_decay=0.98),
             state(3, lessons.steps, lessons.teacher, settings.model_dump(mode="json")),
             progress,
@@ -244,22 +236,39 @@ def teach(
     return Taught(method.eval(), adapters.theta.detach(), adapters.places, seconds)
 
 
-def distilled(method: Method, batch: TrainingBatch, theta: Tensor, pairs: Pairs, lessons: Lessons) -> Tensor:
-    """How far the velocities under adapters θ are from those of the frozen backbone that is told the targets'
-    effects: the mean squared difference."""
+def by_velocities(method: Method, pairs: Pairs, lessons: Lessons, first: int = 0) -> Callable[[int], Tensor]:
+    """What a step of the last lesson minimises, for a method of any kind; its step 0 takes the pairs of step
+    `first`."""
+
+    def loss(step: int) -> Tensor:
+        batch = pairs.training(first + step, lessons.batch, lessons.seed, lessons.references)
+        with computing(pairs.device, lessons.precision):
+            if lessons.teacher == "clips":
+                return method(batch).loss
+            condition = method.condition(batch.references)
+        return distilled(method, batch, condition, pairs, lessons)
+
+    return loss
+
+
+def distilled(
+    method: Method, batch: TrainingBatch, condition: Condition, pairs: Pairs, lessons: Lessons
+) -> Tensor:
+    """How far the velocities under a condition are from those of the frozen backbone that is told the
+    targets' effects: the mean squared difference."""
     targets = [int(pair.split("<-")[0]) for pair in batch.pair_ids]
     noisy, timesteps, _ = method.dit.objective.corrupt(
         batch.target_latents, batch.sample_seeds, lessons.timestep_shift, batch.noise
     )
 
-    def velocity(adapters: Tensor | None, text: Tensor) -> Tensor:
-        with method.under(adapters) as predict:
+    def velocity(told: Condition | None, text: Tensor) -> Tensor:
+        with method.under(told) as predict:
             return predict(noisy, timesteps, Scene(batch.first_frame_latents, text))
 
     with computing(noisy.device, lessons.precision):
         with torch.no_grad():
             wanted = velocity(None, pairs.named[targets])
-        found = velocity(theta, batch.text_embeddings)
+        found = velocity(condition, batch.text_embeddings)
     return (found.float() - wanted.float()).square().mean()
 
 

@@ -103,13 +103,21 @@ class Pairs:
         return self.categories[clip % len(self.categories)]
 
     def references(self, clips: Sequence[int], kind: References = "same") -> BatchReferences:
-        """These clips as references, whole; zeros where the kind is "blank"."""
-        latents = self.encoded.mean[list(clips)].float()
-        frames, _, height, width = latents.shape[1:]
+        """These clips as references, whole, with first frames and captions; zeros and the empty caption where
+        the kind is "blank"."""
+        rows = list(clips)
+        latents, first = self.encoded.mean[rows].float(), self.encoded.first[rows].float()
+        texts = self.text[rows]
+        if kind == "blank":
+            latents, first = torch.zeros_like(latents), torch.zeros_like(first)
+            texts = self.empty.expand_as(texts)
         return BatchReferences(
             tuple(map(self.category_of, clips)),
-            torch.zeros_like(latents) if kind == "blank" else latents,
-            torch.ones(len(latents), frames, height, width, dtype=torch.bool, device=latents.device),
+            latents,
+            torch.ones_like(latents[:, :, 0], dtype=torch.bool),
+            first[:, None],
+            texts[:, None],
+            padded=False,
         )
 
     def own_clips(self, clips: Sequence[int]) -> OwnClips:

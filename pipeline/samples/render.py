@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.samples.categories import find_category
 from pipeline.samples.effect import draw_params
-from pipeline.samples.scene import make_scene
+from pipeline.samples.scene import Scene, make_scene
 
 # Part of the names of files with rendered clips, which are made anew when it is raised: raise it when scenes,
 # effects or the formats of files change.
@@ -39,9 +39,13 @@ def render_clip(
 
 
 def render_frames(
-    effect: str, seed: int, times: Sequence[float], height: int, width: int
+    effect: str, seed: int, times: Sequence[float], height: int, width: int, scene: Scene | None = None
 ) -> Iterator[np.ndarray]:
-    """The frames one by one, uint8 [height, width, 3], at clip times in [0, 1]."""
+    """The frames one by one, uint8 [height, width, 3], at clip times in [0, 1].
+
+    Args:
+        scene: what the effect happens to; None: the seed's.
+    """
     if height < 16 or width < 16:
         raise ValueError(f"A clip needs at least 16 × 16 pixels, not {width} × {height}.")
     if max(height, width) > MAX_ASPECT * min(height, width):
@@ -51,7 +55,7 @@ def render_frames(
     chosen = find_category(effect)
     unit = min(height, width)
     margin = (chosen.margin[0] * width / unit, chosen.margin[1] * height / unit)
-    layers = make_scene(seed).layers(height, width, margin)
+    layers = (scene or make_scene(seed)).layers(height, width, margin)
     params = draw_params(effect, seed)
     for t in times:
         yield np.asarray(chosen.apply(layers, float(t), params))

@@ -1,5 +1,6 @@
 """Who judges generated clips: nets that name a clip's effect and its subject, trained on real renders."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.samples.render import EDITION
 from pipeline.samples.scene import make_scene
 from pipeline.samples.subjects import SUBJECTS
 from tests.benchmarks.effect_clips import TEST_FROM, TRAIN_FROM, render_all
-from training.evaluation.effect import predictions, to_classifier, train_classifier
+from training.evaluation.effect import EffectNet, predictions, to_classifier, train_classifier
+from training.files import written
 
 KINDS = tuple(SUBJECTS)
 
@@ -37,7 +41,10 @@ class Judges:
     def trained(
         cls, names: Sequence[str], kept: Path, device: torch.device, per_effect: int, epochs: int
     ) -> Self:
-        """Train both on so many renders of each effect, which are kept in a folder."""
+        """Train both on so many renders of each effect; what was trained is kept in a folder."""
+        file = kept / f"nets-{EDITION}-{per_effect}-{epochs}-{len(names)}.safetensors"
+        if file.exists():
+            return cls._read(names, file, device)
         clips, effects, shown = _renders(names, TRAIN_FROM, per_effect, kept)
         others, *asked = _renders(names, TEST_FROM, max(1, per_effect // 8), kept)
         nets = [
@@ -52,7 +59,22 @@ class Judges:
             for label, other in zip(asked[0][wrong].tolist(), found[0][wrong].tolist(), strict=True)
         )
         told = {"effects": right[0], "subjects": right[1], "confused": dict(confused.most_common(20))}
+        tensors = {
+            f"{place}.{name}": value.detach().cpu().contiguous()
+            for place, net in enumerate(nets)
+            for name, value in net.state_dict().items()
+        }
+        with written(file) as partial:
+            save_file(tensors, partial, metadata={"told": json.dumps(told)})
         return cls(tuple(names), *nets, told)
+
+    @classmethod
+    def _read(cls, names: Sequence[str], file: Path, device: torch.device) -> Self:
+        nets = [EffectNet(classes).to(device).eval() for classes in (len(names), len(KINDS))]
+        with safe_open(file, "pt") as opened:
+            for place, net in enumerate(nets):
+                net.load_state_dict({name: opened.get_tensor(f"{place}.{name}") for name in net.state_dict()})
+            return cls(tuple(names), *nets, json.loads(opened.metadata()["told"]))
 
     def effects(self, clips: Sequence[Tensor]) -> list[str]:
         """The effect that is found in each clip uint8 [49, H, W, 3]."""

@@ -12,10 +12,10 @@ from pipeline.samples.scene import make_scene
 from pipeline.samples.splits import DEVELOPMENT, TEST, Split, kinds_of, unseen_of
 from training.backbones.base import Scene
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
-from training.batch import TrainingBatch
+from training.batch import References, TrainingBatch
 from training.evaluation.transfer_gap import PairLosses, pair_losses
 from training.generate import Guidance, denoise
-from training.methods.base import Method
+from training.methods.base import Condition, Method
 from training.polish import polish
 from training.settings import PolishSettings
 
@@ -125,12 +125,12 @@ def generated(
     method: Method,
     pairs: Pairs,
     rows: Sequence[Row],
-    theta: Tensor | None,
+    condition: Condition | None,
     steps: int,
     guidance: float = 1.0,
     named: bool = False,
 ) -> list[Tensor]:
-    """Clips uint8 [49, H, W, 3] that begin as each row's target does, under adapters θ [n, …] or none.
+    """Clips uint8 [49, H, W, 3] that begin as each row's target does, under a condition of n rows or none.
 
     `named`: the backbone is told the effect. `guidance` leads away from what it does with no adapter and no
     name.
@@ -143,19 +143,24 @@ def generated(
         plain = batch.text_embeddings
         text = pairs.named[targets] if named else plain
         noise = torch.randn(batch.target_latents.shape, generator=torch.Generator().manual_seed(at))
-        adapters = None if theta is None else theta[at : at + len(targets)]
+        own = None if condition is None else rows_of(condition, range(at, at + len(targets)))
         led = Guidance(
             prompt=guidance if named else 1.0,
             adapter=guidance,
-            without_adapter=None if adapters is None else (lambda: method.under(None)),
+            without_adapter=None if own is None else (lambda: method.under(None)),
         )
-        with method.under(adapters) as velocity, torch.autocast(pairs.device.type, torch.bfloat16):
+        with method.under(own) as velocity, torch.autocast(pairs.device.type, torch.bfloat16):
             scene = Scene(batch.first_frame_latents, text)
             negative = plain if named and guidance > 1 else None
             sampler = backbone.sampler()
             latents = denoise(velocity, sampler, noise.to(pairs.device), scene, steps, led, negative)
         clips += decoded(backbone, latents)
     return clips
+
+
+def rows_of(condition: Condition, rows: Sequence[int]) -> Condition:
+    """Some rows of a condition: of adapters θ [n, …], or of references."""
+    return condition.select(rows) if isinstance(condition, References) else condition[list(rows)]
 
 
 @torch.no_grad()

@@ -3,13 +3,15 @@
 Settings are imported here without torch, modules only when one is built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
-from training.errors import BadMethodSettings
+from training.errors import BadMethodSettings, WeightsUnreachable
 from training.methods.category_lora.settings import CategoryLoRASettings
 from training.methods.lora_edit.settings import LoRAEditSettings
 from training.methods.settings import LossSettings
@@ -78,6 +80,22 @@ def build_method(
             from training.methods.lora_edit.method import LoRAEdit
 
             return LoRAEdit(dit, settings, seed)
+
+
+def released(folder: Path) -> tuple[MethodSettings, Callable[["Method"], None]]:
+    """Settings of the method whose authors' checkpoint lies in a folder, and what copies it into the module.
+
+    Raises:
+        WeightsUnreachable: none does that can be read.
+    """
+    if (folder / "model.json").is_file():
+        raise WeightsUnreachable(
+            f"{folder} is a model of this project, no released checkpoint: train.start_from={folder} begins"
+            " with it."
+        )
+    from training.methods.video_as_prompt.released import load_released, released_settings
+
+    return released_settings(folder), partial(load_released, folder=folder)
 
 
 def for_one_video(kind: str) -> bool:

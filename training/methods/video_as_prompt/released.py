@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -17,9 +18,11 @@ from training.backbones.headers import require_names
 from training.backbones.layout import read_json, weight_shards
 from training.errors import StateMismatch, WeightsUnreachable
 from training.methods.video_as_prompt.method import VideoAsPrompt
+from training.methods.video_as_prompt.settings import VideoAsPromptSettings
 
 SUFFIX = "_mot_ref"
 LAYERS = "block_idx_with_mot_ref"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _EXPERT = re.compile(r"transformer\.transformer_blocks\.(\d+)\.expert\.(\w+)\.(.+)")
 
 
@@ -43,6 +46,15 @@ def released_state(method: VideoAsPrompt) -> dict[str, Tensor]:
     return {released_name(name): value for name, value in method.state_dict().items()}
 
 
+def released_settings(folder: Path) -> VideoAsPromptSettings:
+    """What the model in a released folder was trained with; see `load_released`.
+
+    Raises:
+        WeightsUnreachable: no such checkpoint, or one beside another family of transformers.
+    """
+    return VideoAsPromptSettings.model_validate({"expert_layers": _config(_transformer(folder))[LAYERS]})
+
+
 @torch.no_grad()
 def load_released(method: VideoAsPrompt, folder: Path) -> None:
     """Copy the reference stream of a released transformer's folder in, one tensor at a time.
@@ -58,19 +70,20 @@ def load_released(method: VideoAsPrompt, folder: Path) -> None:
             missing, unknown or of another shape; nothing was copied.
         StateMismatch: experts in other layers, or beside another transformer.
     """
-    if folder.name != "transformer":
-        folder = folder / "transformer"
-    config = read_json(folder / "config.json")
-    if LAYERS not in config:
-        raise WeightsUnreachable(
-            f"{folder / 'config.json'} names no {LAYERS}: this is no checkpoint of Video-As-Prompt."
-        )
+    folder = _transformer(folder)
+    config = _config(folder)
     if tuple(config[LAYERS]) != method.layers:
         raise StateMismatch(
             f"{folder} has experts in blocks {config[LAYERS]}, and this model in {list(method.layers)}. Set"
             f" method.expert_layers={config[LAYERS]}."
         )
     own, shards = released_state(method), weight_shards(folder)
+    pickles = sorted(path.name for ending in PICKLES for path in folder.glob(f"*{ending}"))
+    if pickles and not any(shard.exists() for shard in shards):
+        raise WeightsUnreachable(
+            f"{folder} holds its weights as a pickle ({pickles[0]}), which runs what it says when it is read:"
+            " take the checkpoint's safetensors."
+        )
     require_names(shards, own)
     for name, theirs in _tensors(shards):
         frozen = SUFFIX not in name and own[name].ndim == 1
@@ -82,6 +95,30 @@ def load_released(method: VideoAsPrompt, folder: Path) -> None:
     for name, theirs in _tensors(shards):
         if SUFFIX in name:
             own[name].copy_(theirs())
+
+
+def _transformer(folder: Path) -> Path:
+    return folder if folder.name == "transformer" else folder / "transformer"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Of a released transformer's folder."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise WeightsUnreachable(
+            f"There is no {file}: name the folder of a released checkpoint of Video-As-Prompt, which holds"
+            " transformer/config.json."
+        )
+    config = read_json(file)
+    layers = config.get(LAYERS)
+    if not isinstance(layers, list) or not all(isinstance(each, int) and each >= 0 for each in layers):
+        raise WeightsUnreachable(f"{file} names no {LAYERS}: this is no checkpoint of Video-As-Prompt.")
+    if "Wan" in (kind := str(config.get("_class_name", ""))):
+        raise WeightsUnreachable(
+            f"{folder} holds a {kind}, and Video-As-Prompt is here beside a CogVideoX: take the checkpoint of"
+            " Video-As-Prompt-CogVideoX-5B."
+        )
+    return config
 
 
 def _tensors(shards: Iterable[Path]) -> Iterator[tuple[str, Callable[[], Tensor]]]:

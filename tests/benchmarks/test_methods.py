@@ -1,0 +1,126 @@
+"""The comparison of methods: that it runs, and that its table and its claims say what its JSON line says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.benchmarks.learning import Verdict
+from tests.benchmarks.methods import main
+from tests.benchmarks.methods_asked import POLISHED
+from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, NONE, of_edits, of_effects
+from tests.benchmarks.methods_cost import bytes_of, peak_bytes
+from tests.benchmarks.methods_edits import cases, psnr, reach
+from tests.benchmarks.methods_table import COLUMNS, Line, markdown
+from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT
+from training.batch import References
+
+SCALES = {"stored": 1e-3, "learned": 1e-6, "held": 1e-6, "background": 1, "edited": 1, "input": 1}
+SHARES = ("gap_seen", "gap_unseen", "found_seen", "found_unseen", "reach")
+
+
+def cells(table: str) -> dict[str, dict[str, str]]:
+    """Of a Markdown table, by way and column."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    headings = {title: name for name, (title, _) in COLUMNS.items()}
+    names = [headings[cell] for cell in rows[0][1:]]
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows[2:]}
+
+
+def agree(table: str, methods: dict[str, dict]) -> None:
+    """Every figure of the one is in the other."""
+    found = cells(table)
+    assert list(found) == list(methods)
+    for way, values in methods.items():
+        for name, value in values.items():
+            cell = found[way].get(name, "")
+            if value is None or name == "steps":
+                assert cell == (value or ""), (way, name)
+                continue
+            first = value[0] if isinstance(value, list) else value
+            scale = 100 if name in SHARES else SCALES.get(name, 1)
+            printed = cell.split()[0]
+            digits = len(printed.partition(".")[2])
+            assert float(printed) == pytest.approx(scale * first, abs=0.51 * 10**-digits), (way, name)
+
+
+@pytest.mark.slow
+def test_it_runs_and_its_table_says_what_its_json_line_says(tmp_path, capsys):
+    main(["--quick", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out.splitlines()
+    told = json.loads(printed[-1])
+    agree("\n".join(line for line in printed if line.startswith("|")), told["methods"])
+    for name in (OURS, POLISHED, PROMPT, CATEGORY):
+        assert all(told["methods"][name][key] is not None for key in ("gap_seen", "found_unseen", "stored"))
+        assert told["methods"][name]["held"] > told["methods"][name]["learned"] > 0
+    assert told["methods"][LORA_EDIT]["stored"] > told["methods"][OURS]["stored"]
+    assert told["methods"][PROMPT]["edited"] and told["methods"][LORA_EDIT]["gap_seen"] is None
+    assert len(told["claims"]) == 6
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert all(claim["here"] in page for claim in told["claims"])
+    videos = list((tmp_path / "out" / "clips").iterdir())
+    assert len(videos) == page.count("<video") > 20 and (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_the_table_leaves_out_what_nobody_has():
+    lines = {"a": Line(found_seen=(0.5, 0.25, 0.75)), "b": Line(stored=3456, found_seen=(0.1, None, None))}
+    table = markdown(lines)
+    assert cells(table)["a"] == {"found_seen": "50.0 % (25.0 to 75.0)", "stored": ""}
+    assert cells(table)["b"] == {"found_seen": "10.0 %", "stored": "3.5"}
+    agree(table, json.loads(json.dumps({name: line.to_dict() for name, line in lines.items()})))
+
+
+def test_a_claim_is_answered_by_the_difference_alone():
+    def verdicts(right: int) -> list[Verdict]:
+        return [Verdict(f"effect {n}", f"effect {n}" if n < right else "other", None) for n in range(12)]
+
+    found = {(PROMPT, "seen"): verdicts(2), (CATEGORY, "seen"): verdicts(11)}
+    found |= {(PROMPT, "unseen"): verdicts(6), (NONE, "unseen"): verdicts(0)}
+    found |= {(OURS, "unseen"): verdicts(0), (POLISHED, "unseen"): verdicts(1)}
+    assert [claim.answer for claim in of_effects(found, POLISHED)] == [
+        "contradicts",
+        "agrees",
+        "cannot be told apart",
+        "cannot be told apart",
+    ]
+    measures = {
+        LORA_EDIT: [{"background": 30.0 + n, "reach": 0.5} for n in range(8)],
+        FROZEN: [{"background": 20.0, "reach": 0.6 + n / 100} for n in range(8)],
+    }
+    background, carried = of_edits(measures, [f"effect {n}" for n in range(8)])
+    assert background.answer == "agrees" and carried.answer == "contradicts"
+    assert "+13.5 dB" in background.sentence() and "contradicts it" in carried.sentence()
+
+
+def test_an_edit_changes_the_subject_alone_and_its_reach_is_the_share_that_is_shown():
+    (case,) = cases(1, 3, (9, 64, 96))
+    assert not np.array_equal(case.edited, case.frames[0]) and case.caption != case.prompt
+    outside = ~case.changed[0]
+    assert np.abs(case.edited.astype(int) - case.frames[0])[outside].max() <= 24 and outside.any()
+    assert reach(case, case.frames) == pytest.approx(0)
+    assert psnr(case.frames, case.frames, ~case.changed) == float("inf")
+    still = replace(
+        case,
+        frames=np.repeat(case.frames[:1], 9, axis=0),
+        changed=np.repeat(case.changed[:1], 9, axis=0),
+    )
+    whole = np.repeat(case.edited[None], 9, axis=0)
+    half = ((still.frames.astype(int) + whole) / 2).astype(np.uint8)
+    assert reach(still, whole) == pytest.approx(1)
+    assert reach(still, half) == pytest.approx(0.5, abs=0.01)
+    darker = still.frames.astype(int) - 20 * ~still.changed[..., None]
+    assert psnr(still.frames, darker.clip(0, 255).astype(np.uint8), ~still.changed) < 30
+
+
+def test_costs_count_what_is_there_at_once_and_what_is_stored():
+    def work() -> None:
+        kept = torch.ones(1000)
+        for _ in range(4):
+            kept = kept + 1
+
+    assert peak_bytes(work, torch.device("cpu")) == 2 * 4 * 1000
+    references = References(("a",), torch.zeros(1, 2, 3), None, torch.zeros(1, 1, 4), torch.zeros(1, 1, 5))
+    assert bytes_of(references) == 2 * (6 + 4 + 5)
+    assert bytes_of({"a": (torch.zeros(2), torch.zeros(3))}) == 10 and bytes_of(torch.zeros(7)) == 14
