@@ -86,6 +86,8 @@ def touching(catalog: Catalog, table: str, key: str) -> list[tuple[Event, dict[s
         Each with the columns that it changed there, as (before, after).
     """
     events = {event.event_id: event for event in history(catalog) if table in event.changed}
+    if not events:
+        return []
     rows = catalog.get("events", list(events), ["event_id", "changes"]).to_pylist()
     changes = {row["event_id"]: [Recorded.from_bytes(data) for data in row["changes"] or ()] for row in rows}
     return [

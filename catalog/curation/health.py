@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from catalog.curation.clips import out_of_domain
 from catalog.curation.standing import Numbers, Standing, apart, standing
@@ -65,9 +66,11 @@ def health(
     """
     names = CategoryNames.load(catalog)
     facts = {r["category_id"]: r for r in catalog.scan("categories", _FACTS).to_pylist()}
-    columns = ["category_id", "status", "reviewed_by", "phash"]
     members: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in catalog.scan("clips", columns).to_pylist():
+    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash"])
+    # Of the hashes no more than the first is looked at.
+    first = pc.list_slice(rows["phash"], 0, 1)
+    for row in rows.set_column(rows.schema.get_field_index("phash"), "phash", first).to_pylist():
         if (key := names.kept(row["category_id"])) is not None:
             members[key].append(row)
     if found is None and column in catalog.schema("clips").names:
@@ -78,9 +81,9 @@ def health(
     listed = {key for key, row in facts.items() if row["state"] != CategoryState.MERGED} | set(members)
     figures = []
     for key in sorted(listed):
-        fact, rows = facts.get(key, {}), members[key]
-        used = [row for row in rows if row["status"] == Status.ACCEPTED]
-        copies = sum(row["status"] == Status.DUPLICATE for row in rows)
+        fact, own = facts.get(key, {}), members[key]
+        used = [row for row in own if row["status"] == Status.ACCEPTED]
+        copies = sum(row["status"] == Status.DUPLICATE for row in own)
         share, other, other_share = pure.get(key, (None, None, 0.0))
         figures.append(
             CategoryHealth(
@@ -91,7 +94,7 @@ def health(
                 held_out=key in held_out,
                 size=len(used),
                 reviewed=sum(row["reviewed_by"] is not None for row in used),
-                rejected=len(rows) - len(used) - copies,
+                rejected=len(own) - len(used) - copies,
                 subjects=apart([row["phash"][0] for row in used if row["phash"]], _SAME_SUBJECT),
                 duplicate_share=copies / max(1, len(used) + copies),
                 purity=share,

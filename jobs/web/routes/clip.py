@@ -21,18 +21,27 @@ PROVENANCE = (
     *("time_policy", "fit", "spec_id", "run_id", "created_at", "updated_at"),
 )
 SCORES = ("motion", "brightness", "blur", "letterbox", "flicker", "cut", "errors")
+# What else the page says of it.
+SHOWN = (
+    *PROVENANCE,
+    *SCORES,
+    *("clip_id", "status", "split", "reviewed_by", "reviewed_at", "reason", "duplicate_of", "caption"),
+    *("category_id", "category_source", "category_confidence", "claimed_category"),
+    *("licence", "licence_evidence", "claimed_licence"),
+)
 NEIGHBOURS = 12
 
 
 @router.get("/clips/{clip_id}")
 def clip(request: Request, site: Here, clip_id: str) -> Response:
     """The page of a clip."""
-    rows = site.catalog.get("clips", [clip_id]).to_pylist()
+    seen = ["embedding"] if "embedding" in site.catalog.schema("clips").names else []
+    rows = site.catalog.get("clips", [clip_id], [*SHOWN, *seen]).to_pylist()
     if not rows:
         raise HTTPException(404, f"No clip has the id {clip_id[:80]!r}.")
     row = rows[0]
     names = CategoryNames.load(site.catalog)
-    source = site.catalog.get("sources", [row["source_uri"] or ""]).to_pylist()
+    source = site.catalog.get("sources", [row["source_uri"] or ""], ["label"]).to_pylist()
     width, height = strip_size(site.catalog.spec)
     return page(
         request,
@@ -59,14 +68,9 @@ def _neighbours(site: Site, row: dict[str, Any]) -> list[dict[str, Any]]:
     """The clips that look most like it, as cards show them."""
     if row.get("embedding") is None:
         return []
-    hits = search_vector(site.catalog, row["embedding"], limit=NEIGHBOURS + 1)
-    hits = [hit for hit in hits if hit["clip_id"] != row["clip_id"]][:NEIGHBOURS]
-    columns = ["clip_id", "status", "split", "category_source", "category_confidence"]
-    facts = {
-        each["clip_id"]: each
-        for each in site.catalog.get("clips", [hit["clip_id"] for hit in hits], columns).to_pylist()
-    }
-    return [facts[hit["clip_id"]] | hit for hit in hits]
+    columns = ["status", "split", "category_source", "category_confidence"]
+    hits = search_vector(site.catalog, row["embedding"], limit=NEIGHBOURS + 1, also=columns)
+    return [hit for hit in hits if hit["clip_id"] != row["clip_id"]][:NEIGHBOURS]
 
 
 def _told(changed: dict[str, tuple[Any, Any]]) -> list[tuple[str, str, str]]:
