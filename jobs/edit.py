@@ -169,4 +169,11 @@ def _sentences(made: EditedVideo, output: Path, settings: EditingSettings) -> li
         f" diffusers, {lora_of(output, 'comfyui').name} for ComfyUI",
         f"{made.facts['may_change']:.0%} of the video might change",
     ]
+    if (near := made.facts["preserved_db"]) is not None:
+        there = (
+            "there the video's own pixels stand"
+            if made.facts["put_back"]
+            else "edit.put_back=true puts the video's own pixels there"
+        )
+        said.append(f"what the mask preserves the model itself made to {near:.1f} dB of the video; {there}")
     return [*said, RANDOM] if settings.backbone.random_weights else said

@@ -162,8 +162,8 @@ class Editor:
             if row is None:
                 row = self._fit(fit_id, asked, steps, fit_progress)
             lora = {"model_id": row["model_id"], "fit": fit_id}
-        frames = self._sampled(asked, sample_progress)
-        facts = self._facts(asked) | lora | {"asked": self.settings.asked(asked.request)}
+        frames, background = self._sampled(asked, sample_progress)
+        facts = self._facts(asked) | lora | background | {"asked": self.settings.asked(asked.request)}
         condition = self.method.condition()
         loras = {form: self.method.export(condition, form) for form in self.method.forms}
         return EditedVideo(frames, self.catalog.spec.fps, loras, facts)
@@ -242,8 +242,9 @@ class Editor:
         self.catalog.upsert("models", [row])
         return row
 
-    def _sampled(self, asked: Edit, progress: Progress | None) -> np.ndarray:
-        """The video made anew: frame 0 of what is shown is the edited one."""
+    def _sampled(self, asked: Edit, progress: Progress | None) -> tuple[np.ndarray, dict[str, Any]]:
+        """The video made anew: frame 0 of what is shown is the edited one. And how near the model itself came
+        to what it was to preserve, and whether that was put back."""
         settings, masks = self.settings.edit, edit_masks()
         assert asked.edited is not None
         shown = asked.frames.copy()
@@ -261,7 +262,14 @@ class Editor:
             kept=masks.folded(asked.kept, *self.backbone.latent_shape[2:]),
             sampler=self.backbone.sampler(shift=settings.shift),
         )
-        return self.backbone.decode(latents).numpy()
+        made = self.backbone.decode(latents).numpy()
+        shown, kept = masks.sized(shown, asked.kept, *made.shape[1:3])
+        near = masks.psnr(made[1:], shown[1:], kept[1:])
+        facts = {"preserved_db": near and round(near, 2), "put_back": False}
+        # Of a whole video made anew the first frame alone is preserved: it would stand out.
+        if not settings.put_back or not kept[1:].any():
+            return made, facts
+        return masks.put_back(made, shown, kept), facts | {"put_back": True}
 
     def _facts(self, asked: Edit) -> dict[str, Any]:
         request = asked.request

@@ -63,6 +63,9 @@ class EditSettings(BaseModel):
         5.0, ge=0, description="classifier-free guidance; 1 or less runs the prompt alone"
     )
     shift: float = Field(5.0, gt=0, description="of the sampler's timesteps, towards noise")
+    put_back: bool = Field(
+        True, description="what the mask preserves is the video's own pixels; false: as the model makes them"
+    )
     seed: int = Field(0, ge=0, lt=2**63)
     gpus: float = Field(1.0, gt=0, le=1, description="share of a GPU that each of many edits takes")
 

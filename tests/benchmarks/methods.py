@@ -65,7 +65,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="few steps, clips and categories")
     parser.add_argument("--teacher", choices=("name", "clips"), default="name")
     parser.add_argument("--clips", type=int, default=12, help="of each category that train")
-    parser.add_argument("--seen", type=int, default=12, help="seen categories that are asked about")
+    parser.add_argument("--seen", type=int, help="categories that are taught and asked about [default: all]")
+    parser.add_argument("--unseen", type=int, help="others that are asked about [default: all]")
     parser.add_argument("--rows", type=int, default=1, help="clips of each category")
     parser.add_argument("--renders", type=int, default=32, help="of each effect that teach the classifiers")
     parser.add_argument("--polish", type=int, default=10, help="steps")
@@ -105,7 +106,7 @@ def edited(
         height=POCKET_SHAPE[1],
         width=POCKET_SHAPE[2],
     )
-    edit = EditSettings(lr=1e-3, sampling_steps=arguments.denoise, guidance=1.0)
+    edit = EditSettings(lr=1e-3, sampling_steps=arguments.denoise, guidance=1.0, put_back=False)
     with TemporaryDirectory() as folder:
         wan = OnWan(settings, edit, Path(folder))
         steps = 2 if arguments.quick else wan.steps_in(asked[0], arguments.seconds / len(asked))
@@ -115,6 +116,7 @@ def edited(
             "frozen Wan, first frame alone": wan.frozen(asked, masked=False),
         }
         clips[f"{INPUT}, Wan"] = wan.reconstructed(asked)
+    clips[f"{LORA_EDIT}, put back"] = wan.put_back(asked, ways[LORA_EDIT].clips)
     for name, made in ways.items():
         clips[name] = made.clips
         lines[name] = Line(generate=made.generate, held=made.held)
@@ -147,11 +149,27 @@ def edited(
     return measures, strips
 
 
+def spread(names: Sequence[str], count: int | None) -> tuple[str, ...]:
+    """So many of them, spread over all."""
+    if count is None or count >= len(names):
+        return tuple(names)
+    return tuple(names[place * len(names) // count] for place in range(count))
+
+
 def main(given: Sequence[str] | None = None) -> dict:
     arguments = options().parse_args(given)
     lessons = Lessons(batch=8, references_batch=32, clips=arguments.clips, teacher=arguments.teacher)
     if arguments.quick:
-        quick = {"seconds": None, "seen": 2, "rows": 1, "renders": 2, "polish": 1, "denoise": 1, "clips": 2}
+        quick = {
+            "seconds": None,
+            "seen": 2,
+            "unseen": 2,
+            "rows": 1,
+            "renders": 2,
+            "polish": 1,
+            "denoise": 1,
+            "clips": 2,
+        }
         vars(arguments).update(quick, edits=min(1, arguments.edits))
         lessons = replace(lessons, batch=2, references_batch=2, clips=2)
     began = time.perf_counter()
@@ -163,10 +181,12 @@ def main(given: Sequence[str] | None = None) -> dict:
     backbone = CogVideoXBackbone.load(pocket_settings(arguments.model), device=device)
     known = known_categories(backbone.folder)
     work, unseen = working_folder(arguments.work, known), unseen_of(known)
-    groups = groups_of("development", known, arguments.seen)
-    if arguments.quick:
-        groups = {name: names[:2] for name, names in groups.items()}
-        known = tuple(name for names in groups.values() for name in names)
+    groups = groups_of("development", known)
+    groups = {
+        name: spread(names, arguments.seen if name == "seen" else arguments.unseen)
+        for name, names in groups.items()
+    }
+    known = tuple(name for names in groups.values() for name in names)
     judges = Judges.trained(known, work / "judges", device, arguments.renders, 1 if arguments.quick else 14)
     said(f"classifiers on real renders of new scenes: {judges.told['effects']:.1%} right")
     with shown_step("Encode") as progress:

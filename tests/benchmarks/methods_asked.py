@@ -16,12 +16,13 @@ from tests.benchmarks.methods_claims import NONE
 from tests.benchmarks.methods_cost import bytes_of, held_bytes, peak_bytes, seconds_of, trained_bytes
 from tests.benchmarks.methods_page import Cell, Strip
 from tests.benchmarks.methods_table import Between, Line
-from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT, School, Taught
+from tests.benchmarks.methods_taught import CATEGORY, OURS, PARTS, PROMPT, School, Taught
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.methods.base import Condition, Method
+from training.release import method_settings, shipped_model, take_release
 from training.settings import PolishSettings
 
-NAMED, POLISHED = f"{NONE}, told the effect", f"{OURS}, polished"
+NAMED, POLISHED, SHIPPED = f"{NONE}, told the effect", f"{OURS}, polished", f"{OURS}, as shipped"
 SHOWN = 4  # rows of each group, and edits, on the page
 
 
@@ -161,5 +162,24 @@ def contenders(school: School, held: Pairs, polish: int) -> list[Contender]:
             )
             for name in (PROMPT, CATEGORY)
         ),
+        *as_shipped(school, held),
         Contender(NAMED, ours, told=True),
     ]
+
+
+def as_shipped(school: School, held: Pairs) -> list[Contender]:
+    """The hypernetwork that comes with the backbone, which had other seconds, where that is the backbone."""
+    release = shipped_model()
+    if release.facts.get("transformer") != school.backbone.transformer_id:
+        return []
+    method = school.built(method_settings(release))
+    take_release(release, method)
+    lessons = release.facts["lessons"]
+    told = " + ".join(str(lessons[name]) for name in PARTS)
+    taught = Taught(method.eval(), told, release.facts["seconds"])
+    way = Way()
+
+    def condition(rows: Sequence[Row]) -> Condition:
+        return adapters_of(method, held, rows, way, school.pairs, PolishSettings())
+
+    return [Contender(SHIPPED, method, taught, condition)]

@@ -83,7 +83,8 @@ class School:
         return Taught(taught.method, told, self._plan()[OURS]["seconds"])
 
     def _by_velocities(self, name: str, progress: Progress | None) -> Taught:
-        method, rate = self._built(name), RATES[name]
+        shift = {"timestep_shift": self.lessons.timestep_shift}
+        method, rate = self.built(SETTINGS[name].model_copy(update=shift)), RATES[name]
         loss = by_velocities(method, self.pairs, self.lessons)
 
         def tried() -> None:
@@ -98,10 +99,10 @@ class School:
             fit(method, loss, settings, state, progress)
         return Taught(method.eval(), str(steps), self._plan()[name]["seconds"])
 
-    def _built(self, name: str) -> Method:
+    def built(self, settings: MethodSettings) -> Method:
+        """A method on a copy of the backbone's transformer, its values those of the seed."""
         transformer = copy.deepcopy(self.backbone.transformer)
         transformer.set_attn_processor(PlainAttention())
-        settings = SETTINGS[name].model_copy(update={"timestep_shift": self.lessons.timestep_shift})
         dit = CogVideoXDiT(transformer, self.backbone.scheduler_config)
         return build_method(settings, dit, self.pairs.seen, seed=self.lessons.seed)
 

@@ -15,7 +15,7 @@ from tests.benchmarks.methods_edits import Case
 from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.methods.base import device_of
-from training.methods.registry import editing
+from training.methods.registry import edit_masks, editing
 from training.settings import EditSettings
 
 TRIED = 3  # steps of a fit that tell how long one takes, after a first one
@@ -62,6 +62,15 @@ class OnWan:
     def frozen(self, cases: Sequence[Case], masked: bool) -> Made:
         """Without a LoRA: the mask shown too, or the edited first frame alone."""
         return self._made([case.asked(masked) for case in cases], 0)
+
+    def put_back(self, cases: Sequence[Case], made: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Clips with what their masks preserve put back, as `video2lora edit` does it."""
+        masks, found = edit_masks(), []
+        for case, clip in zip(cases, made, strict=True):
+            shown = case.frames.copy()
+            shown[0] = case.edited
+            found.append(masks.put_back(clip, shown, case.asked().kept))
+        return found
 
     def reconstructed(self, cases: Sequence[Case]) -> list[np.ndarray]:
         """The inputs through the VAE: what no edit can be nearer to them than."""

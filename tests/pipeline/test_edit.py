@@ -72,6 +72,15 @@ def test_an_edit_is_a_video_two_files_and_a_row_with_its_lineage_and_is_not_fitt
     )
     assert [row[0] for row in told] == [5, 6] and other.facts["model_id"] == made.facts["model_id"]
     assert not np.array_equal(other.frames, made.frames)
+    # What the mask preserves is the video's own, to the pixel, and how near the model came is told.
+    edit = read_edit(catalog, asked)
+    edit.frames[0] = edit.edited
+    assert np.array_equal(made.frames[edit.kept], edit.frames[edit.kept])
+    assert made.facts["put_back"] and 0 < made.facts["preserved_db"] < 40
+    plain = Editor(catalog, tmp_path, settings_of(wan, put_back=False)).make(read_edit(catalog, asked))
+    assert not np.array_equal(plain.frames[edit.kept], edit.frames[edit.kept])
+    assert plain.facts["model_id"] == made.facts["model_id"]
+    assert not plain.facts["put_back"] and plain.facts["preserved_db"] == made.facts["preserved_db"]
     # With its file in the place of a fit the video is the same.
     given = replace(asked, lora=str(paths["comfyui"]))
     again = Editor(new_catalog(tmp_path / "elsewhere"), tmp_path / "elsewhere", settings_of(wan))
@@ -187,7 +196,8 @@ def test_the_command_prepares_a_folder_and_edits_it(wan, files, tmp_path, capsys
     (folder / "edited_image.png").write_bytes(Path(files["edited.png"]).read_bytes())
     words = ("--video", str(folder), "--prompt", "a blue square", "--steps", "2", "-o", str(out))
     assert ended(*words) == 0
-    assert "its LoRA lora_edit-" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "its LoRA lora_edit-" in said and "dB of the video; there the video's own pixels stand" in said
     assert len(load_file(out.with_suffix(".lora.safetensors"))) == 80
     report = json.loads((tmp_path / "work" / "reports" / "edit.json").read_text())
     assert report["edited"][0]["prompt"] == "a blue square"

@@ -4,6 +4,7 @@ Here `changed` is bool [n, H, W], True where pixels may change. What the model i
 round: 1 where pixels are preserved. Of the first frame all is preserved: it is the one that was edited.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,8 @@ from training.errors import BadMask
 GREY = 128
 # A region's bounding box counts from this area on, and is grown by this share of its sides.
 SMALLEST, GROWN = 50, 0.1
+# Over this share of its height a picture goes over from what is preserved to what was made.
+EDGE = 0.02
 # From here on a grey level of a painted mask is white.
 WHITE = 128
 # Two pictures differ where a colour does by so many levels, once noise is smoothed over so many pixels.
@@ -160,6 +163,46 @@ def preserved(changed: np.ndarray) -> np.ndarray:
 def greyed(frames: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Frames uint8 [n, H, W, 3] with grey for what is not preserved."""
     return np.where(kept[..., None], frames, np.uint8(GREY))
+
+
+def put_back(made: np.ndarray, shown: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A video with the pixels that it was told to preserve as they are in what it was shown.
+
+    Inside the edge of what was made anew the two are mixed over EDGE of the picture's height, so that no seam
+    is seen; what is preserved is never mixed.
+
+    Args:
+        made, shown: uint8 [n, H, W, 3].
+        kept: bool [n, H, W].
+    """
+    edge = max(1.0, EDGE * made.shape[1])
+    found = made.copy()
+    for number, here in enumerate(kept):
+        if here.any():
+            inside = cv2.distanceTransform((~here).astype(np.uint8), cv2.DIST_L2, 3)
+            share = np.clip(inside / edge, 0, 1)[..., None]
+            mixed = share * made[number] + (1 - share) * shown[number]
+            found[number] = np.rint(mixed).astype(np.uint8)
+    return found
+
+
+def sized(frames: np.ndarray, kept: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 [n, h, w, 3] and what of them is preserved, bool [n, h, w], at another size."""
+    if frames.shape[1:3] == (height, width):
+        return frames, kept
+    small = [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in frames]
+    nearest = cv2.INTER_NEAREST
+    where = [cv2.resize(each.astype(np.uint8), (width, height), interpolation=nearest) for each in kept]
+    return np.stack(small), np.stack(where).astype(bool)
+
+
+def psnr(made: np.ndarray, shown: np.ndarray, kept: np.ndarray) -> float | None:
+    """How near the preserved pixels of a video are to what was shown, in dB; None where none is preserved, or
+    all are the same."""
+    if not kept.any():
+        return None
+    error = float(np.square(made[kept].astype(np.float64) - shown[kept]).mean())
+    return 10 * math.log10(255**2 / error) if error else None
 
 
 def folded(kept: np.ndarray, height: int, width: int, ratio: int = 4) -> Tensor:

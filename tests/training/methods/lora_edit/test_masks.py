@@ -125,3 +125,24 @@ def test_a_box_outside_and_a_length_that_cannot_be_folded_are_refused():
         masks.of_box((50, 0, 10, 10), H, W, N)
     with pytest.raises(BadMask, match="4k"):
         masks.folded(np.ones((8, H, W), dtype=bool), 4, 6)
+
+
+def test_what_is_preserved_is_put_back_to_the_pixel_and_the_edge_lies_inside_what_was_made():
+    rng = np.random.default_rng(0)
+    made, shown = (rng.integers(0, 256, (3, 100, 60, 3), dtype=np.uint8) for _ in range(2))
+    changed = np.zeros((3, 100, 60), dtype=bool)
+    changed[:, 20:70, 10:50] = True
+    kept = masks.preserved(changed)
+    back = masks.put_back(made, shown, kept)
+    assert np.array_equal(back[kept], shown[kept])
+    # EDGE of 100 rows are two: from there on all is as it was made.
+    assert np.array_equal(back[1:, 22:68, 12:48], made[1:, 22:68, 12:48])
+    ring = changed.copy()
+    ring[:, 22:68, 12:48] = False
+    assert not np.array_equal(back[1:][ring[1:]], made[1:][ring[1:]])
+    assert masks.psnr(back, shown, kept) is None and masks.psnr(made, shown, kept) < 10
+    assert masks.psnr(made, shown, np.zeros_like(kept)) is None
+    lighter = np.clip(shown, 0, 245) + np.uint8(10)
+    assert masks.psnr(lighter, np.clip(shown, 0, 245), kept) == pytest.approx(28.13, abs=0.01)
+    frames, where = masks.sized(shown, kept, 50, 30)
+    assert frames.shape == (3, 50, 30, 3) and where.mean() == pytest.approx(kept.mean(), abs=0.02)
