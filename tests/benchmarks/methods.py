@@ -205,29 +205,38 @@ def main(given: Sequence[str] | None = None) -> dict:
     for who in found:
         comparison.ask(who)
     claims = of_effects(comparison.findings.verdicts, POLISHED)
-    sections, measures = comparison.pages(), {}
+    sections = comparison.pages()
+    measures: dict[str, list[dict[str, float]]] = {}
+
+    def report() -> dict:
+        """What is known so far, as the page and as a file; a command that is killed later leaves both."""
+        told = {
+            "options": {name: str(value) for name, value in vars(arguments).items()},
+            "classifiers": judges.told,
+            "chance": 1 / len(known),
+            "methods": {name: line.to_dict() for name, line in comparison.lines.items()},
+            "claims": [claim.to_dict() for claim in claims],
+            "edits": measures,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+        table = markdown(comparison.lines)
+        page = write_page(arguments.out, sections, table, claims, [str(__doc__).split("\n\n")[1]])
+        (arguments.out / "report.json").write_text(json.dumps(told), encoding="utf-8")
+        said(f"{page}, and beside it sheet.png and report.json")
+        return told
+
+    told = report()
     if arguments.edits:
         asked = cases(arguments.edits, TEST_FROM, POCKET_SHAPE)
         measures, strips = edited(arguments, asked, found, comparison)
         claims += of_edits(measures, [case.effect for case in asked])
         sections["Edits: input, then each way with its reach"] = strips
-    table = markdown(comparison.lines)
-    report = {
-        "options": {name: str(value) for name, value in vars(arguments).items()},
-        "classifiers": judges.told,
-        "chance": 1 / len(known),
-        "methods": {name: line.to_dict() for name, line in comparison.lines.items()},
-        "claims": [claim.to_dict() for claim in claims],
-        "edits": measures,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    page = write_page(arguments.out, sections, table, claims, [str(__doc__).split("\n\n")[1]])
-    print(table)
+        told = report()
+    print(markdown(comparison.lines))
     for claim in claims:
         print(claim.sentence())
-    said(f"{page}, {page.with_name('sheet.png')}")
-    print(json.dumps(report))
-    return report
+    print(json.dumps(told))
+    return told
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from tests.training.run.saved import whole
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
 from training.errors import TrainingError
+from training.methods.registry import parse_settings
 from training.release import (
     FACTS,
     TENSORS,
@@ -134,5 +135,7 @@ def test_a_model_that_does_not_fit_the_run_is_no_start(release, tiny_folder):
     other = SMALL.model_copy(update={"refinements": SMALL.refinements + 1})
     with pytest.raises(ReleaseError, match=rf"method\.refinements={SMALL.refinements}.*start_from=null"):
         require_start(release, backbone, other)
+    with pytest.raises(ReleaseError, match=r"trained with method\.kind=video2lora, .*start_from=null"):
+        require_start(release, backbone, parse_settings({"kind": "video_as_prompt"}))
     with pytest.raises(ReleaseError, match="no readable model"):
         find_start(str(release.path / "nowhere"), "video2lora")
