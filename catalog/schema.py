@@ -37,7 +37,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 
 # Media bytes: smaller payloads stay in the data file, larger ones go to packed side files; never in a scan.
-BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster")}
+BLOBS: dict[str, tuple[str, ...]] = {"media": ("video", "poster", "strip")}
 
 # Text columns that hold one JSON value; `upsert` and `update` also take dicts and lists for them.
 JSON_COLUMNS = frozenset(
@@ -145,7 +145,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         created_at=TIME,
         updated_at=TIME,
     ),
-    "media": _table("media", video=None, poster=None, bytes=WHOLE),
+    "media": _table("media", video=None, poster=None, bytes=WHOLE, strip=None),
     "categories": _table(
         "categories",
         name=TEXT,

@@ -75,6 +75,7 @@ class Site:
     posters: Kept[bytes | None] = field(default_factory=lambda: Kept(1024))
     decoders: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_DECODERS))
     _health: Kept[list[CategoryHealth]] = field(default_factory=lambda: Kept(1))
+    strips: Kept[bytes | None] = field(default_factory=lambda: Kept(1024))
     _palettes: Kept[Palette] = field(default_factory=lambda: Kept(1))
     _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
     _standing: Kept[Standing] = field(default_factory=lambda: Kept(1))
@@ -94,7 +95,9 @@ class Site:
         return self.posters.get(clip_id, lambda: self.catalog.posters([clip_id]).get(clip_id) or None)
 
     async def picture(self, clip_id: str, kind: str) -> bytes | None:
-        """`strip` or `sheet` of a clip, made when it is first asked for; None where no video can be read.
+        """`strip` or `sheet` of a clip; None where no video can be read.
+
+        A strip that ingestion has stored is that; what is not stored is made when it is first asked for.
 
         Whoever waits for a decoder holds none of the threads that answer pages.
         """
@@ -106,6 +109,10 @@ class Site:
         file = self._file(clip_id, kind)
         return file.read_bytes() if file.exists() else None
 
+        if kind == "strip":
+            stored = self.strips.get(clip_id, lambda: self.catalog.strips([clip_id]).get(clip_id) or None)
+            if stored is not None:
+                return stored
     def _draw(self, clip_id: str, kind: str) -> bytes | None:
         if (drawn := self._drawn(clip_id, kind)) is not None:  # by somebody else meanwhile
             return drawn

@@ -29,8 +29,14 @@ _INPUT = pa.schema(
         "window": pa.string(),
     }.items()
 )
-# What crosses the object store per input: its address, numbers as JSON, compressed videos and posters.
-SCHEMA = pa.schema([("uri", pa.string()), ("answer", pa.string()), ("videos", BYTES), ("posters", BYTES)])
+# What crosses the object store per input: its address, numbers as JSON, compressed videos and pictures.
+SCHEMA = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("answer", pa.string()),
+        *((name, BYTES) for name in ("videos", "posters", "strips")),
+    ]
+)
 
 
 @cache
@@ -66,6 +72,7 @@ def _normalise_one(
         "answer": json.dumps(numbers | {"clips": clips}),
         "videos": [clip.video for clip in answer.clips],
         "posters": [clip.poster for clip in answer.clips],
+        "strips": [clip.strip for clip in answer.clips],
     }
 
 

@@ -83,11 +83,13 @@ def clip_rows(
     return rows
 
 
-def media_rows(ids: Sequence[str], videos: Sequence[bytes], posters: Sequence[bytes]) -> list[dict]:
+def media_rows(
+    ids: Sequence[str], videos: Sequence[bytes], posters: Sequence[bytes], strips: Sequence[bytes]
+) -> list[dict]:
     """The rows of `media` of an input's clips, in their order."""
     return [
-        {"clip_id": key, "video": video, "poster": poster, "bytes": len(video)}
-        for key, video, poster in zip(ids, videos, posters, strict=True)
+        {"clip_id": key, "video": video, "poster": poster, "strip": strip, "bytes": len(video)}
+        for key, video, poster, strip in zip(ids, videos, posters, strips, strict=True)
     ]
 
 

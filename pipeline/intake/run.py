@@ -277,7 +277,9 @@ class IngestRun:
                     now,
                 )
                 ids = [clip["clip_id"] for clip in clips]
-                self.unwritten.media += records.media_rows(ids, line["videos"], line["posters"])
+                self.unwritten.media += records.media_rows(
+                    ids, line["videos"], line["posters"], line["strips"]
+                )
                 self.unwritten.clips += clips
             sources = self._rows_of_group(group, first.source.uri, records.fate_of(answer, clips))
             self.unwritten.sources += sources

@@ -24,6 +24,7 @@ from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
 from pipeline.video.quality import colours, score, steady_bars, thumbnails
 from pipeline.video.rejection import Rejection
+from pipeline.video.strip import strip_of_planes
 from pipeline.video.transcode import CRF, encode_planes, encode_poster
 
 # Where letterbox bars are looked for.
@@ -59,7 +60,7 @@ class NormaliseSettings(BaseModel):
 
 @dataclass(frozen=True)
 class NormalisedClip:
-    """One clip: its window, its scores, and its video and poster as compressed bytes."""
+    """One clip: its window, its scores, and its video, poster and effect strip as compressed bytes."""
 
     key: str
     start: float
@@ -67,6 +68,7 @@ class NormalisedClip:
     scores: dict
     video: bytes
     poster: bytes
+    strip: bytes
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def normalise(
                 | {"errors": round(errors, 5), "colours": colours(frames[distinct])},
                 video=encode_planes(frames, spec.fps, settings.crf),
                 poster=encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))),
+                strip=strip_of_planes(frames),
             )
         )
     return Normalised(facts.describe(), clips)

@@ -47,14 +47,19 @@ def from_rgb(picture: np.ndarray, scaler: VideoReformatter | None = None) -> np.
     )
 
 
-def to_rgb(frame: av.VideoFrame, scaler: VideoReformatter | None = None) -> np.ndarray:
-    """RGB uint8 [height, width, 3] of a frame in this form."""
+def to_rgb(
+    frame: av.VideoFrame, scaler: VideoReformatter | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """RGB uint8 [height, width, 3] of a frame in this form, made smaller to (width, height) where asked."""
+    width, height = size or (frame.width, frame.height)
     return (
         (scaler or VideoReformatter())
         .reformat(
             frame,
+            width=width,
+            height=height,
             format="rgb24",
-            interpolation="BICUBIC",
+            interpolation="AREA" if size else "BICUBIC",
             src_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,

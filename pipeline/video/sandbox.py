@@ -224,14 +224,11 @@ def _understood(message: dict, body: memoryview) -> Answer:
         return Answer("normalised", picture=shown)
     clips, at = [], 0
     for clip in message["clips"]:
-        video, poster = clip.pop("video_bytes"), clip.pop("poster_bytes")
-        clips.append(
-            NormalisedClip(
-                **clip,
-                video=bytes(body[at : at + video]),
-                poster=bytes(body[at + video : at + video + poster]),
-            )
-        )
-        at += video + poster
+        parts = {}
+        for name in ("video", "poster", "strip"):
+            size = clip.pop(f"{name}_bytes")
+            parts[name] = bytes(body[at : at + size])
+            at += size
+        clips.append(NormalisedClip(**clip, **parts))
     numbers = {name: message[name] for name in ("seconds", "cpu_seconds", "peak_rss_mb")}
     return Answer("normalised", facts=message["facts"], clips=clips, **numbers)

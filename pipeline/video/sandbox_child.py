@@ -113,8 +113,9 @@ def _answer(file, spec: ClipSpec, settings: NormaliseSettings, window: str | Non
     clips, body = [], []
     for clip in found.clips:
         numbers = asdict(clip)
-        body += [numbers.pop("video"), numbers.pop("poster")]
-        clips.append(numbers | {"video_bytes": len(body[-2]), "poster_bytes": len(body[-1])})
+        parts = {name: numbers.pop(name) for name in ("video", "poster", "strip")}
+        body += parts.values()
+        clips.append(numbers | {f"{name}_bytes": len(data) for name, data in parts.items()})
     answer = {
         "facts": found.facts,
         "clips": clips,

@@ -2,8 +2,8 @@
 
 `python -m tests.benchmarks.ingest FOLDER`. Both decode the same files, pick 49 frames over the whole clip,
 scale, crop and encode them with the same x264 settings on one thread; ingestion also hashes, probes, scores
-and makes a poster. Some of them also go through the whole stage on Ray and through `ray.data.read_videos`
-with the same encoder. Prints one JSON object as its last line.
+and makes a poster and an effect strip. Some of them also go through the whole stage on Ray and through
+`ray.data.read_videos` with the same encoder. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -29,10 +29,11 @@ from pipeline.video.planes import frame_of, luma, to_rgb
 from pipeline.video.probe import probe
 from pipeline.video.quality import colours, score
 from pipeline.video.rejection import Rejection
+from pipeline.video.strip import strip_of_planes
 from pipeline.video.transcode import PRESET, encode_planes, encode_poster
 
 SPEC = ClipSpec()
-STEPS = ("hash", "probe", "decode", "score", "poster", "encode")
+STEPS = ("hash", "probe", "decode", "score", "poster", "strip", "encode")
 
 
 def main() -> None:
@@ -97,6 +98,7 @@ def ours(file: Path) -> dict | None:
     distinct = np.unique(plan.indices, return_index=True)[1]
     timed("score", lambda: (score(luma(frames[distinct])), colours(frames[distinct])))
     timed("poster", lambda: encode_poster(to_rgb(frame_of(frames[len(frames) // 2]))))
+    timed("strip", strip_of_planes, frames)
     timed("encode", encode_planes, frames, SPEC.fps, settings.crf)
     ordinary = file.suffix == ".mp4" and is_ordinary(facts)
     return {"steps": steps, "ordinary": ordinary, "frames": len(facts.timestamps), "last": float(plan.end)}

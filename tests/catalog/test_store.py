@@ -38,7 +38,7 @@ def test_a_catalogue_has_every_table_with_its_key_and_stable_row_ids(catalog):
         keys = {f.metadata[position]: f.name for f in table.schema if position in (f.metadata or {})}
         assert tuple(keys[at] for at in sorted(keys)) == KEYS[name]
         assert table.to_lance().has_stable_row_ids
-    assert catalog.tables.handle("media").blob_columns() == ["video", "poster"]
+    assert catalog.tables.handle("media").blob_columns() == ["video", "poster", "strip"]
 
 
 def test_opening_finds_the_spec_it_was_made_with(catalog, spec):
@@ -256,6 +256,20 @@ def test_names_that_are_not_there_are_refused_with_the_nearest(catalog):
         catalog.scan("clips", ["captions"])
     with pytest.raises(UnknownColumn, match="blob"):
         catalog.scan("media", ["video"])
+
+
+def test_a_catalogue_from_before_strips_has_none_until_it_is_opened_for_writing(catalog, spec):
+    catalog.upsert("media", [{"clip_id": "old", "video": b"v" * 9, "poster": b"p", "bytes": 9}])
+    catalog.tables.commit("media", lambda table: table.drop_columns(["strip"]))
+    before = catalog.snapshot()
+    assert catalog.strips(["old"]) == {}
+    catalog = Catalog.create(catalog.uri, spec)
+    catalog.upsert("media", [{"clip_id": "new", "video": b"w", "strip": b"s", "bytes": 1}])
+    catalog.update("media", [{"clip_id": "old", "strip": b"t"}])
+    assert catalog.strips(["old", "new"]) == {"old": b"t", "new": b"s"}
+    assert (catalog.videos(["old"]), catalog.posters(["old"])) == ({"old": b"v" * 9}, {"old": b"p"})
+    past = catalog.at(before)
+    assert (past.strips(["old"]), past.posters(["old"])) == ({}, {"old": b"p"})
 
 
 def test_media_come_back_byte_for_byte_and_stay_out_of_scans(catalog):

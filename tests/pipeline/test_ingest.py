@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lancedb.expr import col
+from PIL import Image
 
 from catalog.acts import undo
 from catalog.clip_spec import ClipSpec
@@ -25,6 +27,7 @@ from pipeline.intake.settings import IngestSettings
 from pipeline.sources.survey import discover, survey
 from pipeline.video.limits import DecodeLimits
 from pipeline.video.normalise import NormaliseSettings
+from pipeline.video.strip import strip_size
 from pipeline.video.transcode import read_clip
 from tests.pipeline.sources.test_members import pictures, shard
 from tests.pipeline.video.video_files import ffmpeg, moving, write
@@ -115,13 +118,14 @@ def test_a_stored_clip_has_the_specs_frames_rate_and_size(ingested, tmp_path):
     catalog, _ = ingested
     ids = catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist()
     assert len(ids) == 3
-    posters = catalog.posters(ids)
+    posters, strips = catalog.posters(ids), catalog.strips(ids)
     for key, video in catalog.videos(ids).items():
         (tmp_path / "clip.mp4").write_bytes(video)
         with av.open(str(tmp_path / "clip.mp4")) as container:
             assert container.streams.video[0].average_rate == 8
         assert read_clip(video).shape == (49, 64, 96, 3)
         assert posters[key].startswith(b"\xff\xd8")
+        assert Image.open(io.BytesIO(strips[key])).size == strip_size(SPEC)
 
 
 def test_a_clip_row_says_where_it_comes_from_and_what_it_looks_like(ingested, videos):
