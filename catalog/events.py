@@ -79,6 +79,12 @@ def changes_of(catalog: Catalog, event: str) -> list[Recorded]:
     return [Recorded.from_bytes(data) for data in rows[0]["changes"]]
 
 
+def changes_by_event(catalog: Catalog, events: Sequence[str]) -> dict[str, list[Recorded]]:
+    """What each of some events changed."""
+    rows = catalog.get("events", events, ["event_id", "changes"]).to_pylist()
+    return {row["event_id"]: [Recorded.from_bytes(data) for data in row["changes"] or ()] for row in rows}
+
+
 def touching(catalog: Catalog, table: str, key: str) -> list[tuple[Event, dict[str, tuple[Any, Any]]]]:
     """The acts that changed rows of a table whose first key column is `key`, the newest first.
 
@@ -88,8 +94,7 @@ def touching(catalog: Catalog, table: str, key: str) -> list[tuple[Event, dict[s
     events = {event.event_id: event for event in history(catalog) if table in event.changed}
     if not events:
         return []
-    rows = catalog.get("events", list(events), ["event_id", "changes"]).to_pylist()
-    changes = {row["event_id"]: [Recorded.from_bytes(data) for data in row["changes"] or ()] for row in rows}
+    changes = changes_by_event(catalog, list(events))
     return [
         (event, differs)
         for number, event in events.items()

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from catalog.curation.clips import out_of_domain
 from catalog.curation.standing import Numbers, Standing, apart, standing
 from catalog.names import CategoryNames
 from catalog.store import Catalog
-from catalog.vocabulary import CategoryState, Status
+from catalog.vocabulary import CategoryState, Split, Status
 
 # First pictures of which fewer bits differ show the same subject.
 _SAME_SUBJECT = 12
@@ -66,17 +65,20 @@ def health(
     """
     names = CategoryNames.load(catalog)
     facts = {r["category_id"]: r for r in catalog.scan("categories", _FACTS).to_pylist()}
+    # As `out_of_domain` has it, of rows that are read anyway.
+    held_out = {key for key, fact in facts.items() if fact["held_out"]}
     members: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash"])
+    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash", "split"])
     # Of the hashes no more than the first is looked at.
     first = pc.list_slice(rows["phash"], 0, 1)
     for row in rows.set_column(rows.schema.get_field_index("phash"), "phash", first).to_pylist():
         if (key := names.kept(row["category_id"])) is not None:
             members[key].append(row)
+            if row["split"] == Split.OOD:
+                held_out.add(row["category_id"])
     if found is None and column in catalog.schema("clips").names:
         found = standing(catalog, column, many=2)
     pure = purity(found) if found else {}
-    held_out = out_of_domain(catalog)
     gaps = transfer_gaps(catalog, names)
     listed = {key for key, row in facts.items() if row["state"] != CategoryState.MERGED} | set(members)
     figures = []
@@ -106,7 +108,7 @@ def health(
     return figures
 
 
-_FACTS = ["category_id", "group", "state"]
+_FACTS = ["category_id", "group", "state", "held_out"]
 
 
 def transfer_gaps(catalog: Catalog, names: CategoryNames) -> dict[str, float]:

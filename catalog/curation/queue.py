@@ -53,8 +53,13 @@ def review_queue(
     """
     names = CategoryNames.load(catalog)
     where = None if reviewed else is_null("reviewed_by")
-    if category is not None:
-        inside = col("category_id").isin(names.members(names.id_of(category)))
+    key = names.id_of(category) if category is not None else None
+    if found is not None and key is not None:
+        # Whoever stands in it is known already.
+        number = found.categories.index(key) if key in found.categories else -2
+        found = found.of([found.clip_ids[n] for n in np.flatnonzero(found.groups == number)])
+    elif key is not None:
+        inside = col("category_id").isin(names.members(key))
         where = inside if where is None else where & inside
     if found is None:
         found = standing(catalog, column, many, where)

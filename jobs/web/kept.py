@@ -32,6 +32,10 @@ class Kept(Generic[T]):
                 self._results.popitem(last=False)
         return result
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._results
+
     def forget(self, key: Hashable) -> None:
         """Let the next `get` make it anew."""
         with self._lock:

@@ -26,6 +26,9 @@ from jobs.web.app import create_app
 from jobs.web.site import Site
 from pipeline.embedding.settings import EmbedSettings
 from pipeline.find import LazyEmbedder
+from pipeline.video.planes import from_rgb
+from pipeline.video.strip import strip_of_planes
+from pipeline.video.transcode import encode_planes
 
 CATEGORIES, DIM = 200, 512
 SUBJECTS = ("mug", "star", "duck", "house", "cactus", "mushroom", "rocket", "heart")
@@ -119,7 +122,28 @@ def measure(clips: int, times: int) -> dict:
             }
         found["grid"]["turn"] = milliseconds(lambda: get(f"/?page={next(place) % 60 + 1}")(), 3 * times)
         found["review"]["turn"] = milliseconds(lambda: get(f"/review?at={next(place) % 400}")(), 3 * times)
+        found["strip"] = strips(catalog, client)
         return {"clips": clips, "milliseconds": found}
+
+
+def strips(catalog: Catalog, client: TestClient) -> dict[str, dict]:
+    """Strips of clips of 480 × 720 that nobody has seen yet: stored by ingestion, or made of the video."""
+    row, column = np.mgrid[:480, :720]
+    frames = [
+        np.stack([row + 5 * n, column - 3 * n, row // 2 + column], 2).astype(np.uint8) for n in range(49)
+    ]
+    planes = np.stack([from_rgb(frame) for frame in frames])
+    video, strip = encode_planes(planes, 8), strip_of_planes(planes)
+    there, asked = [f"{number:032x}" for number in range(60)], count()
+    catalog.upsert(
+        "media",
+        [{"clip_id": c, "video": video, "strip": strip if n < 48 else None} for n, c in enumerate(there)],
+    )
+
+    def look() -> None:
+        assert client.get(f"/clips/{there[next(asked)]}/strip.jpg").status_code == 200
+
+    return {"stored": milliseconds(look, 48), "made": milliseconds(look, 12)}
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 from catalog.curation.health import CategoryHealth
 from catalog.curation.queue import review_queue
 from catalog.errors import CatalogError
-from catalog.events import touching
 from catalog.names import CategoryNames
 from catalog.vocabulary import CategoryState, Status
 from jobs.web.pages import page
@@ -68,10 +67,10 @@ def category(request: Request, site: Here, id: str) -> Response:
         fact=fact,
         health=health,
         names=names,
-        least=_least_like(site, key),
+        least=_least_like(site, key, names.name_of(key)),
         clips=View(chosen={"category": (key,)}).address(),
         copies=View(chosen={"category": (key,), "status": (str(Status.DUPLICATE),)}).address(),
-        story=touching(catalog, "categories", key),
+        story=site.log.touching("categories", key),
         as_of=site.last_event(),
         view=View(),
         strip_width=width,
@@ -95,7 +94,7 @@ def palette(
     return page(request, "palette.html.j2", matches=matches, typed=letters, buttons=buttons)
 
 
-def _least_like(site: Site, key: str) -> list[dict[str, Any]]:
+def _least_like(site: Site, key: str, name: str | None) -> list[dict[str, Any]]:
     """The clips of a category that look least like it, as cards show them."""
     try:
         queued = review_queue(site.catalog, key, LEAST_LIKE, reviewed=True, found=site.standing())
@@ -104,7 +103,6 @@ def _least_like(site: Site, key: str) -> list[dict[str, Any]]:
     columns = ["clip_id", "status", "split", "category_source", "category_confidence", "caption"]
     rows = site.catalog.get("clips", [each.clip_id for each in queued], columns).to_pylist()
     facts = {row["clip_id"]: row for row in rows}
-    name = CategoryNames.load(site.catalog).name_of(key)
     return [facts[each.clip_id] | {"score": each.likeness, "category": name} for each in queued]
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from catalog.events import touching
 from catalog.names import CategoryNames
 from catalog.search import search_vector
 from jobs.web.pages import page
@@ -54,7 +53,7 @@ def clip(request: Request, site: Here, clip_id: str) -> Response:
         label=source[0]["label"] if source else None,
         scores=[(name, row[name]) for name in SCORES if row.get(name) is not None],
         neighbours=_neighbours(site, row),
-        story=[(event, _told(changed)) for event, changed in touching(site.catalog, "clips", clip_id)],
+        story=[(event, _told(changed)) for event, changed in site.log.touching("clips", clip_id)],
         view=View(),
         aspects=ASPECTS,
         as_of=site.last_event(),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response, UploadFile
 from fastapi.params import File, Form
+from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse
 
@@ -89,7 +90,7 @@ def _grid(
         chosen = matching - len(set(view.left_out) & set(found.ids()))
     else:
         chosen = len(view.selected)
-    return page(
+    answer = page(
         request,
         "grid.html.j2",
         422 if wrong else 200,
@@ -115,3 +116,6 @@ def _grid(
         strip_height=height,
         frame=(site.catalog.spec.width, site.catalog.spec.height),
     )
+    # The browser asks for them next.
+    answer.background = BackgroundTask(site.prepare, [row["clip_id"] for row in rows])
+    return answer

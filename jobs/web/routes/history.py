@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from catalog.events import changes_of, history
+from catalog.events import changes_of
 from jobs.web.pages import page
 from jobs.web.site import Here
 
@@ -15,7 +15,7 @@ ROWS_SHOWN = 200
 @router.get("/history")
 def log(request: Request, site: Here, actor: str = "", page_number: int = 1) -> Response:
     """Acts, the newest first."""
-    events = history(site.catalog)
+    events = site.log.history()
     actors = sorted({event.actor for event in events})
     events = [event for event in events if not actor or event.actor == actor]
     number = max(1, min(page_number, -(-len(events) // SHOWN) or 1))
@@ -35,7 +35,7 @@ def log(request: Request, site: Here, actor: str = "", page_number: int = 1) -> 
 def event(request: Request, site: Here, event_id: str) -> Response:
     """What one act changed, row by row."""
     changes = changes_of(site.catalog, event_id)
-    told = next(each for each in history(site.catalog) if each.event_id == event_id)
+    told = next(each for each in site.log.history() if each.event_id == event_id)
     rows = []
     for change in changes:
         before, after = change.before().to_pylist(), change.after().to_pylist()

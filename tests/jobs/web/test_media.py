@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.requests import Request
 
+from catalog.store import Catalog
 from jobs.web.ranges import served
 from pipeline.video.planes import from_rgb
 from pipeline.video.strip import (
@@ -88,6 +89,14 @@ def test_a_strip_that_is_stored_is_shown_without_a_look_at_the_video(catalog, cl
     catalog.upsert("media", [{"clip_id": "melt0", "video": b"broken", "strip": b"a strip", "bytes": 6}])
     answer = client.get("/clips/melt0/strip.jpg")
     assert (answer.status_code, answer.content) == (200, b"a strip")
+
+
+def test_a_page_has_read_its_clips_pictures_before_they_are_asked_for(catalog, client, monkeypatch):
+    catalog.upsert("media", [{"clip_id": "melt0", "video": b"v", "poster": b"p", "strip": b"s", "bytes": 1}])
+    assert client.get("/").status_code == 200
+    monkeypatch.setattr(Catalog, "_blobs", None)  # nothing is read any more
+    for name, data in (("poster.jpg", b"p"), ("strip.jpg", b"s")):
+        assert client.get(f"/clips/melt0/{name}").content == data
 
 
 def test_a_strip_shows_five_moments_in_order_over_the_colours_of_every_frame():
