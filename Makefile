@@ -8,7 +8,7 @@ help:
 	@echo "make demo       set up, render sample effects, run raw videos -> catalogue -> model -> clips; open demo/report.html"
 	@echo "make test       set up, lint, run every test"
 	@echo "make test-fast  the same without the slow end-to-end tests"
-	@echo "make pocket     train the pocket backbone, its hypernetwork and a small CLIP from nothing (hours on a CPU; goes on when killed)"
+	@echo "make pocket     train the pocket backbones, a hypernetwork and a small CLIP from nothing (hours on a CPU; goes on when killed)"
 	@echo "make clean      remove the demo and the environment"
 
 setup: $(STAMP)
@@ -34,6 +34,7 @@ demo: $(STAMP)
 
 pocket: $(STAMP)
 	@$(BIN)/video2lora pocket training/pocket --work pocket-work
+	@$(BIN)/video2lora pocket training/pocket-wan --family wan --work pocket-work
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

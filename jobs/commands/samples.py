@@ -1,7 +1,7 @@
 """Things to try the others on: rendered videos, and a backbone that a CPU can train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,21 +34,35 @@ def sample(
     sample_videos(folder, categories, per_category, seed, sheets)
 
 
-@app.command(epilog="Example: `video2lora pocket training/pocket --work pocket-work`")
+@app.command(
+    epilog="Examples: `video2lora pocket training/pocket --work pocket-work` · "
+    "`video2lora pocket training/pocket-wan --family wan --work pocket-work`"
+)
 def pocket(
     folder: Annotated[Path, typer.Argument(help="Where the backbone goes, in the hub's layout.")],
     work: Annotated[
         Path, typer.Option(help="States and encoded clips; the same folder goes on from there.")
     ] = Path("pocket-work"),
+    family: Annotated[
+        Literal["cogvideox", "wan"], typer.Option(help="Of the backbone; both learn from the same clips.")
+    ] = "cogvideox",
     vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Clips that the DiT learns from.")] = None,
     dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the hypernetwork.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the hypernetwork, which a CogVideoX gets.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights and every draw.")] = 0,
 ) -> None:
-    """Train a small CogVideoX-I2V from nothing on procedural effects, and a hypernetwork for it."""
+    """Train a small CogVideoX-I2V from nothing on procedural effects, and a hypernetwork for it; or a small
+    Wan I2V."""
     opening(f"Pocket backbone for {folder}")
-    from jobs.pocket import pocket_backbone
+    from jobs.pocket import pocket_backbone, pocket_wan
 
     backbone = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
-    pocket_backbone(folder, work, seed, backbone, {"steps": steps})
+    if family == "wan":
+        if steps is not None:
+            raise typer.BadParameter("A Wan gets no hypernetwork: leave it off.", param_hint="--steps")
+        pocket_wan(folder, work, seed, backbone)
+    else:
+        pocket_backbone(folder, work, seed, backbone, {"steps": steps})

@@ -1,7 +1,7 @@
-"""The pocket backbone: a small CogVideoX-I2V trained from nothing on procedural effects.
+"""The pocket backbones: a small CogVideoX-I2V and a small Wan I2V, trained from nothing on rendered effects.
 
-It knows how every category of `pipeline.samples` goes on from a first frame. As a large one learned it from
-captions that say what happens, the pocket one is told the effect's name for most of its training clips. The
+Each knows how every category of `pipeline.samples` goes on from a first frame. As a large one learned it from
+captions that say what happens, a pocket one is told the effect's name for most of its training clips. The
 captions of a catalogue do not name it, and so it cannot know which one is wanted: that is what a reference is
 for.
 """
@@ -18,42 +18,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.pocket.families import (
+    COGVIDEOX,
+    POCKET_GEOMETRY,
+    POCKET_TEXT_TOKENS,
+    Family,
+    Pipeline,
+)
 from pipeline.pocket.renders import Renders, signed
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import HELD_OUT
 from pipeline.samples.scene import make_scene
-from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
-from training.backbones.geometry import SampleGeometry
 from training.backbones.layout import read_json
 from training.backbones.small_text import quiet_transformers
-from training.pretrain.denoiser import Denoiser, start_silent
+from training.pretrain.denoiser import Denoiser
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.precision import Precision
-from training.pretrain.processor import PlainAttention
-from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
+from training.pretrain.vae import VAE, reconstruction_psnr, vae_loss
 from training.progress import Progress
 from training.randomness import derive, stream
 
-POCKET_GEOMETRY = SampleGeometry(num_frames=49, height=64, width=96)
 POCKET_SHAPE = (POCKET_GEOMETRY.num_frames, POCKET_GEOMETRY.height, POCKET_GEOMETRY.width)
-POCKET_TEXT_TOKENS = 32
-POCKET_SIZES = BackboneSizes(
-    # 4× in space where CogVideoX has 8×, in patches twice as large: as many tokens, and a VAE that learns in
-    # an hour on a CPU.
-    vae_channels=(16, 32, 64),
-    latent_channels=8,
-    patch=4,
-    layers=6,
-    heads=4,
-    head_dim=48,
-    time_width=128,
-    text_width=32,
-)
 NAMES = tuple(CATEGORIES)
 NAMED_TOKENS = 12  # of a caption that names the effect; see `naming`
 SAVE_EVERY = 1_000  # steps
@@ -104,8 +93,9 @@ def train_pocket(
     step: Steps,
     device: torch.device | str = "cpu",
     categories: Sequence[str] = NAMES,
+    family: Family = COGVIDEOX,
 ) -> dict:
-    """Train the pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
+    """Train a pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
 
     Args:
         out: made, or replaced when a pocket backbone lies there.
@@ -115,6 +105,7 @@ def train_pocket(
         step: opens the progress of a named step.
         device: of the training.
         categories: of effects that it is to know, names in `pipeline.samples.categories.CATEGORIES`.
+        family: of the backbone; those of one working folder share the clips.
 
     Returns:
         what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes.
@@ -127,11 +118,9 @@ def train_pocket(
         raise NoPocket(f"{out} is there and is no pocket backbone: name a folder that does not exist yet.")
     facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
     categories = tuple(categories)
-    facts |= {"device": device.type, "categories": list(categories)}
+    facts |= {"family": family.name, "device": device.type, "categories": list(categories)}
     work = working_folder(work, categories)
-    pipeline = small_pipeline(
-        settings.seed, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, POCKET_SIZES, vocabulary(categories)
-    )
+    pipeline = family.pipeline(settings.seed, vocabulary(categories))
     pipeline.vae.to(device)
     with step("Clips") as progress:
         began = time.perf_counter()
@@ -141,23 +130,23 @@ def train_pocket(
         renders.to(device)
         facts["seconds"]["clips"] = time.perf_counter() - began
     with step("VAE") as progress:
-        facts["seconds"]["vae"] = train_vae(
-            pipeline.vae, renders, settings, work / f"vae-{settings.seed}.safetensors", progress
-        )
+        state = work / f"{family.name}-vae-{settings.seed}.safetensors"
+        facts["seconds"]["vae"] = train_vae(family, pipeline.vae, renders, settings, state, progress)
     # As it will be stored: what is encoded from here on is what the stored VAE encodes.
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
     apart = range(HELD_OUT, HELD_OUT + 7 * settings.measured, 7)
     held = Renders(work / f"held-{settings.measured}", apart, categories, POCKET_SHAPE)
     held.fill()
     clips = held.signed(range(len(held))).to(device)
-    facts["scaling_factor"] = scale_latents(pipeline.vae, clips, settings.precision)
-    psnr = reconstruction_psnr(pipeline.vae, clips, settings.precision)
+    with family.quick(pipeline.vae):
+        facts |= family.scale(pipeline.vae, clips, settings.precision)
+        psnr = reconstruction_psnr(pipeline.vae, clips, settings.precision)
     facts["psnr_db"] = round(float(np.mean(psnr)), 2)
     with step("Latents") as progress:
         began = time.perf_counter()
-        encoded = encoded_clips(pipeline.vae, work, renders, progress, settings.precision)
+        encoded = encoded_clips(pipeline.vae, work, renders, progress, settings.precision, family)
         facts["seconds"]["latents"] = time.perf_counter() - began
-    denoiser = Denoiser(pipeline, POCKET_TEXT_TOKENS, settings.precision).to(device)
+    denoiser = family.denoiser(pipeline, POCKET_TEXT_TOKENS, settings.precision).to(device)
     with step("DiT") as progress:
         facts["seconds"]["dit"] = train_dit(
             denoiser, encoded, renders, settings, encoded.folder / "dit.safetensors", progress
@@ -177,33 +166,30 @@ def working_folder(work: Path, categories: Sequence[str] = NAMES) -> Path:
 
 
 def train_vae(
-    vae: AutoencoderKLCogVideoX, renders: Renders, settings: PocketSettings, state: Path, progress: Progress
+    family: Family, vae: VAE, renders: Renders, settings: PocketSettings, state: Path, progress: Progress
 ) -> float:
-    """Fit the VAE and return the seconds.
-
-    What it learns from is how many scenes a step shows, so it begins with single frames (60 % of the steps),
-    goes on to nine at a time, the least that its chunks allow (25 %), both of quarters of the picture, and
-    ends with whole pictures (15 %).
-    """
+    """Fit the VAE in the stages of its family and return the seconds."""
     frames, height, width = renders.shape
 
     def loss(step: int) -> Tensor:
         draw = stream(step, f"pocket vae {settings.seed}")
         done = step / settings.vae_steps
-        share, length = (1, 1) if done < 0.6 else (8, 9) if done < 0.85 else (16, 9)
+        stage = next(each for each in family.stages if done < each.until)
         videos = []
-        for _ in range(max(1, settings.vae_batch // share)):
-            first, place = int(draw.integers(frames - length + 1)), int(draw.integers(len(renders)))
-            video = renders.clip(place)[first : first + length]
-            if done < 0.85:
+        for _ in range(max(1, settings.vae_batch // stage.share)):
+            first, place = int(draw.integers(frames - stage.frames + 1)), int(draw.integers(len(renders)))
+            video = renders.clip(place)[first : first + stage.frames]
+            if stage.quarters:
                 top, left = (int(draw.integers(size // 2 + 1)) for size in (height, width))
                 video = video[:, top : top + height // 2, left : left + width // 2]
             videos.append(video)
         return vae_loss(vae, signed(torch.stack(videos).to(vae.device)), step, settings.precision)
 
-    start_plain(vae)
+    family.start_vae(vae)
     vae.train()
-    seconds = fit(vae, loss, FitSettings(settings.vae_steps, lr=3e-3, save_every=SAVE_EVERY), state, progress)
+    fitted = FitSettings(settings.vae_steps, lr=3e-3, save_every=SAVE_EVERY)
+    with family.quick(vae):
+        seconds = fit(vae, loss, fitted, state, progress)
     vae.eval().requires_grad_(False)
     return seconds
 
@@ -216,12 +202,10 @@ def train_dit(
     state: Path,
     progress: Progress,
 ) -> float:
-    """Fit the DiT and the text encoder on the encoded renders. Returns the seconds."""
-    start_silent(denoiser.transformer)
+    """Fit the DiT and its encoders on the encoded renders. Returns the seconds."""
     denoiser.train()
-    denoiser.transformer.set_attn_processor(PlainAttention())
     if settings.compile:
-        for block in denoiser.transformer.transformer_blocks:
+        for block in denoiser.blocks:
             block.compile()
     device = encoded.mean.device
     names = renders.categories
@@ -231,6 +215,8 @@ def train_dit(
     told = [[captions, [""] * len(captions)]]
     told.append([[naming(*each) for each in zip(row, shown, strict=True)] for row in told[0]])
     tokens = torch.stack([torch.stack([denoiser.tokens(row) for row in rows]) for rows in told]).to(device)
+    images = denoiser.images([renders.clip(place)[0].cpu().numpy() for place in range(len(renders))])
+    images = None if images is None else images.to(device)
 
     def loss(step: int) -> Tensor:
         drawn = generator(device, step, f"pocket dit {settings.seed}")
@@ -243,15 +229,11 @@ def train_dit(
             tokens[named.long(), dropped.long(), chosen],
             drawn,
             settings.last_shift if last else settings.timestep_shift,
+            None if images is None else images[chosen],
         )
 
-    hidden = [
-        name
-        for name, value in denoiser.named_parameters()
-        if value.ndim == 2 and ".transformer_blocks." in name and ".norm" not in name
-    ]
     fitted = FitSettings(settings.dit_steps, lr=1e-3, save_every=SAVE_EVERY)
-    seconds = fit(denoiser, loss, fitted, state, progress, hidden)
+    seconds = fit(denoiser, loss, fitted, state, progress, denoiser.hidden_matrices())
     denoiser.eval()
     return seconds
 
@@ -282,18 +264,19 @@ def _words(effect: str) -> tuple[str, ...]:
 
 
 def encoded_clips(
-    vae: AutoencoderKLCogVideoX,
+    vae: VAE,
     work: Path,
     renders: Renders,
     progress: Progress | None = None,
     precision: Precision = "bfloat16",
+    family: Family = COGVIDEOX,
 ) -> EncodedClips:
     """The renders through this VAE; what lies in `work` is not encoded again.
 
     The folder is named by the VAE and the clips: another precision needs another `work`.
     """
     numbers = f"{renders.numbers[0]}-{renders.numbers[-1]}-{len(renders)}"
-    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers}", precision)
+    encoded = EncodedClips(work / f"latents-{weights_id(vae)}-{numbers}", precision, family.encode)
     return encoded.fill(vae, renders.signed, len(renders), progress, 4 if vae.device.type == "cpu" else 48)
 
 
@@ -306,7 +289,7 @@ def weights_id(module: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def write_backbone(pipeline: CogVideoXImageToVideoPipeline, out: Path, facts: dict) -> None:
+def write_backbone(pipeline: Pipeline, out: Path, facts: dict) -> None:
     """Save in bf16 beside `out`, then take its place."""
     building = out.with_name(f".{out.name}-new")
     shutil.rmtree(building, ignore_errors=True)

@@ -16,13 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline.pocket.backbone import (
-    POCKET_GEOMETRY,
-    POCKET_TEXT_TOKENS,
-    Steps,
-    known_categories,
-    working_folder,
-)
+from pipeline.pocket.backbone import Steps, known_categories, working_folder
+from pipeline.pocket.families import POCKET_GEOMETRY, POCKET_TEXT_TOKENS
 from pipeline.pocket.pairs import TRAIN_FROM, Pairs
 from pipeline.pocket.pairs import References as Kind
 from pipeline.samples.splits import unseen_of
@@ -33,9 +28,9 @@ from training.backbones.settings import BackboneSettings
 from training.batch import TrainingBatch
 from training.methods.base import Condition, Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
+from training.pretrain.cogvideox.processor import PlainAttention
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.precision import Precision, computing
-from training.pretrain.processor import PlainAttention
 from training.progress import Progress
 from training.randomness import stream
 from training.release import publish_tensors
@@ -92,16 +87,19 @@ class Lessons:
     precision: Precision = "bfloat16"
 
 
-def pocket_settings(model: str = "pocket") -> BackboneSettings:
+def pocket_settings(model: str = "pocket", family: str = "cogvideox") -> BackboneSettings:
     """A backbone of the pocket geometry, in fp32."""
     geometry = POCKET_GEOMETRY
-    return BackboneSettings(
-        model=model,
-        num_frames=geometry.num_frames,
-        height=geometry.height,
-        width=geometry.width,
-        max_text_tokens=POCKET_TEXT_TOKENS,
-        dtype="float32",
+    return BackboneSettings.model_validate(
+        {
+            "family": family,
+            "model": model,
+            "num_frames": geometry.num_frames,
+            "height": geometry.height,
+            "width": geometry.width,
+            "max_text_tokens": POCKET_TEXT_TOKENS,
+            "dtype": "float32",
+        }
     )
 
 

@@ -17,8 +17,8 @@ from training.backbones.cogvideox.dit import CogVideoXDiT
 from training.files import write_atomically
 from training.methods.base import Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
+from training.pretrain.cogvideox.processor import PlainAttention
 from training.pretrain.fit import FitSettings, fit
-from training.pretrain.processor import PlainAttention
 from training.progress import Progress
 
 OURS, PROMPT, CATEGORY = "Video2LoRA", "Video-As-Prompt", "one adapter per category"

@@ -16,7 +16,7 @@ from pipeline.encode import EMPTY_CAPTION
 from pipeline.features.tensors import to_bytes
 from pipeline.pairing.plan import NoPairs
 from pipeline.pairing.stream import NothingEncoded
-from pipeline.pocket.backbone import POCKET_SIZES
+from pipeline.pocket.families import POCKET_SIZES
 from pipeline.run import prepare_run
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora

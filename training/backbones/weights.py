@@ -14,7 +14,9 @@ from training.backbones.layout import folders_of, missing_file, require_family
 from training.backbones.wan import small as wan
 from training.errors import WeightsUnreachable
 
+# What `make pocket` trains of each family.
 POCKET = Path(__file__).parents[1] / "pocket"
+POCKET_WAN = Path(__file__).parents[1] / "pocket-wan"
 # What writes small random weights of a family, and the number of its recipe.
 WRITERS = {"cogvideox": cogvideox.write_tiny_backbone, "wan": wan.write_tiny_backbone}
 RECIPES = {"cogvideox": cogvideox.RECIPE, "wan": wan.RECIPE}
@@ -33,9 +35,9 @@ def resolve_weights(
     """The folder with `parts` ("transformer", "vae", "text") and the scheduler of a backbone.
 
     Args:
-        model: "pocket" (what `make pocket` trained), "random:<seed>" (written on first use, for `geometry`
-            and `max_text_tokens`), a folder, or a hub name (taken from the local hub cache, else downloaded:
-            only what the parts need).
+        model: "pocket" (what `make pocket` trained of this family), "random:<seed>" (written on first use,
+            for `geometry` and `max_text_tokens`), a folder, or a hub name (taken from the local hub cache,
+            else downloaded: only what the parts need).
         deadline: seconds that the hub has to answer at all.
         family: that the weights are to be of.
 
@@ -43,18 +45,14 @@ def resolve_weights(
         WeightsUnreachable: of another family, nothing there, a part missing, incomplete or there twice, or
             the hub does not answer in time.
     """
-    if model == "pocket" and family != "cogvideox":
-        raise WeightsUnreachable(
-            f"The pocket backbone is a CogVideoX, and backbone.family is {family}: set"
-            " backbone.family=cogvideox, or backbone.model to 'random:0' to try the way with random weights."
-        )
     if model == "pocket":
-        if not POCKET.is_dir():
+        pocket = POCKET_WAN if family == "wan" else POCKET
+        if not pocket.is_dir():
             raise WeightsUnreachable(
                 "This checkout carries no pocket backbone: `make pocket` trains it, or set"
                 " `backbone.model` to 'random:0' to try the way with random weights."
             )
-        model = str(POCKET)
+        model = str(pocket)
     if match := _RANDOM.fullmatch(model):
         kind = "random" if family == "cogvideox" else f"random-{family}"
         name = f"{kind}-{match[1]}-{geometry}-{max_text_tokens}t-r{RECIPES[family]}"

@@ -1,50 +1,77 @@
-"""Training a small DiT and its text encoder: CogVideoX's own v-loss, everything trainable, no reference."""
+"""Training a small DiT and its text encoder: the family's own loss, everything trainable, no reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
+import numpy as np
 import torch
-from diffusers import CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
-from training.backbones.cogvideox.conditioning import predict_velocity
-from training.backbones.cogvideox.diffusion import Diffusion
-from training.backbones.cogvideox.patches import project_patches
 from training.pretrain.precision import Precision, computing
 
 
-@torch.no_grad()
-def start_silent(transformer: CogVideoXTransformer3DModel) -> None:
-    """adaLN-Zero (DiT, 2212.09748, sec. 3.2), which diffusers leaves to who trains: every block begins as the
-    identity, and the output as zero."""
-    heads = [layer for block in transformer.transformer_blocks for layer in (block.norm1, block.norm2)]
-    for linear in (*(layer.linear for layer in heads), transformer.norm_out.linear, transformer.proj_out):
-        linear.weight.zero_()
-        linear.bias.zero_()
+class Process(Protocol):
+    """How latents become noise, and what is predicted of that."""
+
+    def timesteps_at(self, share: Tensor, shift: float = 1.0) -> Tensor: ...
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor: ...
+
+    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor: ...
+
+    def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor: ...
 
 
 class Denoiser(nn.Module):
-    """The DiT and the text encoder of a pipeline, and the loss of both."""
+    """What a family's DiT and its encoders are trained as. A family says `blocks_name` and `predict`."""
+
+    blocks_name: str
+    transformer: nn.Module
 
     def __init__(
-        self, pipeline: CogVideoXImageToVideoPipeline, max_text_tokens: int, precision: Precision = "bfloat16"
+        self,
+        process: Process,
+        tokenizer: PreTrainedTokenizerBase,
+        max_text_tokens: int,
+        precision: Precision = "bfloat16",
     ) -> None:
         super().__init__()
-        self.precision: Precision = precision
-        self.transformer = project_patches(pipeline.transformer)
-        self.text_encoder = pipeline.text_encoder
-        self.tokenizer = pipeline.tokenizer
+        self.process, self.tokenizer = process, tokenizer
         self.max_text_tokens = max_text_tokens
-        self.diffusion = Diffusion(pipeline.scheduler.config)
+        self.precision: Precision = precision
+
+    def predict(
+        self, noisy: Tensor, first_frames: Tensor, tokens: Tensor, timesteps: Tensor, images: Tensor | None
+    ) -> Tensor:
+        """The velocity [B, F, C, h, w] of noisy latents at timesteps [B]; see `loss`."""
+        raise NotImplementedError
+
+    def images(self, frames: Sequence[np.ndarray]) -> Tensor | None:
+        """Frames uint8 [H, W, 3] as the image encoder takes them, [n, 3, H', W']; None: there is none."""
+        return None
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        found: nn.ModuleList = self.transformer.get_submodule(self.blocks_name)
+        return found
+
+    def hidden_matrices(self) -> Iterator[str]:
+        """Names of the blocks' own matrices."""
+        for name, value in self.named_parameters():
+            if value.ndim == 2 and f"transformer.{self.blocks_name}." in name and ".norm" not in name:
+                yield name
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """Captions as the text encoder takes them, int64 [n, T]."""
-        return self.tokenizer(
+        found: Tensor = self.tokenizer(
             list(captions),
             padding="max_length",
             max_length=self.max_text_tokens,
             truncation=True,
             return_tensors="pt",
         ).input_ids
+        return found
 
     def loss(
         self,
@@ -53,8 +80,9 @@ class Denoiser(nn.Module):
         tokens: Tensor,
         generator: torch.Generator,
         timestep_shift: float = 1.0,
+        images: Tensor | None = None,
     ) -> Tensor:
-        """Mean v-loss of clean latents [B, F, C, h, w] and first frames [B, C, h, w] under texts [B, T].
+        """Mean loss of clean latents [B, F, C, h, w] and first frames (`EncodedClips.draw`), texts [B, T].
 
         `generator`, of their device, draws noise and timesteps. A `timestep_shift` above 1 draws more of them
         near noise: there it is decided what a clip will show; grain is what is learned near the clean end.
@@ -62,10 +90,9 @@ class Denoiser(nn.Module):
         device = latents.device
         noise = torch.randn(latents.shape, generator=generator, device=device)
         share = torch.rand(len(latents), generator=generator, device=device, dtype=torch.float64)
-        timesteps = self.diffusion.timesteps_at(share, timestep_shift)
-        noisy = self.diffusion.add_noise(latents, noise, timesteps)
+        timesteps = self.process.timesteps_at(share, timestep_shift)
+        noisy = self.process.add_noise(latents, noise, timesteps)
         with computing(device, self.precision):
-            text = self.text_encoder(tokens)[0]
-            predicted = predict_velocity(self.transformer, noisy, first_frames, text, timesteps)
-        target = self.diffusion.velocity(latents, noise, timesteps)
-        return self.diffusion.losses(predicted, target, timesteps).mean()
+            predicted = self.predict(noisy, first_frames, tokens, timesteps, images)
+        target = self.process.velocity(latents, noise, timesteps)
+        return self.process.losses(predicted, target, timesteps).mean()

@@ -5,29 +5,34 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from diffusers import AutoencoderKLCogVideoX
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.backbones.cogvideox.pixels import first_frame_scale
-from training.backbones.frames import noised_frame
 from training.files import written
-from training.pretrain.precision import Precision, computing
+from training.pretrain.cogvideox.encoded import encode as encode_cogvideox
+from training.pretrain.precision import Precision
+from training.pretrain.vae import VAE
 from training.progress import Progress
 
 SHARD = 48
+# Of a VAE, clips [B, 3, n, H, W], their numbers and a precision: "mean", "std" and "first", in bf16.
+Encode = Callable[[VAE, Tensor, Sequence[int], Precision], dict[str, Tensor]]
 
 
 class EncodedClips:
-    """Posteriors (mean and std [n, F, C, h, w], scaled) and first frames' latents [n, C, h, w] of numbered
-    clips, held as bf16, written in shards of `SHARD` clips.
+    """Posteriors (mean and std [n, F, C, h, w], scaled) of numbered clips and the latents of their first
+    frames as the family's DiT takes them ([n, C, h, w], Wan's as long as the clip), held as bf16, written in
+    shards of `SHARD` clips.
 
     `precision` is that of the encoding; another one needs another folder.
     """
 
-    def __init__(self, folder: Path, precision: Precision = "bfloat16") -> None:
+    def __init__(
+        self, folder: Path, precision: Precision = "bfloat16", encode: Encode = encode_cogvideox
+    ) -> None:
         self.folder = folder
         self.precision: Precision = precision
+        self.encode = encode
         self.mean = self.std = self.first = torch.empty(0)
 
     def __len__(self) -> int:
@@ -35,7 +40,7 @@ class EncodedClips:
 
     def fill(
         self,
-        vae: AutoencoderKLCogVideoX,
+        vae: VAE,
         clips: Callable[[Sequence[int]], Tensor],
         count: int,
         progress: Progress | None = None,
@@ -57,7 +62,7 @@ class EncodedClips:
             path = self.folder / f"{start:06d}-{len(numbers):02d}.safetensors"
             if not path.exists():
                 parts = [numbers[at : at + batch] for at in range(0, len(numbers), batch)]
-                rows = [_encoded(vae, clips(part), part, self.precision) for part in parts]
+                rows = [self.encode(vae, clips(part), part, self.precision) for part in parts]
                 tensors = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
                 with written(path) as file:
                     save_file(tensors, file)
@@ -71,29 +76,8 @@ class EncodedClips:
 
     def draw(self, numbers: Tensor | Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some clips as targets, drawn from their posteriors by a generator of their device, and their first
-        frames: fp32 [B, F, C, h, w] and [B, C, h, w]."""
+        frames, in fp32."""
         chosen = torch.as_tensor(numbers, device=self.mean.device)
         mean, std = self.mean[chosen].float(), self.std[chosen].float()
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return mean + std * noise, self.first[chosen].float()
-
-
-@torch.no_grad()
-def _encoded(
-    vae: AutoencoderKLCogVideoX, frames: Tensor, numbers: Sequence[int], precision: Precision
-) -> dict[str, Tensor]:
-    """Of clips [B, 3, n, H, W]: posteriors in the DiT's scale and the first frames, noised as CogVideoX-I2V
-    trains with, by the clips' numbers."""
-    scale = vae.config.scaling_factor
-    image_scale = scale if first_frame_scale(vae.config) == "multiply" else 1 / scale
-    noisy = torch.stack(
-        [noised_frame(frame, number, 1) for frame, number in zip(frames[:, :, 0], numbers, strict=True)]
-    )
-    with computing(vae.device, precision):
-        posterior = vae.encode(frames.to(vae.device)).latent_dist
-        image = vae.encode(noisy.to(vae.device)[:, :, None]).latent_dist.mode()[:, :, 0]
-    return {
-        "mean": (posterior.mean * scale).transpose(1, 2).to(torch.bfloat16).contiguous(),
-        "std": (posterior.std * scale).transpose(1, 2).to(torch.bfloat16).contiguous(),
-        "first": (image * image_scale).to(torch.bfloat16),
-    }

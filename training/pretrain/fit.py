@@ -41,8 +41,8 @@ class FitSettings:
         return min(1.0, (step + 1) / self.warmup, left)
 
 
-# What an optimizer keeps of a parameter beside its count of steps.
-_MOMENTS = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
+# What an optimizer keeps of a parameter once it had a gradient; AdamW counts the steps of each.
+_MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
 
 
 def fit(
@@ -150,12 +150,13 @@ def _load(
     try:
         with safe_open(path, "pt") as file, torch.no_grad():
             step, seconds = int(file.metadata()["step"]), float(file.metadata()["seconds"])
+            there = set(file.keys())
             for name, value in weights.items():
                 value.copy_(file.get_tensor(f"weights.{name}"))
                 average[name].copy_(file.get_tensor(f"average.{name}"))
                 optimizer = owner[id(value)]
-                if step:
-                    optimizer.state[value] = {"step": torch.tensor(float(step))} | {
+                if any(f"{key}.{name}" in there for keys in _MOMENTS.values() for key in keys):
+                    optimizer.state[value] = {
                         key: file.get_tensor(f"{key}.{name}").to(value.device)
                         for key in _MOMENTS[type(optimizer)]
                     }

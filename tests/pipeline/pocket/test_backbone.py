@@ -12,19 +12,21 @@ import torch
 
 from jobs.profile import load_profile
 from pipeline.pocket.backbone import (
-    POCKET_TEXT_TOKENS,
     NoPocket,
     PocketSettings,
     known_categories,
     naming,
     train_pocket,
 )
+from pipeline.pocket.families import POCKET_TEXT_TOKENS, WAN
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import draw_clip
 from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.registry import load_backbone
 from training.backbones.weights import POCKET
+from training.errors import WeightsUnreachable
 from training.release import find_start, read_release, require_start
 
 NAMES = ("melt", "tint_cyan", "pan_up_right")  # the hypernetwork never learns from the third
@@ -112,6 +114,38 @@ def test_a_second_call_repeats_no_step_and_writes_the_same_weights(trained, tmp_
     for part in ("vae", "transformer"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         assert (trained.out / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_wan_is_trained_by_the_same_call_and_goes_on_when_killed(tmp_path, steps):
+    class Killed(Exception):
+        pass
+
+    @contextmanager
+    def stopped(name: str):
+        def report(count: int, total: int, info: dict) -> None:
+            if (name, count) == ("VAE", 1):
+                raise Killed
+
+        yield report
+
+    def train(out: str, work: str, told) -> Path:
+        train_pocket(tmp_path / out, tmp_path / work, SETTINGS, told, categories=NAMES, family=WAN)
+        return tmp_path / out
+
+    with pytest.raises(Killed):
+        train("first", "killed", stopped)
+    first, again = train("first", "killed", steps), Told()
+    assert steps.done == {"VAE": [2], "Latents": [6], "DiT": [1]}
+    second = train("second", "killed", again)
+    assert again.done == {"Latents": [6]}
+    parts = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
+    for name in (*parts, "image_encoder/model.safetensors"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    backbone = load_backbone(pocket_settings(str(first), "wan"), ("transformer", "vae", "text"))
+    assert backbone.latent_shape == (13, 32, 8, 12)
+    assert backbone.decode(torch.zeros(backbone.latent_shape)[:1]).shape == (1, 64, 96, 3)
+    with pytest.raises(WeightsUnreachable, match=r"backbone\.family=wan"):
+        load_backbone(pocket_settings(str(first)), ("vae",))
 
 
 def test_another_seed_begins_anew_in_the_same_working_folder(trained, tmp_path, steps):

@@ -43,6 +43,9 @@ def test_a_pocket_that_was_not_trained_says_what_trains_it(tmp_path, monkeypatch
     load_backbone(tiny_folder)
     shutil.copytree(tiny_folder, tmp_path / "pocket")
     assert resolve_weights("pocket", ("vae",), GEOMETRY, 16) == tmp_path / "pocket"
+    monkeypatch.setattr("training.backbones.weights.POCKET_WAN", tmp_path / "pocket-wan")
+    with pytest.raises(WeightsUnreachable, match="make pocket"):
+        resolve_weights("pocket", ("vae",), GEOMETRY, 16, family="wan")
 
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "./nothing", "random:x", "a/b/c", ""])

@@ -25,7 +25,6 @@ from training.backbones.cogvideox.published import (
 )
 from training.backbones.registry import locate_backbone
 from training.backbones.wan import published as wan
-from training.backbones.wan.cost import IMAGE_TOKENS
 from training.backbones.wan.dit import WanDiT
 from training.batch import References, TrainingBatch
 from training.methods import registry
@@ -96,7 +95,7 @@ def test_a_step_of_every_shipped_profile_is_counted(profile):
         latents = torch.empty(1, *shape)
         if settings.backbone.family == "wan":
             text = torch.empty(1, settings.backbone.max_text_tokens, config.text_dim)
-            first = torch.empty(1, latents.numel() + IMAGE_TOKENS * config.image_dim)
+            first = torch.empty(1, latents.numel() + dit.image_tokens * config.image_dim)
         else:
             text = torch.empty(1, config.max_text_seq_length, config.text_embed_dim)
             first = latents[:, 0]

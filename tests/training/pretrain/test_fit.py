@@ -81,6 +81,28 @@ def test_muon_moves_the_matrices_it_is_given_and_resumes_to_the_same_weights(tmp
         fit(net(), loss_of(second), SETTINGS, tmp_path / "adam.safetensors", matrices=["0.weight"])
 
 
+@pytest.mark.parametrize("stop", [3, 9])
+def test_what_gets_a_gradient_only_later_resumes_to_the_same_weights(tmp_path, stop):
+    """As a VAE's steps of single frames leave out what joins frames."""
+
+    def loss_from(model: nn.Sequential, end: int = 12):
+        def loss(step: int) -> torch.Tensor:
+            if step == end:
+                raise KeyboardInterrupt
+            x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+            return (model(x) if step >= 6 else model[0](x)).square().mean()
+
+        return loss
+
+    unbroken, first, second = net(), net(), net()
+    fit(unbroken, loss_from(unbroken), SETTINGS, tmp_path / "unbroken.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, loss_from(first, stop), SETTINGS, tmp_path / "state.safetensors")
+    fit(second, loss_from(second), SETTINGS, tmp_path / "state.safetensors")
+    for one, other in zip(unbroken.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_finished_state_is_loaded_and_nothing_is_done_again(tmp_path):
     model, again = line(), line()
     loss = loss_of(model)

@@ -11,10 +11,11 @@ from training.backbones.cogvideox.pixels import encode_image, encode_video
 from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
 from training.backbones.frames import noised_frame
 from training.backbones.geometry import SampleGeometry
-from training.pretrain.denoiser import Denoiser, start_silent
+from training.pretrain.cogvideox.denoiser import CogVideoXDenoiser, start_silent
+from training.pretrain.cogvideox.vae import scale_latents, start_plain
 from training.pretrain.encoded import EncodedClips
 from training.pretrain.fit import FitSettings, fit
-from training.pretrain.vae import reconstruction_psnr, scale_latents, start_plain, vae_loss
+from training.pretrain.vae import reconstruction_psnr, vae_loss
 
 SIZES = BackboneSizes(vae_channels=(8, 8, 16), latent_channels=4, patch=4, layers=1, heads=2, head_dim=16)
 GEOMETRY = SampleGeometry(num_frames=9, height=16, width=32)
@@ -127,7 +128,7 @@ def test_a_silent_transformer_predicts_nothing_and_learns_all_the_same(pipeline)
 def test_the_denoiser_trains_the_dit_and_the_text_encoder(pipeline, tmp_path):
     videos = torch.stack(clips(2))
     encoded = EncodedClips(tmp_path / "latents").fill(pipeline.vae, lambda numbers: videos[list(numbers)], 2)
-    denoiser = Denoiser(pipeline, 8)
+    denoiser = CogVideoXDenoiser(pipeline, 8)
     tokens = denoiser.tokens(["red ball", ""])
     before = {name: value.detach().clone() for name, value in denoiser.named_parameters()}
     fit(

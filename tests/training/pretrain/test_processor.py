@@ -6,7 +6,7 @@ import torch
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.backbones.cogvideox.small import BackboneSizes, small_pipeline
 from training.backbones.geometry import SampleGeometry
-from training.pretrain.processor import PlainAttention
+from training.pretrain.cogvideox.processor import PlainAttention
 
 SIZES = BackboneSizes(vae_channels=(8, 8, 16), latent_channels=4, patch=4, layers=2, heads=2, head_dim=16)
 

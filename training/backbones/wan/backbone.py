@@ -26,6 +26,7 @@ from training.backbones.layout import read_json
 from training.backbones.parts import Parts, frozen, pretrained, text_encoder
 from training.backbones.wan import pixels as px
 from training.backbones.wan.conditioning import TEXT_TOKENS, packed, require_image_to_video
+from training.backbones.wan.cost import IMAGE_TOKENS
 from training.backbones.wan.dit import WanDiT
 from training.backbones.wan.published import meta_transformer
 from training.backbones.wan.sampler import WanSampler
@@ -93,11 +94,20 @@ class WanBackbone(Parts):
     @cached_property
     def dit(self) -> WanDiT:
         """The transformer with its objective."""
-        return WanDiT(self.transformer, self.scheduler_config)
+        return WanDiT(self.transformer, self.scheduler_config, self._image_tokens)
 
     def meta_dit(self) -> WanDiT:
         """The transformer of this configuration without storage, and its objective."""
-        return WanDiT(meta_transformer(_transformer_config(self.folder)), self.scheduler_config)
+        transformer = meta_transformer(_transformer_config(self.folder))
+        return WanDiT(transformer, self.scheduler_config, self._image_tokens)
+
+    @property
+    def _image_tokens(self) -> int:
+        path = self.folder / "image_encoder" / "config.json"
+        if not path.is_file():  # where only the transformer was fetched it is the published one's
+            return IMAGE_TOKENS
+        config = CLIPVisionConfig.from_dict(read_json(path))
+        return (config.image_size // config.patch_size) ** 2 + 1
 
     def sampler(self, name: str | None = None, shift: float | None = None) -> WanSampler:
         """A fresh sampler: "unipc", "euler" or None, what the configuration names; so for the shift."""
@@ -108,13 +118,9 @@ class WanBackbone(Parts):
     def latent_shape(self) -> tuple[int, int, int, int]:
         """[F, C, h, w] of a sample's latents."""
         config = read_json(self.folder / "vae" / "config.json", "dim_mult", "temperal_downsample", "z_dim")
-        return self.geometry.latent_shape(
-            {
-                "block_out_channels": config["dim_mult"],
-                "temporal_compression_ratio": 2 ** sum(config["temperal_downsample"]),
-                "latent_channels": config["z_dim"],
-            }
-        )
+        spatial = 2 ** (len(config["dim_mult"]) - 1) * (config.get("patch_size") or 1)
+        frames = (self.geometry.num_frames - 1) // 2 ** sum(config["temperal_downsample"]) + 1
+        return frames, config["z_dim"], self.geometry.height // spatial, self.geometry.width // spatial
 
     @cached_property
     def encoder_id(self) -> str:

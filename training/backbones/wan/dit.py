@@ -22,6 +22,10 @@ from training.errors import UnsupportedBackbone
 class WanDiT:
     """A Wan 2.1 image-to-video transformer and its flow (see `training.backbones.base.DiT`).
 
+    Args:
+        transformer, scheduler_config: as loaded.
+        image_tokens: that its image encoder makes of a picture.
+
     Raises:
         UnsupportedBackbone: no Wan 2.1 image-to-video one, or it does not predict a flow.
     """
@@ -29,8 +33,14 @@ class WanDiT:
     family = "wan"
     blocks_name = "blocks"
 
-    def __init__(self, transformer: WanTransformer3DModel, scheduler_config: Mapping) -> None:
+    def __init__(
+        self,
+        transformer: WanTransformer3DModel,
+        scheduler_config: Mapping,
+        image_tokens: int = cost.IMAGE_TOKENS,
+    ) -> None:
         require_image_to_video(transformer.config)
+        self.image_tokens = image_tokens
         self.module = transformer
         self.objective = FlowMatching(scheduler_config)
 
@@ -54,7 +64,7 @@ class WanDiT:
         """Their first latent frame with zeros after it, and zeros for CLIP's state."""
         condition = torch.zeros_like(latents)
         condition[:, 0] = latents[:, 0]
-        image = latents.new_zeros(len(latents), cost.IMAGE_TOKENS * self.module.config.image_dim)
+        image = latents.new_zeros(len(latents), self.image_tokens * self.module.config.image_dim)
         return torch.cat([condition.flatten(1), image], dim=1)
 
     def input_of(self, latents: Tensor, first_frame: Tensor) -> Tensor:
@@ -78,7 +88,7 @@ class WanDiT:
 
     def flops(self, latent_shape: Sequence[int], checkpointing: Checkpointing = "none") -> float:
         """Operations of one sample's training step; see `cost.training_flops`."""
-        return cost.training_flops(self.module.config, latent_shape, checkpointing)
+        return cost.training_flops(self.module.config, latent_shape, checkpointing, self.image_tokens)
 
     def kept_values(self, latent_shape: Sequence[int], checkpointing: Checkpointing) -> int:
         """See `cost.kept_values`."""

@@ -33,7 +33,20 @@ class FlowMatching:
     def timesteps(self, seeds: Tensor, shift: float = 1.0) -> Tensor:
         """One timestep per sample, fp32 [B] on the CPU: uniform, or shifted towards noise as SD3's are."""
         share = torch.tensor([stream(seed, "timestep").random() for seed in seeds.tolist()])
+        return self.timesteps_at(share, shift)
+
+    def timesteps_at(self, share: Tensor, shift: float = 1.0) -> Tensor:
+        """The timesteps, fp32, at shares of the schedule in (0, 1), shifted to noise (2403.03206, 23)."""
         return (self.num_timesteps * shift * share / (1 + (shift - 1) * share)).float()
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The noisy latents x_σ [B, F, C, h, w] at timesteps [B]."""
+        sigma = (timesteps / self.num_timesteps).view(-1, *[1] * (latents.ndim - 1))
+        return (1 - sigma) * latents + sigma * noise
+
+    def velocity(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The flow from latents to noise, the same at every timestep."""
+        return noise - latents
 
     def corrupt(
         self, latents: Tensor, seeds: Tensor, timestep_shift: float = 1.0, noise: Tensor | None = None
@@ -46,9 +59,8 @@ class FlowMatching:
         timesteps = self.timesteps(seeds, timestep_shift).to(latents.device)
         drawn = noise_of(seeds, latents.shape[1:]) if noise is None else noise
         noise, clean = drawn.to(latents.device), latents.float()
-        sigma = (timesteps / self.num_timesteps).view(-1, *[1] * (clean.ndim - 1))
-        noisy = (1 - sigma) * clean + sigma * noise
-        return noisy.to(latents.dtype), timesteps, noise - clean
+        noisy = self.add_noise(clean, noise, timesteps)
+        return noisy.to(latents.dtype), timesteps, self.velocity(clean, noise, timesteps)
 
     def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
         """Loss of each sample, fp32 [B]: the mean squared error of the flow."""

@@ -1,0 +1,1 @@
+"""What the training of a small Wan does otherwise than that of a small CogVideoX."""
