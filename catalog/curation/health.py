@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+from lancedb.expr import col
 
 from catalog.curation.standing import Numbers, Standing, apart, standing
 from catalog.names import CategoryNames
@@ -55,20 +56,22 @@ class CategoryHealth:
 
 
 def health(
-    catalog: Catalog, column: str = "embedding", found: Standing | None = None
+    catalog: Catalog, column: str = "embedding", found: Standing | None = None, only: str | None = None
 ) -> list[CategoryHealth]:
     """The figures of every category that is not merged into another, by id.
 
     Args:
         column: the vectors that purity is measured by; where there are none it is not.
         found: how the clips stand by them, where that is known already.
+        only: the one category that is asked for, by its id.
     """
     names = CategoryNames.load(catalog)
     facts = {r["category_id"]: r for r in catalog.scan("categories", _FACTS).to_pylist()}
     # As `out_of_domain` has it, of rows that are read anyway.
     held_out = {key for key, fact in facts.items() if fact["held_out"]}
     members: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash", "split"])
+    where = None if only is None else col("category_id").isin(names.members(only))
+    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash", "split"], where)
     # Of the hashes no more than the first is looked at.
     first = pc.list_slice(rows["phash"], 0, 1)
     for row in rows.set_column(rows.schema.get_field_index("phash"), "phash", first).to_pylist():
@@ -78,9 +81,11 @@ def health(
                 held_out.add(row["category_id"])
     if found is None and column in catalog.schema("clips").names:
         found = standing(catalog, column, many=2)
-    pure = purity(found) if found else {}
+    pure = purity(found, only) if found else {}
     gaps = transfer_gaps(catalog, names)
     listed = {key for key, row in facts.items() if row["state"] != CategoryState.MERGED} | set(members)
+    if only is not None:
+        listed &= {only}
     figures = []
     for key in sorted(listed):
         fact, own = facts.get(key, {}), members[key]
@@ -134,15 +139,18 @@ def transfer_gaps(catalog: Catalog, names: CategoryNames) -> dict[str, float]:
 _GAP_OF = "gap_of/"
 
 
-def purity(found: Standing) -> dict[str, tuple[float, str | None, float]]:
+def purity(found: Standing, only: str | None = None) -> dict[str, tuple[float, str | None, float]]:
     """Purity, the most confusable category and its share, by category; of those with two clips and more.
 
     Args:
         found: with the two nearest categories of each clip, or more.
+        only: the one category that is asked for.
     """
     result = {}
     second_best = min(1, found.nearest.shape[1] - 1)
     for number, key in enumerate(found.categories):
+        if only not in (None, key):
+            continue
         rows = (found.groups == number).nonzero()[0]
         if len(rows) < 2:
             continue

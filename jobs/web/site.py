@@ -176,6 +176,17 @@ class Site:
 
         return self._health.get(version, make)
 
+    def health_of(self, category: str) -> CategoryHealth | None:
+        """The figures of one category, as of now; None where there is none."""
+        version = self.shelf.version()
+        if version in self._health:
+            return next((each for each in self.health() if each.category_id == category), None)
+        try:
+            found = self.standing(version)
+        except CatalogError:
+            found = None
+        return next(iter(health(self.catalog, found=found, only=category)), None)
+
     def standing(self, version: tuple[int, int] | None = None) -> Standing:
         """How all clips stand in their categories, as of now.
 

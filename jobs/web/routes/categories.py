@@ -57,7 +57,7 @@ def category(request: Request, site: Here, id: str) -> Response:
     names = CategoryNames.load(catalog)
     key = names.id_of(id)
     fact = next(iter(catalog.get("categories", [key]).to_pylist()), None)
-    health = next((each for each in site.health() if each.category_id == key), None)
+    health = site.health_of(key)
     width, height = strip_size(catalog.spec)
     return page(
         request,

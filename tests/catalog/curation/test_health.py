@@ -57,6 +57,16 @@ def test_clips_without_a_category_wait_first_and_reviewed_ones_are_over(embedded
     assert len(review_queue(embedded, reviewed=True)) == 12
 
 
+def test_the_figures_of_one_category_are_those_that_it_has_among_all(embedded):
+    merge(embedded, ["snow"], "drip", Author("ann"))
+    hold_out(embedded, "melt", Author("ann"))
+    every = {each.category_id: each for each in health(embedded)}
+    assert every["melt"].held_out
+    for category in every:
+        assert health(embedded, only=category) == [every[category]]
+    assert health(embedded, only="nobody") == []
+
+
 def test_the_figures_of_a_category(embedded):
     embedded.update("clips", [{"clip_id": "m3aaaaa", "status": "duplicate"}])
     move(embedded, Selection.of(["m0aaaaa"]), "melt", Author("ann"))
