@@ -58,7 +58,7 @@ class Log:
         ]
 
     def _history(self) -> list[Event]:
-        version = self.catalog.tables.handle("events").version
+        version = self.catalog.tables.version("events")
         if version != self._version:
             self._events = history(self.catalog)
             self._version = version

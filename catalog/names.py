@@ -129,8 +129,8 @@ class CategoryNames:
             clips_version: that of the clips, where it is known already.
         """
         if clips_version is None:
-            clips_version = catalog.tables.handle("clips").version
-        versions = (catalog.tables.handle("categories").version, clips_version)
+            clips_version = catalog.tables.version("clips")
+        versions = (catalog.tables.version("categories"), clips_version)
         # A live catalogue may be ahead of these versions by the time it is read, a view of them is not.
         whose = (catalog.uri, catalog.pinned is not None)
         if (found := _LOADED.get((*whose, versions))) is None:

@@ -131,7 +131,7 @@ class Catalog:
         Raises:
             UnknownTable, UnknownColumn: a name that is not there.
         """
-        handle = self.tables.handle(table)
+        handle, _ = self.tables.reader(table)
         if columns is None or limit == 0:
             columns = self._readable(handle, table, columns)
         if limit == 0:  # LanceDB takes it for no limit
@@ -148,17 +148,17 @@ class Catalog:
 
     def schema(self, table: str) -> pa.Schema:
         """The table's columns as they are now, vectors included."""
-        return self.tables.handle(table).schema
+        return self.tables.reader(table)[0].schema
 
     def count(self, table: str, where: Expr | None = None) -> int:
         """How many rows, or how many that match."""
         if where is None:
-            return self.tables.handle(table).count_rows()
+            return self.tables.reader(table)[0].count_rows()
         return self.scan(table, columns=KEYS[table][:1], where=where).num_rows
 
     def distinct(self, table: str, column: str) -> list[str]:
         """The different values of a column of words, nulls left out; in order."""
-        handle = self.tables.handle(table)
+        handle, _ = self.tables.reader(table)
         # A tenth of a second for a million rows; as a query through LanceDB it takes half of one.
         rows = handle.to_lance().scanner(columns=self._readable(handle, table, [column])).to_table()
         return sorted(value for value in pc.unique(rows[column]).to_pylist() if value is not None)
@@ -353,7 +353,7 @@ class Catalog:
         return list(columns)
 
     def _blobs(self, column: str, clip_ids: Sequence[str]) -> dict[str, bytes]:
-        handle = self.tables.handle("media")
+        handle, _ = self.tables.reader("media")
         found: dict[str, bytes] = {}
         if column not in handle.schema.names:  # as an older release left it
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import lancedb
@@ -31,6 +32,8 @@ ANCHOR = "clips"
 _SPEC = b"video2lora:clip_spec"
 _NEW_TABLE = {"new_table_enable_stable_row_ids": "true"}
 _ATTEMPTS = 12
+# How old what a watched table knows of its latest version may be.
+_ALWAYS = timedelta(0)
 
 T = TypeVar("T")
 
@@ -38,7 +41,8 @@ T = TypeVar("T")
 class Tables:
     """The tables at their latest versions, or at pinned ones; picklable.
 
-    A table is opened for every use (about a millisecond), so a reader never misses another process's commit.
+    A table that is written is opened for it. One that is read is kept open, and the store is asked each time
+    whether there is a newer version, so that a reader never misses another process's commit.
     """
 
     def __init__(
@@ -48,10 +52,47 @@ class Tables:
         self.storage_options = storage_options
         self.pinned = pinned
         self._connection: lancedb.DBConnection | None = None
+        self._watched: dict[str, LanceTable] = {}
+        self._readers: dict[str, tuple[LanceTable, int]] = {}
 
     def __getstate__(self) -> dict:
         # A connection has threads and sockets; each process makes its own.
-        return self.__dict__ | {"_connection": None}
+        return self.__dict__ | {"_connection": None, "_watched": {}, "_readers": {}}
+
+    def version(self, name: str) -> int:
+        """The table's latest version, or the pinned one; in a third of the time that opening it takes.
+
+        Raises:
+            As `handle`.
+        """
+        if self.pinned is not None or name not in SCHEMAS:
+            return self.handle(name).version
+        try:
+            if (watched := self._watched.get(name)) is None:
+                watching = lancedb.connect(
+                    self.uri, storage_options=self.storage_options, read_consistency_interval=_ALWAYS
+                )
+                watched = self._watched[name] = cast("LanceTable", watching.open_table(name))
+            return watched.version
+        except (RuntimeError, ValueError):  # it is gone, or was made anew
+            self._watched.pop(name, None)
+            return self.handle(name).version
+
+    def reader(self, name: str) -> tuple[LanceTable, int]:
+        """The table as `handle` gives it, and its version: for reading only, for others hold it too.
+
+        Raises:
+            As `handle`.
+        """
+        if self.pinned is not None:
+            table = self.handle(name)
+            return table, table.version
+        version = self.version(name)
+        held = self._readers.get(name)
+        if held is None or held[1] != version:
+            table = self.handle(name)
+            held = self._readers[name] = (table, table.version)
+        return held
 
     def handle(self, name: str) -> LanceTable:
         """The table, to be read at its latest version or at the pinned one.

@@ -55,8 +55,7 @@ class Clips:
     @classmethod
     def of(cls, catalog: Catalog) -> Clips:
         """The clips of a catalogue as it is now, or as a view of the past has them."""
-        handle = catalog.tables.handle("clips")
-        return cls(catalog, handle, handle.version)
+        return cls(catalog, *catalog.tables.reader("clips"))
 
     @property
     def schema(self) -> pa.Schema:

@@ -100,7 +100,7 @@ class Shelf:
 
     def version(self) -> tuple[int, int]:
         """What changes when clips or categories do."""
-        return tuple(self.catalog.tables.handle(name).version for name in ("clips", "categories"))
+        return tuple(self.catalog.tables.version(name) for name in ("clips", "categories"))
 
     def find(self, view: View) -> Found:
         """The clips that match, whatever its page and selection.
@@ -109,7 +109,7 @@ class Shelf:
             CatalogError, PipelineError, JobError: a filter or an example that cannot be used, in a sentence.
         """
         examples = (view.like, view.unlike, view.aspect, view.model)
-        adapters = self.catalog.tables.handle("adapters").version if view.model else 0
+        adapters = self.catalog.tables.version("adapters") if view.model else 0
         asked = (self.version(), adapters, view.words, examples, view.where, view.lasso)
         chosen = tuple(sorted(view.chosen.items()))
 

@@ -200,7 +200,7 @@ class Site:
 
     def models_compared(self) -> list[str]:
         """The models by whose adapters clips can be compared."""
-        version = self.catalog.tables.handle("adapters").version
+        version = self.catalog.tables.version("adapters")
 
         def make() -> list[str]:
             return sorted(pc.unique(self.catalog.scan("adapters", ["model_id"])["model_id"]).to_pylist())
@@ -227,7 +227,7 @@ class Site:
 
     def last_event(self) -> str:
         """Number of the newest act: what whoever looks at a page has seen."""
-        version = self.catalog.tables.handle("events").version
+        version = self.catalog.tables.version("events")
         return self._last_events.get(version, lambda: last_event(self.catalog))
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from catalog.errors import (
     UnknownTable,
     VectorMismatch,
 )
+from catalog.maintenance import compact
 from catalog.schema import KEYS, SCHEMAS
 from catalog.store import Catalog
 from catalog.vectors import ensure_vectors
@@ -256,6 +257,22 @@ def test_names_that_are_not_there_are_refused_with_the_nearest(catalog):
         catalog.scan("clips", ["captions"])
     with pytest.raises(UnknownColumn, match="blob"):
         catalog.scan("media", ["video"])
+
+
+def test_a_reader_that_keeps_its_table_sees_every_commit_of_others(catalog):
+    other = Catalog.open(catalog.uri)
+    for number in range(1, 6):
+        other.upsert("clips", [{"clip_id": str(number), "caption": "new"}])
+        assert catalog.count("clips") == number
+        assert catalog.tables.version("clips") == other.tables.handle("clips").version
+        other.update("clips", [{"clip_id": str(number), "caption": f"changed {number}"}])
+        assert f"changed {number}" in catalog.scan("clips", ["caption"])["caption"].to_pylist()
+    past = catalog.snapshot()
+    other.remove("clips", ["1"])
+    assert catalog.count("clips") == 4 and catalog.at(past).count("clips") == 5
+    assert pickle.loads(pickle.dumps(catalog)).count("clips") == 4
+    compact(other, keep=timedelta(0))
+    assert sorted(catalog.scan("clips", ["clip_id"])["clip_id"].to_pylist()) == ["2", "3", "4", "5"]
 
 
 def test_a_catalogue_from_before_strips_has_none_until_it_is_opened_for_writing(catalog, spec):
