@@ -19,7 +19,8 @@ class ClusterSettings(BaseModel):
 
     Attributes:
         similarity: cosine to the nearest prototype from which an unlabelled clip is assigned to it, where the
-            labels are too few to calibrate it: no category has two clips, or there is one category.
+            labels are too few to calibrate it: no category has two clips, or there is one category. By
+            default what half of the categories ask for when each has five labelled renders.
         min_cluster_size: clips that are needed to propose a new category.
         propose: whether to look for new categories at all.
         val_fraction: share of the clips held out for validation.
@@ -28,8 +29,8 @@ class ClusterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    similarity: float = Field(0.75, ge=-1, le=1)
-    min_cluster_size: int = Field(5, ge=2)
+    similarity: float = Field(0.68, ge=-1, le=1)
+    min_cluster_size: int = Field(3, ge=2)
     propose: bool = True
     val_fraction: float = Field(0.1, ge=0, lt=1)
     held_out_categories: tuple[str, ...] = ()

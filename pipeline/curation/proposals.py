@@ -14,6 +14,8 @@ from catalog.text import split_words, without_accents
 
 # In the hundreds of dimensions of a descriptor every clip is far from every other; in these it is not.
 _DIMENSIONS = 48
+# By so much larger are the leaves that are looked at beside branches; clips by which the two are compared.
+_RICHER, _COMPARED = 2, 4_000
 _SAMPLES = 6
 _NAME_WORDS = 3
 
@@ -29,6 +31,9 @@ class Group:
 def find_groups(vectors: np.ndarray, smallest: int, near: float) -> list[Group]:
     """Dense groups of unit vectors [n, D] (HDBSCAN), the largest first.
 
+    Of two readings of its tree that which keeps the groups farther apart (mean silhouette, 0 for a clip in no
+    group).
+
     Args:
         vectors: of the clips that belong to no category.
         smallest: clips that a group needs.
@@ -38,28 +43,53 @@ def find_groups(vectors: np.ndarray, smallest: int, near: float) -> list[Group]:
         return []
     # scikit-learn takes a second to import, and few catalogues come this far.
     from sklearn.cluster import HDBSCAN
+    from sklearn.metrics import silhouette_samples
 
     # Not from their mean: what is alone would come to lie with whatever the mean is far from.
     directions = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :_DIMENSIONS]
     reduced = vectors @ directions
     reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
-    # Leaves of the tree: an effect and its like are two categories, and merging is a person's act. Categories
-    # are small, so that one neighbour has to do as evidence of density.
-    finder = HDBSCAN(min_cluster_size=smallest, min_samples=2, cluster_selection_method="leaf", copy=True)
-    found = finder.fit(reduced)
-    labels, confidence = found.labels_.copy(), found.probabilities_.copy()
+
+    def read(size: int, method: str) -> tuple[np.ndarray, np.ndarray]:
+        # Categories are small, so that one neighbour has to do as evidence of density.
+        finder = HDBSCAN(min_cluster_size=size, min_samples=2, cluster_selection_method=method, copy=True)
+        found = finder.fit(reduced)
+        return _with_near(vectors, found.labels_.copy(), found.probabilities_.copy(), near)
+
+    def apart(labels: np.ndarray) -> float:
+        inside = np.flatnonzero(labels >= 0)
+        if len(inside) > _COMPARED:
+            inside = np.sort(np.random.default_rng(0).choice(inside, _COMPARED, replace=False))
+        if not 2 <= len(np.unique(labels[inside])) < len(inside):
+            return 0.0
+        widths = silhouette_samples(vectors[inside], labels[inside], metric="cosine")
+        return float(widths.mean() * (labels >= 0).mean())
+
+    # Two readings of the density tree. Where categories have many clips, its leaves: an effect and its like
+    # are two categories, and merging is a person's act; smaller leaves would cut such a category in two.
+    # Where they have few, whole branches: leaves so large would be several categories. The clips tell which.
+    readings = [read(smallest + _RICHER, "leaf"), read(smallest, "eom")]
+    labels, confidence = max(readings, key=lambda reading: apart(reading[0]))
     count = labels.max() + 1
-    if not count:
-        return []
+    groups = [np.flatnonzero(labels == number) for number in range(count)]
+    return [Group(group, confidence[group]) for group in sorted(groups, key=lambda g: (-len(g), g[0]))]
+
+
+def _with_near(
+    vectors: np.ndarray, labels: np.ndarray, confidence: np.ndarray, near: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The groups `labels` [n] (-1: in none), and with each the clips outside that are near to its mean."""
+    count = labels.max() + 1
+    outside = np.flatnonzero(labels < 0)
+    if not count or not len(outside):
+        return labels, confidence
     means = np.stack([vectors[labels == number].mean(0) for number in range(count)])
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    outside = np.flatnonzero(labels < 0)
     cosines = vectors[outside] @ means.T
     taken = cosines.max(1) >= near
     labels[outside[taken]] = cosines.argmax(1)[taken]
     confidence[outside[taken]] = cosines.max(1)[taken]
-    groups = [np.flatnonzero(labels == number) for number in range(count)]
-    return [Group(group, confidence[group]) for group in sorted(groups, key=lambda g: (-len(g), g[0]))]
+    return labels, confidence
 
 
 def medoid_first(vectors: np.ndarray) -> np.ndarray:

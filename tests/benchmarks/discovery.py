@@ -120,7 +120,9 @@ def accuracy(truth: np.ndarray, found: np.ndarray, new: np.ndarray) -> dict:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = parser_of(__doc__)
-    parser.add_argument("--smallest", type=int, default=5, help="`cluster.min_cluster_size`")
+    parser.add_argument(
+        "--smallest", type=int, default=ClusterSettings().min_cluster_size, help="`cluster.min_cluster_size`"
+    )
     return parser.parse_args(arguments)
 
 

@@ -36,3 +36,12 @@ def test_a_name_is_what_the_members_say_and_others_do_not():
     assert suggest_name(inside, everywhere) == "bursts"
     assert suggest_name(["one", "two", "three"], everywhere) is None
     assert suggest_name([None, None], everywhere) is None
+
+
+def test_small_categories_are_proposed_apart_and_large_ones_whole():
+    for size in (3, 12):
+        vectors, labels = labelled(*((axis, size, 0.08) for axis in range(10)))
+        groups = find_groups(vectors, 3, 0.9)
+        assert sorted(tuple(set(labels[group.members])) for group in groups) == [(n,) for n in range(10)], (
+            size
+        )
