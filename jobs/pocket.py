@@ -13,6 +13,7 @@ from pipeline.pocket.clip import ClipLessons, train_clip
 from pipeline.pocket.directions import ship_directions
 from pipeline.pocket.families import WAN
 from pipeline.pocket.hypernetwork import Lessons, ship_hypernetwork
+from pipeline.pocket.words import ship_words
 from training.backbones.weights import POCKET, POCKET_WAN
 
 
@@ -34,7 +35,8 @@ def pocket_backbone(
     taught = train_clip(folder / "clip", work, ClipLessons(seed=seed), step, device)
     seconds["CLIP"] = taught["seconds"]
     fitted = ship_directions(folder / DIRECTIONS.name, work, step)
-    size = facts["bytes"] + shipped["bytes"] + taught["bytes"] + fitted["bytes"]
+    said = ship_words(folder / "clip", work, step)
+    size = facts["bytes"] + shipped["bytes"] + taught["bytes"] + fitted["bytes"] + said["bytes"]
     _say(folder, size, facts["psnr_db"], seconds, device)
     if folder.resolve() != POCKET:
         out.print(

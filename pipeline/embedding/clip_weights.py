@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from pipeline.embedding.descriptor import RECIPE
 from pipeline.embedding.directions import fingerprint
 from pipeline.embedding.pocket import MARK, SHIPPED, pocket_clip
+from pipeline.embedding.words import FILE as WORDS
 from pipeline.errors import PipelineError
 from training.backbones.hub import cache_folder, hub_refuses
 from training.randomness import initial_values
@@ -56,6 +57,8 @@ class ClipFiles:
         weights: the weights file.
         options: further arguments of open_clip.create_model_and_transforms.
         label: what its vectors are called after, where that is not `name`.
+        words: what its words mean for whole descriptors, where that was learned; clips' vectors do not depend
+            on it.
     """
 
     name: str
@@ -63,6 +66,7 @@ class ClipFiles:
     weights: Path
     options: dict = field(default_factory=dict)
     label: str = ""
+    words: Path | None = None
 
     def embedder_id(self, frames: int) -> str:
         """A fingerprint of everything a vector depends on; 16 hex digits after the model's name."""
@@ -86,7 +90,8 @@ def find_clip(model: str, pretrained: str) -> ClipFiles:
     """
     shipped = SHIPPED if pretrained == "pocket" else Path(pretrained)
     if pretrained == "pocket" or (shipped / MARK).is_file():
-        return _from_folder(pocket_clip(shipped), "pocket")
+        found, words = _from_folder(pocket_clip(shipped), "pocket"), shipped / WORDS
+        return replace(found, words=words if words.is_file() else None)
     if pretrained.startswith("random:"):
         return _from_folder(_random_weights(model, pretrained.removeprefix("random:")))
     if Path(pretrained).is_dir():

@@ -10,8 +10,8 @@ An effect is change over time, and the mean of the frames forgets it. Five parts
 
 Each part is at most of length 1 and is weighted (`WEIGHTS`), so that the cosine of two whole vectors is the
 weighted sum of their parts' cosines, and a query may ask for some parts and leave others open by zeros: a
-text has no order, and asks for appearance and change alone, and for what pixels do where it is known what
-texts mean there. One column, one index, every kind of query.
+text that is only known to be like frames asks for appearance and change alone. One column, one index, every
+kind of query.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ RECIPE = 3
 ONSET = 8
 # Squared weights of what is learned from frames, in a cosine of that alone.
 LEARNED = {"appearance": 0.3, "change": 0.35, "course": 0.2, "onset": 0.15}
-# Share of the pixels in a cosine of whole vectors, and in one with words.
-PIXELS, PIXELS_IN_WORDS = 0.8, 0.5
+# Share of the pixels in a cosine of whole vectors.
+PIXELS = 0.8
 PARTS = (*LEARNED, "pixels")
 # Those that say what happens, on whatever subject.
 EFFECT = PARTS[1:]
@@ -68,17 +68,11 @@ def describe_frames(frames: Tensor) -> Tensor:
     return torch.nn.functional.normalize(whole, dim=-1)
 
 
-def ask_in_words(texts: Tensor, pixels: Tensor | None = None) -> Tensor:
-    """Queries [n, 3 D + 200] for clips that show or come to show what texts say, of text vectors [n, D].
-
-    Args:
-        pixels: what pixels do where clips change as the texts say, [n, 192]; None: it is not known.
-    """
+def ask_in_words(texts: Tensor) -> Tensor:
+    """Queries [n, 3 D + 200] for clips that show or come to show what texts say, of text vectors [n, D] of
+    which nothing is known but that they are comparable with frames'."""
     learned = ask_frames(texts)
-    if pixels is None:
-        return torch.cat([learned, learned.new_zeros(len(texts), SIZE)], dim=-1)
-    parts = learned * (1 - PIXELS_IN_WORDS) ** 0.5, pixels.float() * PIXELS_IN_WORDS**0.5
-    return torch.cat(parts, dim=-1)
+    return torch.cat([learned, learned.new_zeros(len(texts), SIZE)], dim=-1)
 
 
 def ask_frames(texts: Tensor) -> Tensor:

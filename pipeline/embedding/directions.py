@@ -1,9 +1,9 @@
-"""From what was measured on a clip's pixels to a short vector, and from words to the same.
+"""From what was measured on a clip's pixels to a short vector.
 
 Each block of `change.py` has a scale of its own, and its values repeat each other. So every block is taken
 from its mean over many renders and brought to one length, and all of them are turned onto the directions that
-tell effects apart and not scenes: linear discriminants, fitted on renders like where words point among them
-(`pipeline.pocket.directions`). Directions serve the clips of any embedder, words those of one text tower.
+tell effects apart and not scenes: linear discriminants, fitted on renders (`pipeline.pocket.directions`).
+They serve the clips of any embedder.
 """
 
 import hashlib
@@ -41,16 +41,12 @@ class Directions:
         spread: standard deviation of each block [blocks].
         centre: mean of what the blocks are brought to [M].
         basis: directions [M, SIZE], each as long as it counts.
-        said: mean of the text vectors that words were taught with [W].
-        words: from unit vectors of what differs from it, a constant 1 behind, to directions [W + 1, SIZE].
     """
 
     middle: np.ndarray
     spread: np.ndarray
     centre: np.ndarray
     basis: np.ndarray
-    said: np.ndarray
-    words: np.ndarray
 
     def of(self, blocks: Mapping[str, np.ndarray]) -> np.ndarray:
         """fp32 [n, SIZE] of blocks [n, its size]: of length 1, and shorter where hardly anything changes."""
@@ -59,10 +55,6 @@ class Directions:
         steady = [(name, each) for name, each in spreads if name not in _NOISY]
         loud = np.mean([np.square(blocks[name] / each).mean(1) for name, each in steady], axis=0)
         return (_unit(found) * np.sqrt(loud / (loud + _QUIET))[:, None]).astype(np.float32)
-
-    def ask(self, texts: np.ndarray) -> np.ndarray:
-        """Unit vectors fp32 [n, SIZE] in which clips change as texts say, of text vectors [n, W]."""
-        return _unit(_unit(texts - self.said) @ self.words[:-1] + self.words[-1])
 
 
 def levelled(blocks: Mapping[str, np.ndarray], middle: np.ndarray, spread: np.ndarray) -> np.ndarray:

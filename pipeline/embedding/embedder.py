@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import open_clip
@@ -15,6 +16,7 @@ from pipeline.embedding.clip_weights import find_clip
 from pipeline.embedding.descriptor import ask_in_words, describe, descriptor_size
 from pipeline.embedding.directions import shipped
 from pipeline.embedding.settings import EmbedSettings
+from pipeline.embedding.words import Words, load_words
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,14 @@ class Embedder:
         self.tokenizer = open_clip.get_tokenizer(files.name)
         self.dim = descriptor_size(int(files.config["embed_dim"]))
         self.directions = shipped()
-        # Only what this text tower makes of words has a known meaning for pixels.
-        self._words_of_pixels = files.label == "pocket"
+        self._files = files
+
+    @cached_property
+    def words(self) -> Words | None:
+        """What this model's words mean for whole descriptors, where that was learned; see `load_words`."""
+        if self._files.words is None:
+            return None
+        return load_words(self._files.words, self._files.embedder_id(EmbedSettings().frames))
 
     def choose(self, frames: np.ndarray) -> np.ndarray:
         """The frames of a clip [n, H, W, 3] that the model sees, spread evenly over it."""
@@ -87,13 +95,12 @@ class Embedder:
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Questions float32 [n, dim], each of length 1: their cosine with a descriptor says what it shows."""
-        if not self._words_of_pixels:
+        if self.words is None:
             return ask_in_words(self.text_vectors(texts)).numpy()
         tower, tokens = self.model.text, self.tokenizer(list(texts)).to(self.device)
         mask = (tokens != tower.config.pad_token_id).long()
         read = tower.pooler(tower.transformer(input_ids=tokens, attention_mask=mask), mask)
-        pixels = torch.from_numpy(self.directions.ask(read.float().cpu().numpy()))
-        return ask_in_words(tower.proj(read).float().cpu(), pixels).numpy()
+        return self.words.ask(read.float().cpu().numpy())
 
     @torch.inference_mode()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

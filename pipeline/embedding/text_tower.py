@@ -50,9 +50,12 @@ def read_texts(texts: Sequence[str], batch: int = 128) -> Tensor:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     tower = AutoModel.from_config(config, add_pooling_layer=False).eval()
     tower.load_state_dict(tower_state(), strict=False)
-    rows = []
+    # Like lengths together: what a batch is filled up with is read too.
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    rows = torch.empty(len(texts), config.hidden_size)
     for start in range(0, len(texts), batch):
-        tokens = tokenizer(list(texts[start : start + batch]), padding=True, return_tensors="pt")
+        places = order[start : start + batch]
+        tokens = tokenizer([texts[place] for place in places], padding=True, return_tensors="pt")
         mask = tokens["attention_mask"][..., None].float()
-        rows.append((tower(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1))
-    return torch.cat(rows)
+        rows[places] = (tower(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
+    return rows

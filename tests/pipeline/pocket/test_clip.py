@@ -1,5 +1,6 @@
 """The pocket CLIP: its training in small, and that open_clip reads what it writes."""
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from pipeline.embedding.clip_weights import find_clip
 from pipeline.embedding.embedder import Embedder
 from pipeline.embedding.pocket import PocketClipMissing
 from pipeline.embedding.settings import EmbedSettings
+from pipeline.embedding.words import FILE
 from pipeline.pocket.clip import VISION, ClipLessons, NoPocketClip, PocketClip, text_vectors, train_clip
-from pipeline.pocket.clip_renders import LEARNED_FROM, render_categories
+from pipeline.pocket.clip_renders import LEARNED_FROM, measured, render_categories
+from pipeline.pocket.words import ship_words
 
 NAMES = ("melt", "gild", "pan_left")
 LESSONS = ClipLessons(scenes=3, steps=4, categories=3, clips=2, precision="float32", processes=1)
@@ -91,6 +94,19 @@ def test_before_it_is_taught_the_tower_tells_pictures_apart_by_their_thumbnails(
     with torch.no_grad():
         dark, bright, half = torch.nn.functional.normalize(PocketClip().visual(flat), dim=-1)
     assert dark @ bright < 0.99 and dark @ half < 0.99 and bright @ half < 0.99
+
+
+def test_words_are_fitted_to_whole_descriptors(small, monkeypatch):
+    monkeypatch.setattr("pipeline.pocket.words._STEPS", 60)
+    clip = small / "worded"
+    shutil.copytree(small / "clip", clip)
+    made = ship_words(clip, small / "work", silent, NAMES, clips=2, texts=8)
+    assert made["texts"] > 3 * 8 and made["bytes"] == (clip / FILE).stat().st_size
+    embedder = Embedder(EmbedSettings(pretrained=str(clip)))
+    blocks = [measured(name, 2, LEARNED_FROM, small / "work" / "change") for name in NAMES]
+    pixels = np.stack([embedder.directions.of(each).mean(0) for each in blocks])
+    asked = embedder.embed_text(["it melts", "it turns to gold", "the camera moves left"])
+    assert (asked[:, -directions.SIZE :] @ pixels.T).argmax(1).tolist() == [0, 1, 2]
 
 
 def test_another_seed_gives_other_weights(small):
