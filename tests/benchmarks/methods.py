@@ -44,7 +44,7 @@ from tests.benchmarks.methods_asked import (
     between,
     contenders,
 )
-from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, of_edits, of_effects
+from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, Claim, of_edits, of_effects
 from tests.benchmarks.methods_edits import MEASURES, Case, InContext, cases, measured
 from tests.benchmarks.methods_page import Cell, Strip, write_page
 from tests.benchmarks.methods_table import Line, markdown
@@ -72,6 +72,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--polish", type=int, default=10, help="steps")
     parser.add_argument("--denoise", type=int, default=15, help="denoising steps of a clip")
     parser.add_argument("--guidance", type=float, default=2.0, help="away from what no adapter does")
+    parser.add_argument("--only", choices=("effects", "edits"), help="what is asked [default: both]")
     parser.add_argument("--edits", type=int, default=8, help="clips that are edited; 0: none")
     parser.add_argument("--model", default="pocket", help="the CogVideoX")
     parser.add_argument("--wan", default="random:0", help="the Wan; without one that is trained edits fail")
@@ -198,13 +199,17 @@ def main(given: Sequence[str] | None = None) -> dict:
     rows = {group: chosen_rows(held, names, 0, arguments.rows) for group, names in groups.items()}
     if arguments.quick:
         rows = {group: each[:1] for group, each in rows.items()}
+    if arguments.only == "edits":
+        rows = {}
     comparison = Comparison(arguments, backbone, held, rows, judges, said, Findings(known))
     for group, each in rows.items():
         real = decoded(backbone, held.encoded.mean[[row[1] for row in each]].float())
         comparison.judge(REAL, group, each, real)
-    for who in found:
-        comparison.ask(who)
-    claims = of_effects(comparison.findings.verdicts, POLISHED)
+    claims: list[Claim] = []
+    if rows:
+        for who in found:
+            comparison.ask(who)
+        claims = of_effects(comparison.findings.verdicts, POLISHED)
     sections = comparison.pages()
     measures: dict[str, list[dict[str, float]]] = {}
 
@@ -225,13 +230,15 @@ def main(given: Sequence[str] | None = None) -> dict:
         said(f"{page}, and beside it sheet.png and report.json")
         return told
 
-    told = report()
-    if arguments.edits:
+    asking_edits = arguments.edits > 0 and arguments.only != "effects"
+    if rows and asking_edits:
+        report()
+    if asking_edits:
         asked = cases(arguments.edits, TEST_FROM, POCKET_SHAPE)
         measures, strips = edited(arguments, asked, found, comparison)
         claims += of_edits(measures, [case.effect for case in asked])
         sections["Edits: input, then each way with its reach"] = strips
-        told = report()
+    told = report()
     print(markdown(comparison.lines))
     for claim in claims:
         print(claim.sentence())
