@@ -5,7 +5,7 @@ a mask of where the two clips differ. What is made of it is measured by
 
 - *edited*: the mean cosine of CLIP's vectors of the frames with that of the edited first frame;
 - *input*: the same of each frame with the input's frame at that time;
-- *background*: PSNR in dB against the input, of all pixels that the mask preserves;
+- *background*: PSNR in dB against the input, of all pixels that the mask preserves, 100 at most;
 - *reach*: of the change that the edit makes to the mean colour inside the mask of the first frame, the share
   that the mean colour inside the mask of the later ones shows, their mean. 1: all of it; 0: the input again.
 """
@@ -34,6 +34,7 @@ from training.settings import PolishSettings
 
 # Of the backbone's categories those in which a subject moves before a background that does not.
 EFFECTS = ("inflate", "levitate", "spin", "melt", "squish", "bounce", "wobble", "deflate")
+MOST = 100.0  # dB: that of clips which are the same, so that means are numbers
 MEASURES = ("edited", "input", "background", "reach")
 
 
@@ -96,7 +97,7 @@ def measured(case: Case, made: np.ndarray, look: Embedder) -> dict[str, float]:
     return {
         "edited": float((found @ edited[0]).mean()),
         "input": float((found * given).sum(dim=1).mean()),
-        "background": psnr(case.frames, made, ~case.changed),
+        "background": min(MOST, psnr(case.frames, made, ~case.changed)),
         "reach": float(reaches.mean()),
         "reach_at_end": float(reaches[-len(reaches) // 4 :].mean()),
     }
