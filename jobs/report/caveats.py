@@ -8,10 +8,14 @@ RANDOM = (
     "but what it generates is noise. Name real weights with --set backbone.model=FOLDER."
 )
 POCKET = (
-    "The pocket backbone is a small CogVideoX that this project trained on its own rendered effects, 49"
-    " frames of 64×96: it shows what the method does, not what CogVideoX-5B can do."
+    "The pocket backbone is a small {kind} that this project trained on its own rendered effects, 49"
+    " frames of 64×96: it shows what the method does, not what {published} can do."
     " It has seen no filmed picture: from those it makes little more than grey."
 )
+POCKETS = {
+    "cogvideox": {"kind": "CogVideoX", "published": "CogVideoX-5B"},
+    "wan": {"kind": "Wan", "published": "Wan2.1-14B"},
+}
 
 
 def caveats(backbone: BackboneSettings, release: Release) -> list[str]:
@@ -20,7 +24,7 @@ def caveats(backbone: BackboneSettings, release: Release) -> list[str]:
     if backbone.random_weights:
         said.append(RANDOM)
     elif backbone.model == "pocket":
-        said.append(POCKET)
+        said.append(POCKET.format(**POCKETS[backbone.family]))
     if release.facts.get("started_from"):
         said.append(_start(release.facts["started_from"], release.facts["steps"]))
     return said
