@@ -16,6 +16,8 @@ from catalog.text import split_words, without_accents
 _DIMENSIONS = 48
 # By so much larger are the leaves that are looked at beside branches; clips by which the two are compared.
 _RICHER, _COMPARED = 2, 4_000
+# Branches must part the clips so much better than leaves: in rich categories both do nearly as well.
+_CLEARLY = 1.05
 _SAMPLES = 6
 _NAME_WORDS = 3
 
@@ -31,8 +33,8 @@ class Group:
 def find_groups(vectors: np.ndarray, smallest: int, near: float) -> list[Group]:
     """Dense groups of unit vectors [n, D] (HDBSCAN), the largest first.
 
-    Of two readings of its tree that which keeps the groups farther apart (mean silhouette, 0 for a clip in no
-    group).
+    Of two readings of its tree, leaves or whole branches, branches where they clearly keep the groups farther
+    apart (mean silhouette, 0 for a clip in no group).
 
     Args:
         vectors: of the clips that belong to no category.
@@ -68,8 +70,9 @@ def find_groups(vectors: np.ndarray, smallest: int, near: float) -> list[Group]:
     # Two readings of the density tree. Where categories have many clips, its leaves: an effect and its like
     # are two categories, and merging is a person's act; smaller leaves would cut such a category in two.
     # Where they have few, whole branches: leaves so large would be several categories. The clips tell which.
-    readings = [read(smallest + _RICHER, "leaf"), read(smallest, "eom")]
-    labels, confidence = max(readings, key=lambda reading: apart(reading[0]))
+    leaves, branches = read(smallest + _RICHER, "leaf"), read(smallest, "eom")
+    clearly = apart(branches[0]) > _CLEARLY * apart(leaves[0])
+    labels, confidence = branches if clearly else leaves
     count = labels.max() + 1
     groups = [np.flatnonzero(labels == number) for number in range(count)]
     return [Group(group, confidence[group]) for group in sorted(groups, key=lambda g: (-len(g), g[0]))]
