@@ -30,7 +30,7 @@ $(STAMP): requirements.lock requirements-beside.lock pyproject.toml
 
 demo: $(STAMP)
 	@$(BIN)/video2lora sample demo/videos --categories 6 --per-category 6 --seed 0
-	@$(BIN)/video2lora run demo/videos --workdir demo
+	@$(BIN)/video2lora run demo/videos --workdir demo --set 'cluster.held_out_categories=["tint"]'
 
 pocket: $(STAMP)
 	@$(BIN)/video2lora pocket training/pocket --work pocket-work

@@ -1,4 +1,4 @@
-"""The clips that `run` generates for its page: one for each of a few categories, kept while right."""
+"""The clips that `run` generates for its page: predicted and polished, kept while they are right."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from jobs.job import Job
+from catalog.vocabulary import Split
+from jobs.job import Job, say
 from jobs.report.page import ASSETS
 from jobs.workspace import Workspace
 from pipeline.adapters import Reference
@@ -17,21 +18,26 @@ from pipeline.example import read_first_frame
 from pipeline.showcase import choose_examples
 from pipeline.studio import Studio
 from pipeline.video.transcode import write_video
+from training.errors import BadMethodSettings
 from training.files import lora_beside
+from training.polish import CannotPolish
 from training.progress import Progress
 from training.release import Release
-
-EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Example:
     """A clip to show, of the effect of `reference` on the first frame of `target`, rows of `clips`.
 
-    Its file is named by all that the clip depends on, so that one that is there is the right one.
+    Its files are named by all that the clips depend on, so that one that is there is the right one.
+
+    Attributes:
+        video: under the predicted adapter.
+        polished: under the same, polished; None where none is asked for.
     """
 
     video: Path
+    polished: Path | None
     reference: dict[str, Any]
     target: dict[str, Any]
 
@@ -40,38 +46,64 @@ class Example:
         settings = workspace.profile.generate.model_dump(mode="json")
         whole = json.dumps([reference["clip_id"], target["clip_id"], target["caption"], model_id, settings])
         digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-        name = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}-{digest}.mp4"
-        return cls(workspace.folder("generated") / name, reference, target)
+        name = f"{reference['clip_id'][:12]}--{target['clip_id'][:12]}-{digest}"
+        folder, polish = workspace.folder("generated"), workspace.profile.examples.polish
+        polished = folder / f"{name}-polished-{polish}.mp4" if polish else None
+        return cls(folder / f"{name}.mp4", polished, reference, target)
 
     @property
     def prompt(self) -> str:
         return self.target["caption"] or ""
 
+    @property
+    def missing(self) -> bool:
+        """Whether a clip of it is still to be made."""
+        return not self.video.exists() or (self.polished is not None and not self.polished.exists())
+
 
 def generate_examples(job: Job, release: Release) -> None:
     """Generate the examples that are not there yet; the model is loaded only for those."""
-    pairs = choose_examples(job.catalog, EXAMPLES)
+    profile = job.workspace.profile
+    pairs = choose_examples(job.catalog, profile.examples.count)
     examples = [Example.of(job.workspace, release.model_id, *pair) for pair in pairs]
-    missing = [example for example in examples if not example.video.exists()]
+    missing = [example for example in examples if example.missing]
     with job.step("generate") as progress:
         if missing:
-            profile = job.workspace.profile
             studio = Studio(job.catalog, release, profile.backbone, profile.generate)
             for number, example in enumerate(missing):
-                told = partial(_part, progress, number, len(missing))
-                made = studio.make(
-                    example.reference["clip_id"], example.target["clip_id"], example.prompt, told
+                _make(
+                    studio, example, profile.examples.polish, partial(_part, progress, number, len(missing))
                 )
-                made.save(example.video)
     job.report["generated"] = [
         _shown(job, example, number) | {"kept": example not in missing}
         for number, example in enumerate(examples)
     ]
 
 
+def _make(studio: Studio, example: Example, polish: int, progress: Progress) -> None:
+    shown = Reference.read(studio.catalog, example.reference["clip_id"])
+    asked = shown, example.target["clip_id"], example.prompt
+    steps = studio.settings.steps
+    every = steps if example.polished is None else 2 * steps + polish
+    studio.make(*asked, partial(_part_of, progress, 0, every), 0).save(example.video)
+    if example.polished is None:
+        return
+    try:
+        clip = studio.make(*asked, partial(_part_of, progress, steps, every), polish)
+    except (BadMethodSettings, CannotPolish) as error:
+        say(f"No polished clip beside {example.video.name}: {error}")
+        return
+    clip.save(example.polished)
+
+
 def _part(progress: Progress, number: int, of: int, done: int, total: int | None, info: dict) -> None:
     """The progress of one of several works of the same length."""
     progress(number * (total or 0) + done, of * total if total else None, info)
+
+
+def _part_of(progress: Progress, begun: int, every: int, done: int, total: int | None, info: dict) -> None:
+    """The progress of what follows `begun` of `every` steps."""
+    progress(begun + done, every, info)
 
 
 def _shown(job: Job, example: Example, number: int) -> dict[str, Any]:
@@ -82,14 +114,17 @@ def _shown(job: Job, example: Example, number: int) -> dict[str, Any]:
     shown = Reference.read(catalog, example.reference["clip_id"])
     write_video(shown.frames, catalog.spec.fps, root / reference)
     Image.fromarray(read_first_frame(catalog, example.target["clip_id"])).save(root / first_frame)
-    lora = lora_beside(example.video)
+    lora, polished = lora_beside(example.video), example.polished
     return {
         "category": example.reference["category_id"],
+        "seen": example.reference["split"] != Split.OOD,
         "prompt": example.prompt,
         "reference_clip": example.reference["clip_id"],
         "target_clip": example.target["clip_id"],
         "reference": reference,
         "first_frame": first_frame,
         "video": str(example.video.relative_to(root)),
+        "polished": str(polished.relative_to(root)) if polished and polished.exists() else None,
+        "polish": job.workspace.profile.examples.polish,
         "lora": str(lora.relative_to(root)) if lora.exists() else None,
     }

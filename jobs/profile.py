@@ -22,6 +22,7 @@ from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
 from pipeline.retraining.settings import RetrainSettings
 from pipeline.serving.settings import ServeSettings
+from pipeline.showcase import ExampleSettings
 from training.backbones.settings import BackboneSettings
 from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
@@ -47,6 +48,7 @@ class Profile(BaseModel):
     pairs: PairSettings = Field(default_factory=PairSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    examples: ExampleSettings = Field(default_factory=ExampleSettings)
     edit: EditSettings = Field(default_factory=EditSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)

@@ -59,7 +59,7 @@ def _made(workspace: Workspace, job: Job, release: Release, page: Path) -> list[
     generated = [
         workspace.root / one[name]
         for one in job.report["generated"]
-        for name in ("video", "lora")
+        for name in ("video", "polished", "lora")
         if one[name]
     ]
     return [page, page.with_name(ASSETS), release.path, *generated]

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 # A smaller clip than the default's 480×720 keeps this short; the demo and the ingest tests use that.
 SMALL = ["--set", "clip.height=128", "--set", "clip.width=192"]
-QUICK = ["--set", "train.steps=6", "--set", "train.checkpoint_every=2", "--set", "generate.steps=3"]
+QUICK = ["--set", "train.steps=6", "--set", "train.checkpoint_every=2"]
+FEW = ["--set", "generate.steps=3", "--set", "examples.polish=2"]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,7 @@ def videos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def workdir(videos, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workdir")
-    run("run", str(videos), "-w", str(folder), "--workers", "2", *SMALL, *QUICK)
+    run("run", str(videos), "-w", str(folder), "--workers", "2", *SMALL, *QUICK, *FEW)
     return folder
 
 
@@ -113,13 +114,16 @@ def test_a_generated_video_plays_and_lies_beside_its_lora(workdir):
     made = report(workdir)["generated"]
     assert made
     for one in made:
-        assert read_clip((workdir / one["video"]).read_bytes()).shape == (49, 64, 96, 3)
+        assert one["seen"] and one["polish"] == 2
+        clips = [read_clip((workdir / one[name]).read_bytes()) for name in ("video", "polished")]
+        assert {clip.shape for clip in clips} == {(49, 64, 96, 3)}
+        assert not np.array_equal(*clips)
         assert any(name.endswith("lora_A.weight") for name in load_file(workdir / one["lora"]))
 
 
 def test_a_second_run_starts_no_worker_and_leaves_everything(workdir, videos):
     before = (workdir / "report.json").read_text()
-    done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK)
+    done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK, *FEW)
     assert "Nothing is to be done" in done.stdout and "Starting workers" not in done.stderr
     assert "11 inputs: 8 accepted" in done.stdout
     assert (workdir / "report.json").read_text() == before
@@ -128,7 +132,7 @@ def test_a_second_run_starts_no_worker_and_leaves_everything(workdir, videos):
 def test_a_run_with_a_little_to_do_decodes_nothing_and_trains_nothing_again(workdir, videos):
     before = report(workdir)
     (workdir / "report.html").unlink()
-    done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK)
+    done = run("run", str(videos), "-w", str(workdir), "--workers", "2", *SMALL, *QUICK, *FEW)
     after = report(workdir)
     assert after["counts"]["decoded"] == 0
     assert after["counts"]["embedded"] == after["counts"]["encoded"] == 0

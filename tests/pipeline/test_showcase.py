@@ -24,3 +24,10 @@ def test_an_effect_is_shown_on_a_clip_of_another_category_that_was_not_trained_o
 def test_a_category_that_is_alone_is_shown_on_another_clip_of_it_or_not_at_all(tmp_path):
     assert chosen(tmp_path / "one", 3, ("a", "melt", "train")) == []
     assert chosen(tmp_path / "two", 3, ("a", "melt", "train"), ("b", "melt", "val")) == [("a", "b")]
+
+
+def test_the_last_example_is_of_a_category_that_is_out_of_domain(tmp_path):
+    clips = [("a", "blur", "ood"), ("b", "melt", "train"), ("c", "pan", "train"), ("d", "zoom", "train")]
+    assert chosen(tmp_path / "all", 3, *clips) == [("b", "c"), ("c", "d"), ("a", "b")]
+    assert chosen(tmp_path / "one", 1, *clips) == [("a", "b")]
+    assert chosen(tmp_path / "none", 0, *clips) == []

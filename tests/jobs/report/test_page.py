@@ -48,6 +48,9 @@ def test_a_strangers_names_and_captions_are_escaped(tmp_path):
             "reference": "r",
             "first_frame": "f",
             "video": "g",
+            "seen": False,
+            "polished": "p",
+            "polish": 4,
         }
     ]
     written = write_page(tmp_path, catalog, report, [evil], [evil], name="ingest")
