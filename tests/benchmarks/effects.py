@@ -1,75 +1,39 @@
 """Can all categories of the renderer be told apart, and what does a clip cost?
 
-`python -m tests.benchmarks.effects --out effects-work` trains a classifier on real renders of every category
-and asks it about scenes it never saw. It writes the confusion matrix, contact sheets of all categories and of
-those that were confused most, prints them, and one JSON object as the last line.
+`python -m tests.benchmarks.effects --out effects-work` tells categories apart by linear discriminants of what
+can be measured on pixels (`pipeline.embedding.change`), fitted on real renders of every category, and asks
+about scenes that nothing was fitted on. It writes the confusion matrix, contact sheets of all categories and
+of those that were confused most, prints them, and one JSON object as the last line.
 """
 
 import argparse
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
+from pipeline.embedding.change import BLOCKS, FRAMES, observe
+from pipeline.embedding.directions import levelled
 from pipeline.samples.categories import CATEGORIES, find_category
-from pipeline.samples.render import EDITION, render_clip
+from pipeline.samples.render import EDITION, clip_times, render_clip, render_frames
 from pipeline.samples.sheet import contact_sheet, write_sheets
-from tests.benchmarks.effect_clips import TEST_FROM, TRAIN_FROM, render_all
-from training.evaluation.effect import predictions, train_classifier
-from training.evaluation.seen_frames import FRAMES, HEIGHT, WIDTH
+from tests.benchmarks.effect_clips import TEST_FROM, TRAIN_FROM, WHOLE
 
 SCENES = 4096  # a category's clips are so many numbers apart: hardly two categories share a scene
-
-
-class CategoryNet(nn.Module):
-    """Frames [B, 3, 17, 32, 48] in [-1, 1] → logits [B, categories]: for six times as many as an `EffectNet`.
-
-    A finer grid in time at the end (what comes first and what then?) and, `deep`, residual blocks for
-    a GPU.
-    """
-
-    def __init__(self, categories: int, width: int = 32, deep: bool = False) -> None:
-        super().__init__()
-
-        def halved(inside: int, outside: int, stride: int | tuple[int, int, int]) -> list[nn.Module]:
-            layers = [nn.Conv3d(inside, outside, 3, stride, padding=1), nn.GroupNorm(4, outside), nn.GELU()]
-            return [*layers, Residual(outside)] if deep else layers
-
-        near = 2 if deep else 3  # pixels to a step
-        self.blocks = nn.Sequential(
-            nn.Conv3d(9, width, (3, 5, 5), stride=(2, near, near), padding=(1, 2, 2)),
-            nn.GroupNorm(4, width),
-            nn.GELU(),
-            *halved(width, 2 * width, 2),
-            *halved(2 * width, 3 * width, (1, 2, 2)),
-        )
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.LazyLinear(categories))
-        with torch.no_grad():
-            self(torch.zeros(1, 3, FRAMES, HEIGHT, WIDTH))
-
-    def forward(self, frames: Tensor) -> Tensor:
-        change = frames - frames[:, :, :1]
-        # What moves from frame to frame: drops and flakes are lost in what the camera has changed.
-        motion = torch.diff(frames, dim=2, prepend=frames[:, :, :1])
-        return self.head(self.blocks(torch.cat([frames, change, motion], dim=1)).flatten(1))
-
-
-class Residual(nn.Module):
-    """Two convolutions beside the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        first, second = (nn.Conv3d(width, width, 3, padding=1) for _ in range(2))
-        self.inner = nn.Sequential(first, nn.GroupNorm(4, width), nn.GELU(), second, nn.GroupNorm(4, width))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return nn.functional.gelu(features + self.inner(features))
+# Of what is measured, and how far the variances within categories are drawn towards their mean.
+_PRINCIPAL, _SHRINKAGE = 320, 0.1
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -85,24 +49,15 @@ def main(arguments: list[str] | None = None) -> dict:
     if options.per_effect:
         began = time.monotonic()
         kept = options.clips or options.out / "clips"
-        shown = clips_of(names, TRAIN_FROM, options.per_effect, kept)
-        asked, labels = clips_of(names, TEST_FROM, options.tested, kept)
-        rendered = time.monotonic()
-        cuda = torch.device(options.device).type == "cuda"
-        net = train_classifier(
-            shown,
-            len(names),
-            epochs=options.epochs or (60 if cuda else 12),
-            batch=128 if cuda else 32,
-            model=CategoryNet(len(names), options.width or (48 if cuda else 32), deep=cuda),
-            device=options.device,
-            seconds=options.seconds,
-            progress=_say,
-        )
-        matrix = confusion(labels, predictions(net, asked), len(names))
-        report |= {"device": options.device, "rendered_s": round(rendered - began, 1)}
-        report["trained_s"] = round(time.monotonic() - rendered, 1)
-        report |= told_apart(names, matrix, options.out)
+        shown, labels = clips_of(names, TRAIN_FROM, options.per_effect, kept)
+        asked, true = clips_of(names, TEST_FROM, options.tested, kept)
+        measured = time.monotonic()
+        found = fitted(shown, labels).predict(asked)
+        report |= {
+            "measured_s": round(measured - began, 1),
+            "fitted_s": round(time.monotonic() - measured, 1),
+        }
+        report |= told_apart(names, confusion(true, found, len(names)), options.out)
     print(json.dumps(report))
     return report
 
@@ -131,24 +86,57 @@ def _processor_ms(name: str, seed: int) -> float:
     return (time.process_time() - began) * 1e3
 
 
-def clips_of(names: Sequence[str], first: int, count: int, kept: Path) -> tuple[Tensor, Tensor]:
-    """`count` clips of every category [n, 3, 17, 32, 48] and their indices; kept in a folder by category."""
+def clips_of(names: Sequence[str], first: int, count: int, kept: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What is measured on `count` clips of every category, fp32 [n, M], and their indices [n].
+
+    Kept in a folder by category.
+    """
     kept.mkdir(parents=True, exist_ok=True)
-    files = {name: kept / f"{name}-{EDITION}-{first}-{count}.npy" for name in names}
-    missing = [name for name in names if not files[name].exists()]
-    seeds = [[first + SCENES * k + crc32(name.encode()) % SCENES for k in range(count)] for name in missing]
-    if missing:
-        found = render_all(missing, seeds, progress=_say)
-        for name, clips in zip(missing, np.split(found, len(missing)), strict=True):
-            np.save(files[name], clips)
-    clips = np.concatenate([np.load(files[name]) for name in names])
-    return torch.from_numpy(clips), torch.arange(len(names)).repeat_interleave(count)
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        rows = []
+        for each in pool.map(partial(_measured, first=first, count=count, kept=kept), names):
+            rows.append(each)
+            _say(len(rows), len(names))
+    return np.concatenate(rows).astype(np.float32), np.repeat(np.arange(len(names)), count)
 
 
-def confusion(labels: Tensor, found: Tensor, count: int) -> np.ndarray:
+def _measured(name: str, first: int, count: int, kept: Path) -> np.ndarray:
+    file = kept / f"{name}-{EDITION}-{first}-{count}.npy"
+    if not file.exists():
+        frames, height, width = WHOLE
+        times = clip_times(frames)[np.linspace(0, frames - 1, FRAMES).round().astype(int)]
+        rows = []
+        for k in range(count):
+            seed = first + SCENES * k + crc32(name.encode()) % SCENES
+            blocks = observe(np.stack(list(render_frames(name, seed, times, height, width))))
+            rows.append(np.concatenate([blocks[block] for block in BLOCKS]))
+        np.save(file, np.stack(rows).astype(np.float16))
+    return np.load(file)
+
+
+def fitted(shown: np.ndarray, labels: np.ndarray) -> Pipeline:
+    """A classifier of what is measured on clips [n, M] of the categories `labels` [n]."""
+    middle, spread = (
+        shown.mean(0),
+        np.array([max(float(part.std()), 1e-6) for part in _parts(shown).values()]),
+    )
+    stages = make_pipeline(
+        FunctionTransformer(lambda rows: levelled(_parts(rows), middle, spread)),
+        PCA(min(_PRINCIPAL, *shown.shape), svd_solver="randomized", random_state=0),
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE),
+    )
+    return stages.fit(shown, labels)
+
+
+def _parts(rows: np.ndarray) -> dict[str, np.ndarray]:
+    ends = np.cumsum(list(BLOCKS.values()))[:-1]
+    return dict(zip(BLOCKS, np.split(rows, ends, axis=1), strict=True))
+
+
+def confusion(labels: np.ndarray, found: np.ndarray, count: int) -> np.ndarray:
     """How often clips of category i were taken for j: int [count, count]."""
     matrix = np.zeros((count, count), int)
-    np.add.at(matrix, (labels.numpy(), found.numpy()), 1)
+    np.add.at(matrix, (labels, found), 1)
     return matrix
 
 
@@ -191,8 +179,8 @@ def told_apart(names: Sequence[str], matrix: np.ndarray, out: Path) -> dict:
 
 
 def _say(done: int, total: int) -> None:
-    if done % 500 == 0 or done == total:
-        print(f"{done}/{total}", flush=True)
+    if done % 20 == 0 or done == total:
+        print(f"{done} of {total} categories measured", flush=True)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -200,19 +188,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("effects-work"), help="where pictures go")
-    parser.add_argument("--clips", type=Path, help="where rendered clips are kept; default: a folder there")
+    parser.add_argument("--clips", type=Path, help="where what was measured is kept; default: a folder there")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these categories")
     parser.add_argument("--categories", type=int, default=len(CATEGORIES), help="only the first so many")
     parser.add_argument(
         "--timed", type=int, default=3, help="clips of each category whose cost is measured; 0: none"
     )
-    parser.add_argument("--per-effect", type=int, default=40, help="clips to learn from; 0: no classifier")
-    parser.add_argument("--tested", type=int, default=8, help="clips of each category to ask about")
-    parser.add_argument("--epochs", type=int, help="default 12, on a GPU 60")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="to train at most")
-    parser.add_argument("--width", type=int, help="of the classifier; default 32, on a GPU 48")
+    parser.add_argument("--per-effect", type=int, default=40, help="clips to fit on; 0: no classifier")
+    parser.add_argument("--tested", type=int, default=10, help="clips of each category to ask about")
     parser.add_argument("--sheets", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(arguments)
 
 
