@@ -196,7 +196,9 @@ def _models(site: Site, desk: Desk) -> tuple[list[str], str | None]:
     rows = site.catalog.scan("models", ["model_id", "created_at"]).to_pylist()
     rows.sort(key=lambda row: (row["created_at"] is not None, row["created_at"]), reverse=True)
     names = [row["model_id"] for row in rows]
-    if desk.work.backbone is not None and desk.work.backbone.model == POCKET:
+    # The shipped hypernetwork is the pocket CogVideoX's.
+    backbone = desk.work.backbone
+    if backbone is not None and (backbone.family, backbone.model) == ("cogvideox", POCKET):
         names.append(POCKET)
     try:
         find_model(site.catalog, desk.work.models, desk.work.model)
