@@ -77,7 +77,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--only", choices=("effects", "edits"), help="what is asked [default: both]")
     parser.add_argument("--edits", type=int, default=8, help="clips that are edited; 0: none")
     parser.add_argument("--model", default="pocket", help="the CogVideoX")
-    parser.add_argument("--wan", default="random:0", help="the Wan; without one that is trained edits fail")
+    parser.add_argument("--wan", default="pocket", help="the Wan")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--work", type=Path, default=cache_folder() / "methods", help="what is kept")
     parser.add_argument("--out", type=Path, default=Path("methods"), help="where the page goes")
