@@ -243,8 +243,10 @@ def _other_part(release: Release, backbone: Backbone) -> str | None:
 
 
 def _told(release: Release) -> str:
-    model = release.facts.get("backbone", {}).get("model")
-    return f" ({model})" if model else ""
+    facts = release.facts.get("backbone", {})
+    # Of one name there may be a model of every family.
+    family = facts.get("family", BackboneSettings.model_fields["family"].default)
+    return f" ({facts['model']} of backbone.family={family})" if facts.get("model") else ""
 
 
 def find_start(name: str, kind: str) -> Release | None:
