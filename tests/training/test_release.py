@@ -66,7 +66,8 @@ def test_a_model_of_another_backbone_is_refused(release, tiny_folder, tmp_path, 
     config = json.loads((copy / part / name).read_text())
     (copy / part / name).write_text(json.dumps(config | {"retrained": True}))
     other = "another transformer" if part == "transformer" else "another VAE or text encoder"
-    with pytest.raises(ReleaseError, match=rf"trained on {other}.*\({tiny_folder} of backbone.family=cogvideox\)"):
+    told = rf"trained on {other}.*\({tiny_folder} of backbone.family=cogvideox\)"
+    with pytest.raises(ReleaseError, match=told):
         load_release(read_release(release.path), load_backbone(copy))
     with pytest.raises(ReleaseError, match=rf"{other}.*start_from=null"):
         require_start(release, load_backbone(copy, ()), SMALL)
