@@ -22,13 +22,26 @@ from pipeline.intake.settings import IngestSettings
 from pipeline.pairing.plan import PairSettings
 from pipeline.retraining.settings import RetrainSettings
 from pipeline.serving.settings import ServeSettings
-from pipeline.showcase import ExampleSettings
 from training.backbones.settings import BackboneSettings
 from training.methods.registry import DEFAULT, KINDS, MethodSettings, kind_of
 from training.run.settings import TrainSettings
 from training.settings import EditSettings, GenerateSettings
 
 STORED = "profile.json"
+
+
+class ExampleSettings(BaseModel):
+    """What `run` generates for its page."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(3, ge=0, le=100, description="clips, each of another category")
+    polish: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="steps of polish of a second clip beside each, as `generate --polish`; 0: no second one",
+    )
 
 
 class Profile(BaseModel):

@@ -3,24 +3,9 @@
 from typing import Any
 
 from lancedb.expr import col
-from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.store import Catalog
 from catalog.vocabulary import Split, Status
-
-
-class ExampleSettings(BaseModel):
-    """What `run` generates for its page."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    count: int = Field(3, ge=0, le=100, description="clips, each of another category")
-    polish: int = Field(
-        0,
-        ge=0,
-        le=10_000,
-        description="steps of polish of a second clip beside each, as `generate --polish`; 0: no second one",
-    )
 
 
 def choose_examples(catalog: Catalog, count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
