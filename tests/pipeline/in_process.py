@@ -34,7 +34,10 @@ def store(catalog: Catalog, sources: Sequence[Source], policy: QualityPolicy | N
             now,
         )
         media += records.media_rows(
-            [row["clip_id"] for row in rows], [c.video for c in made.clips], [c.poster for c in made.clips]
+            [row["clip_id"] for row in rows],
+            [c.video for c in made.clips],
+            [c.poster for c in made.clips],
+            [c.strip for c in made.clips],
         )
         fate = records.fate_of(answer, rows)
         source_rows.append(records.source_row(source, stat(source.uri), sha256, fate, "test", now))
