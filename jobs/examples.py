@@ -19,7 +19,7 @@ from pipeline.showcase import choose_examples
 from pipeline.studio import Studio
 from pipeline.video.transcode import write_video
 from training.errors import BadMethodSettings
-from training.files import lora_beside
+from training.files import lora_beside, write_atomically
 from training.polish import CannotPolish
 from training.progress import Progress
 from training.release import Release
@@ -58,7 +58,13 @@ class Example:
     @property
     def missing(self) -> bool:
         """Whether a clip of it is still to be made."""
-        return not self.video.exists() or (self.polished is not None and not self.polished.exists())
+        return not self.video.exists() or self.to_polish is not None
+
+    @property
+    def to_polish(self) -> Path | None:
+        """The polished clip, where it is still to be made: there is none, nor a reason why not."""
+        there = self.polished is None or self.polished.exists() or self.polished.with_suffix(".txt").exists()
+        return None if there else self.polished
 
 
 def generate_examples(job: Job, release: Release) -> None:
@@ -84,16 +90,20 @@ def _make(studio: Studio, example: Example, polish: int, progress: Progress) -> 
     shown = Reference.read(studio.catalog, example.reference["clip_id"])
     asked = shown, example.target["clip_id"], example.prompt
     steps = studio.settings.steps
-    every = steps if example.polished is None else 2 * steps + polish
-    studio.make(*asked, partial(_part_of, progress, 0, every), 0).save(example.video)
-    if example.polished is None:
+    predicted = 0 if example.video.exists() else steps
+    every = predicted + (0 if example.to_polish is None else steps + polish)
+    if predicted:
+        studio.make(*asked, partial(_part_of, progress, 0, every), 0).save(example.video)
+    if example.to_polish is None:
         return
     try:
-        clip = studio.make(*asked, partial(_part_of, progress, steps, every), polish)
+        clip = studio.make(*asked, partial(_part_of, progress, predicted, every), polish)
     except (BadMethodSettings, CannotPolish) as error:
         say(f"No polished clip beside {example.video.name}: {error}")
+        # Kept, so that a later run does not try the same again.
+        write_atomically(example.to_polish.with_suffix(".txt"), f"{error}\n")
         return
-    clip.save(example.polished)
+    clip.save(example.to_polish)
 
 
 def _part(progress: Progress, number: int, of: int, done: int, total: int | None, info: dict) -> None:

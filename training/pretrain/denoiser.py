@@ -1,5 +1,6 @@
 """Training a small DiT and its text encoder: the family's own loss, everything trainable, no reference."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -23,7 +24,7 @@ class Process(Protocol):
     def losses(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor: ...
 
 
-class Denoiser(nn.Module):
+class Denoiser(nn.Module, ABC):
     """What a family's DiT and its encoders are trained as. A family says `blocks_name` and `predict`."""
 
     blocks_name: str
@@ -41,11 +42,11 @@ class Denoiser(nn.Module):
         self.max_text_tokens = max_text_tokens
         self.precision: Precision = precision
 
+    @abstractmethod
     def predict(
         self, noisy: Tensor, first_frames: Tensor, tokens: Tensor, timesteps: Tensor, images: Tensor | None
     ) -> Tensor:
         """The velocity [B, F, C, h, w] of noisy latents at timesteps [B]; see `loss`."""
-        raise NotImplementedError
 
     def images(self, frames: Sequence[np.ndarray]) -> Tensor | None:
         """Frames uint8 [H, W, 3] as the image encoder takes them, [n, 3, H', W']; None: there is none."""
