@@ -4,7 +4,6 @@ It learns from the categories that `pipeline.samples.splits` calls seen; the oth
 about that it never saw.
 """
 
-import copy
 import hashlib
 import json
 import shutil
@@ -17,18 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.pocket.backbone import Steps, known_categories, working_folder
-from pipeline.pocket.families import POCKET_GEOMETRY, POCKET_TEXT_TOKENS
+from pipeline.pocket.families import FAMILIES, POCKET_GEOMETRY, POCKET_TEXT_TOKENS, PocketBackbone
 from pipeline.pocket.pairs import TRAIN_FROM, Pairs
 from pipeline.pocket.pairs import References as Kind
 from pipeline.samples.splits import unseen_of
 from training.backbones.base import Scene
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
-from training.backbones.cogvideox.dit import CogVideoXDiT
+from training.backbones.registry import load_backbone
 from training.backbones.settings import BackboneSettings
 from training.batch import TrainingBatch
 from training.methods.base import Condition, Method
 from training.methods.registry import MethodSettings, build_method, parse_settings
-from training.pretrain.cogvideox.processor import PlainAttention
 from training.pretrain.fit import FitSettings, fit
 from training.pretrain.precision import Precision, computing
 from training.progress import Progress
@@ -119,7 +116,7 @@ def ship_hypernetwork(
         what `hypernetwork/model.json` says too.
     """
     settings = pocket_settings(str(backbone_folder))
-    backbone = CogVideoXBackbone.load(settings, device=device)
+    backbone = load_backbone(settings, device=device)
     known = known_categories(backbone_folder)
     work, names = working_folder(work, known), lessons.categories or known
     with step("Pairs") as progress:
@@ -167,7 +164,7 @@ class Taught:
 
 
 def teach(
-    backbone: CogVideoXBackbone,
+    backbone: PocketBackbone,
     pairs: Pairs,
     settings: MethodSettings,
     lessons: Lessons,
@@ -182,10 +179,8 @@ def teach(
     and so with many references a step (the weight-space loss of HyperDreamBooth, 2307.06949); (3) all of it
     by velocities, through the transformer, as Video2LoRA trains: those of the same teacher, or of the clips.
     """
-    transformer = copy.deepcopy(backbone.transformer)
-    transformer.set_attn_processor(PlainAttention())
     settings = settings.model_copy(update={"timestep_shift": lessons.timestep_shift})
-    method = build_method(settings, CogVideoXDiT(transformer, backbone.scheduler_config), seed=lessons.seed)
+    method = build_method(settings, FAMILIES[backbone.settings.family].dit(backbone), seed=lessons.seed)
     # A lesson's state is named by what decides it, so that trials which differ later share what came before.
     decides: list[object] = [
         backbone.transformer_id,

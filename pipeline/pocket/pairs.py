@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pipeline.pocket.backbone import NAMES, POCKET_SHAPE, encoded_clips, generator, naming
+from pipeline.pocket.families import FAMILIES, PocketBackbone
 from pipeline.pocket.renders import Renders
 from pipeline.samples.draw import HELD_OUT
 from pipeline.samples.splits import UNSEEN
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.batch import References as BatchReferences
 from training.batch import TrainingBatch
 from training.methods.own_loss import OwnClips
@@ -33,8 +33,8 @@ class Pairs:
     """References and targets of one category each, on the backbone's device.
 
     Attributes:
-        encoded: latents of the clips.
-        text: T5 embeddings of the captions [n, T, D]; `named` of captions that also name the effect, `empty`
+        encoded: latents of the clips, and their first frames as a `Scene` of the family has them.
+        text: embeddings of the captions [n, T, D]; `named` of captions that also name the effect, `empty`
             [T, D] of no caption.
         categories: clip n of the set shows categories[n mod their count].
         numbers: of the clips in the endless series of `draw_clip`.
@@ -52,7 +52,7 @@ class Pairs:
     @classmethod
     def load(
         cls,
-        backbone: CogVideoXBackbone,
+        backbone: PocketBackbone,
         folder: Path,
         first: int,
         per_category: int,
@@ -63,19 +63,18 @@ class Pairs:
     ) -> Self:
         """Clips `first` … of the endless series that show these categories, rendered and encoded in `folder`
         once."""
-        places = [NAMES.index(name) for name in categories]
-        numbers = [first + turn * len(NAMES) + place for turn in range(per_category) for place in places]
-        kind = "" if categories == NAMES else f"-{'-'.join(map(str, places))}"
-        renders = Renders(folder / f"renders-{first}-{per_category}{kind}", numbers, NAMES, POCKET_SHAPE)
+        renders = renders_of(folder, first, per_category, categories)
         renders.fill(progress)
-        encoded = encoded_clips(backbone.vae, folder, renders, progress, precision)
+        family = FAMILIES[backbone.settings.family]
+        encoded = encoded_clips(backbone.vae, folder, renders, progress, precision, family)
+        encoded.first = family.first_frames(backbone, encoded.first, renders)
         captions = renders.captions
         told = [naming(caption, categories[n % len(categories)]) for n, caption in enumerate(captions)]
         text, named = (
             torch.cat([backbone.encode_text(rows[at : at + 512]) for at in range(0, len(rows), 512)])
             for rows in (captions, told)
         )
-        return cls(encoded, text, named, backbone.encode_text([""])[0], categories, numbers, unseen)
+        return cls(encoded, text, named, backbone.encode_text([""])[0], categories, renders.numbers, unseen)
 
     @property
     def per_category(self) -> int:
@@ -186,3 +185,11 @@ class Pairs:
                 wrong = int(draw.integers(self.per_category))
                 rows.append((self.clip(name, number), self.clip(name, same), self.clip(other, wrong)))
         return rows
+
+
+def renders_of(folder: Path, first: int, per_category: int, categories: tuple[str, ...] = NAMES) -> Renders:
+    """The clips of `Pairs.load`, of any backbone, before they are filled."""
+    places = [NAMES.index(name) for name in categories]
+    numbers = [first + turn * len(NAMES) + place for turn in range(per_category) for place in places]
+    kind = "" if categories == NAMES else f"-{'-'.join(map(str, places))}"
+    return Renders(folder / f"renders-{first}-{per_category}{kind}", numbers, NAMES, POCKET_SHAPE)

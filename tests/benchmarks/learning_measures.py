@@ -10,8 +10,7 @@ from pipeline.pocket.pairs import Pairs
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.scene import make_scene
 from pipeline.samples.splits import DEVELOPMENT, TEST, Split, kinds_of, unseen_of
-from training.backbones.base import Scene
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.backbones.base import Backbone, Scene
 from training.batch import References, TrainingBatch
 from training.evaluation.transfer_gap import PairLosses, pair_losses
 from training.generate import Guidance, denoise
@@ -121,7 +120,7 @@ def gaps(
 
 @torch.no_grad()
 def generated(
-    backbone: CogVideoXBackbone,
+    backbone: Backbone,
     method: Method,
     pairs: Pairs,
     rows: Sequence[Row],
@@ -163,16 +162,10 @@ def rows_of(condition: Condition, rows: Sequence[int]) -> Condition:
     return condition.select(rows) if isinstance(condition, References) else condition[list(rows)]
 
 
-@torch.no_grad()
-def decoded(backbone: CogVideoXBackbone, latents: Tensor) -> list[Tensor]:
-    """Latents [n, F, C, h, w], F odd → clips uint8 [49, H, W, 3] on the CPU."""
-    vae, clips = backbone.vae, []
-    for part in latents.split(16):
-        with torch.autocast(part.device.type, torch.bfloat16):
-            scaled = part.float().transpose(1, 2) / vae.config.scaling_factor
-            video = vae.decode(scaled).sample.permute(0, 2, 3, 4, 1)
-        clips += list(((video.float() / 2 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8))
-    return clips
+def decoded(backbone: Backbone, latents: Tensor) -> list[Tensor]:
+    """Latents [n, F, C, h, w] → clips uint8 [49, H, W, 3] on the CPU."""
+    with torch.autocast(latents.device.type, torch.bfloat16):
+        return [backbone.decode(each.float()) for each in latents]
 
 
 def kin(wanted: str, found: str) -> bool:

@@ -1,28 +1,32 @@
 """What the comparison of methods asks of each: losses, generated clips, costs, on the same rows."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.console import step as shown_step
+from pipeline.pocket.families import PocketBackbone
 from pipeline.pocket.pairs import Pairs
 from tests.benchmarks.learning import Findings, Verdict
 from tests.benchmarks.learning_judges import Judges
 from tests.benchmarks.learning_measures import Row, Way, adapters_of, decoded, gaps, generated
 from tests.benchmarks.methods_claims import NONE
 from tests.benchmarks.methods_cost import bytes_of, held_bytes, peak_bytes, seconds_of, trained_bytes
+from tests.benchmarks.methods_kept import Kept
 from tests.benchmarks.methods_page import Cell, Strip
 from tests.benchmarks.methods_table import Between, Line
-from tests.benchmarks.methods_taught import CATEGORY, OURS, PARTS, PROMPT, School, Taught
-from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from tests.benchmarks.methods_taught import OURS, PARTS, School, Taught
+from training.evaluation.transfer_gap import PairLosses
 from training.methods.base import Condition, Method
 from training.release import method_settings, shipped_model, take_release
 from training.settings import PolishSettings
 
 NAMED, POLISHED, SHIPPED = f"{NONE}, told the effect", f"{OURS}, polished", f"{OURS}, as shipped"
+REAL = "real clips through the VAE"
 SHOWN = 4  # rows of each group, and edits, on the page
 
 
@@ -40,13 +44,14 @@ class Contender:
 
 @dataclass
 class Comparison:
-    """What was measured so far."""
+    """What was measured so far on one backbone."""
 
     arguments: argparse.Namespace
-    backbone: CogVideoXBackbone
+    backbone: PocketBackbone
     held: Pairs
     rows: dict[str, list[Row]]
     judges: Judges
+    kept: Kept
     said: Callable[[str], None]
     findings: Findings
     lines: dict[str, Line] = field(default_factory=dict)
@@ -55,22 +60,30 @@ class Comparison:
     def ask(self, who: Contender) -> None:
         """Losses, generated clips and costs of one contender."""
         line = self.lines[who.name] = Line()
+        steps = who.taught and who.taught.steps
         for group, rows in self.rows.items():
-            condition = None if who.condition is None else who.condition(rows)
-            if who.condition is not None:
-                turned = [(target, wrong, right) for target, right, wrong in rows]
-                made = (condition, who.condition(turned)) if isinstance(condition, Tensor) else None
-                losses = [gaps(who.method, self.held, rows, seed=0, made=made)]
-                self.findings.losses[who.name, group] = losses
+            made = self.kept.arrays(lambda rows=rows: self._made(who, rows), who.name, steps, rows)
+            if "same" in made:
+                ids = tuple(f"{target}<-{right}" for target, right, _ in rows)
+                losses = PairLosses(ids, made["same"], made["other"], made["none"])
+                self.findings.losses[who.name, group] = [losses]
                 self._keep(line, "gap", group, self.findings.gap(who.name, group)["gap"])
-            clips = self._generated(who, rows, condition)
-            self.judge(who.name, group, rows, clips)
-        self._costs(who, line)
+            self.judge(who.name, group, rows, made["clips"])
+        row = self.rows["seen"][:1]
+        for name, value in self.kept.facts(lambda: self._costs(who, row), who.name, steps, row).items():
+            setattr(line, name, value)
 
-    def judge(self, name: str, group: str, rows: Sequence[Row], clips: Sequence[Tensor]) -> None:
-        """What the classifier finds in clips that were generated for these rows."""
+    def real(self) -> None:
+        """What the classifier finds in the rows' references themselves, through the VAE."""
+        for group, rows in self.rows.items():
+            latents = self.held.encoded.mean[[row[1] for row in rows]]
+            made = self.kept.arrays(lambda latents=latents: self._stacked(latents), REAL, rows)
+            self.judge(REAL, group, rows, made["clips"])
+
+    def judge(self, name: str, group: str, rows: Sequence[Row], clips: np.ndarray) -> None:
+        """What the classifier finds in clips [n, 49, H, W, 3] that were generated for these rows."""
         wanted = [self.held.category_of(row[1]) for row in rows]
-        found = self.judges.effects(clips)
+        found = self.judges.effects([torch.from_numpy(clip) for clip in clips])
         self.findings.verdicts[name, group] = [
             Verdict(*each, None) for each in zip(wanted, found, strict=True)
         ]
@@ -79,13 +92,24 @@ class Comparison:
         self._keep(line, "found", group, [accuracy[key] for key in ("effect", "low", "high")])
         for place, (clip, right, other) in enumerate(zip(clips, wanted, found, strict=True)):
             note = "" if right == other else f"taken for {other}"
-            self.strips.setdefault((group, place), []).append(
-                Cell(name, clip.numpy(), note, wrong=right != other)
-            )
+            self.strips.setdefault((group, place), []).append(Cell(name, clip, note, wrong=right != other))
         self.said(f"{name}, {group}: effect found in {accuracy['effect']:.1%}")
 
     def _keep(self, line: Line, what: str, group: str, values: Sequence[float]) -> None:
         setattr(line, f"{what}_{'seen' if group == 'seen' else 'unseen'}", between(*values))
+
+    def _made(self, who: Contender, rows: Sequence[Row]) -> Mapping[str, Any]:
+        condition, losses = None, {}
+        if who.condition is not None:
+            condition = who.condition(rows)
+            turned = [(target, wrong, right) for target, right, wrong in rows]
+            made = (condition, who.condition(turned)) if isinstance(condition, Tensor) else None
+            losses = asdict(gaps(who.method, self.held, rows, seed=0, made=made))
+            losses.pop("pair_ids")
+        return losses | {"clips": torch.stack(self._generated(who, rows, condition)).numpy()}
+
+    def _stacked(self, latents: Tensor) -> Mapping[str, Any]:
+        return {"clips": torch.stack(decoded(self.backbone, latents.float())).numpy()}
 
     def _generated(self, who: Contender, rows: Sequence[Row], condition: Condition | None) -> list[Tensor]:
         arguments = self.arguments
@@ -101,33 +125,33 @@ class Comparison:
             who.told,
         )
 
-    def _costs(self, who: Contender, line: Line) -> None:
-        device = self.held.device
-        row = self.rows["seen"][:1]
-        condition = None
+    def _costs(self, who: Contender, row: Sequence[Row]) -> dict[str, Any]:
+        """Fields of a `Line`."""
+        device, found, condition = self.held.device, {}, None
         if who.taught is not None:
-            line.steps, line.trained = who.taught.steps, round(who.taught.seconds, 1)
-            line.learned = trained_bytes(who.method)
+            found = {"steps": who.taught.steps, "trained": round(who.taught.seconds, 1)}
+            found["learned"] = trained_bytes(who.method)
         if who.condition is not None:
             adapt = who.condition
             condition = adapt(row)
-            line.stored = bytes_of(condition)
-            line.adapt = seconds_of(lambda: adapt(row), device)
+            found |= {"stored": bytes_of(condition), "adapt": seconds_of(lambda: adapt(row), device)}
         model = self.backbone.transformer if who.condition is None else who.method
         weights = held_bytes(model, self.backbone.vae)
-        line.generate = seconds_of(lambda: self._generated(who, row, condition), device, times=1)
-        line.held = weights + peak_bytes(lambda: self._generated(who, row, condition), device)
+        found["generate"] = seconds_of(lambda: self._generated(who, row, condition), device, times=1)
+        found["held"] = weights + peak_bytes(lambda: self._generated(who, row, condition), device)
+        return found
 
     def pages(self) -> dict[str, list[Strip]]:
         """Strips of each group, a reference before what was made of it."""
         found: dict[str, list[Strip]] = {}
+        title = self.backbone.title
         for group, rows in self.rows.items():
             chosen = range(0, len(rows), max(1, len(rows) // SHOWN))[:SHOWN]
             for place in chosen:
                 reference = decoded(self.backbone, self.held.encoded.mean[[rows[place][1]]].float())[0]
                 cells = [Cell("reference", reference.numpy()), *self.strips[group, place]]
-                title = f"{self.held.category_of(rows[place][1])}, {group}"
-                found.setdefault(f"Effects, {group}", []).append(Strip(title, cells))
+                named = f"{self.held.category_of(rows[place][1])}, {group}, on {title}"
+                found.setdefault(f"Effects, {group}, on {title}", []).append(Strip(named, cells))
         return found
 
 
@@ -137,33 +161,31 @@ def between(value: float, low: float, high: float) -> Between:
     return value, low if known else None, high if known else None
 
 
-def contenders(school: School, held: Pairs, polish: int) -> list[Contender]:
-    """All that is compared, each taught."""
-    taught = {}
-    for name in (OURS, PROMPT, CATEGORY):
-        with shown_step(name) as progress:
-            taught[name] = school.teach(name, progress)
-    ours = taught[OURS].method
+def contenders(school: School, held: Pairs, polish: int, said: Callable[[str], None]) -> list[Contender]:
+    """All that is compared on a backbone, each taught."""
+    taught: dict[str, Taught] = {}
+    for name in school.methods:
+        taught[name] = school.teach(name)
+        said(f"{name}: {taught[name].steps} steps in {taught[name].seconds:.0f} s")
+    ours = taught.pop(OURS)
 
     def adapters(way: Way) -> Callable[[Sequence[Row]], Condition]:
-        return lambda rows: adapters_of(ours, held, rows, way, school.pairs, PolishSettings())
+        return lambda rows: adapters_of(ours.method, held, rows, way, school.pairs, PolishSettings())
 
     @torch.no_grad()
     def read(method: Method, rows: Sequence[Row]) -> Condition:
         return method.condition(held.references([row[1] for row in rows]))
 
     return [
-        Contender(NONE, ours),
-        Contender(OURS, ours, taught[OURS], adapters(Way())),
-        Contender(POLISHED, ours, taught[OURS], adapters(Way(steps=polish)), polish),
+        Contender(NONE, ours.method),
+        Contender(OURS, ours.method, ours, adapters(Way())),
+        Contender(POLISHED, ours.method, ours, adapters(Way(steps=polish)), polish),
         *(
-            Contender(
-                name, taught[name].method, taught[name], lambda rows, m=taught[name].method: read(m, rows)
-            )
-            for name in (PROMPT, CATEGORY)
+            Contender(name, each.method, each, lambda rows, method=each.method: read(method, rows))
+            for name, each in taught.items()
         ),
         *as_shipped(school, held),
-        Contender(NAMED, ours, told=True),
+        Contender(NAMED, ours.method, told=True),
     ]
 
 

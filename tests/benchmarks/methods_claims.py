@@ -34,19 +34,24 @@ class Claim:
         return asdict(self)
 
 
-def of_effects(verdicts: Mapping[tuple[str, str], Sequence[Verdict]], polished: str) -> list[Claim]:
-    """Of how often the effect was found, by (method, group); all methods were asked about the same rows."""
+def of_effects(
+    verdicts: Mapping[tuple[str, str], Sequence[Verdict]], polished: str, where: str
+) -> list[Claim]:
+    """Of how often the effect was found, by (method, group), on the backbone `where`; all methods were asked
+    about the same rows. Of a method that does not take the backbone nothing is said."""
 
     def apart(one: str, other: str, group: str) -> Interval:
         found = [[float(v.wanted == v.found) for v in verdicts[name, group]] for name in (one, other)]
         return paired_difference(*found, [v.wanted for v in verdicts[one, group]])
 
-    def claim(paper: str, says: str, one: str, other: str, group: str) -> Claim:
-        said = f"effect found, {group}: {one} minus {other}"
+    def claim(paper: str, says: str, one: str, other: str, group: str) -> Claim | None:
+        if not {(one, group), (other, group)} <= verdicts.keys():
+            return None
+        said = f"effect found on {where}, {group}: {one} minus {other}"
         return _claim(paper, says, said, apart(one, other, group), 100, "points")
 
     unseen = next(group for _, group in verdicts if group != "seen")
-    return [
+    claims = [
         claim(
             "Video-As-Prompt (2510.20888)",
             "a reference in context does better than one LoRA per effect (alignment 70.44 against 68.60,"
@@ -77,6 +82,7 @@ def of_effects(verdicts: Mapping[tuple[str, str], Sequence[Verdict]], polished: 
             unseen,
         ),
     ]
+    return [each for each in claims if each is not None]
 
 
 def of_edits(found: Mapping[str, Sequence[Mapping[str, float]]], effects: Sequence[str]) -> list[Claim]:

@@ -17,7 +17,7 @@ td,th{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:right}td:first
 text-align:left}.strip{display:flex;flex-wrap:wrap;gap:.8rem;margin:0 0 1.4rem}figure{margin:0}
 video{width:192px;image-rendering:pixelated}figcaption{font-size:13px}.wrong{color:#b91c1c}"""
 MOMENTS = (0.5, 1.0)
-GAP, LABEL = 6, 14
+GAP, LABEL = 6, 14  # pixels; LABEL is a line of text
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Cell:
     clip: np.ndarray
     note: str = ""
     wrong: bool = False
+
+    @property
+    def told(self) -> str:
+        """What stands over it."""
+        return f"{self.made_by}: {self.note}" if self.note else self.made_by
 
 
 @dataclass(frozen=True)
@@ -97,20 +102,47 @@ def _html(table: str) -> str:
 
 
 def sheet(strips: Sequence[Strip]) -> Image.Image:
-    """A row for each strip, for each of its clips the frames at MOMENTS."""
+    """A row for each strip, for each of its clips the frames at MOMENTS; labels are wrapped within a clip."""
     tall, wide = strips[0].cells[0].clip.shape[1:3]
-    across, down = len(MOMENTS) * wide + GAP, LABEL + tall + GAP
-    columns = max(len(strip.cells) for strip in strips)
-    page = Image.new("RGB", (columns * across, len(strips) * (down + LABEL)), "white")
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(11)
-    for row, strip in enumerate(strips):
-        top = row * (down + LABEL)
-        pen.text((2, top), strip.title, fill="black", font=font)
-        for column, cell in enumerate(strip.cells):
+    across = len(MOMENTS) * wide + GAP
+    width = across * max(len(strip.cells) for strip in strips)
+    font = ImageFont.load_default(11)
+    labels = [[wrapped(cell.told, across - GAP, font) for cell in strip.cells] for strip in strips]
+    titles = [wrapped(strip.title, width - GAP, font) for strip in strips]
+    above = [LABEL * (len(title) + max(map(len, row))) for title, row in zip(titles, labels, strict=True)]
+    page = Image.new("RGB", (width, sum(above) + len(strips) * (tall + 2 * GAP)), "white")
+    pen, top = ImageDraw.Draw(page), 0
+    for strip, title, row, used in zip(strips, titles, labels, above, strict=True):
+        _text(pen, (2, top), title, "black", font)
+        for column, (cell, label) in enumerate(zip(strip.cells, row, strict=True)):
             left = column * across
-            told = f"{cell.made_by} {cell.note}"
-            pen.text((left + 2, top + LABEL), told, fill="#b91c1c" if cell.wrong else "#444", font=font)
+            colour = "#b91c1c" if cell.wrong else "#444"
+            _text(pen, (left + 2, top + LABEL * len(title)), label, colour, font)
             for place, moment in enumerate(MOMENTS):
                 frame = Image.fromarray(cell.clip[round(moment * (len(cell.clip) - 1))])
-                page.paste(frame, (left + place * wide, top + 2 * LABEL))
+                page.paste(frame, (left + place * wide, top + used))
+        top += used + tall + 2 * GAP
     return page
+
+
+def _text(
+    pen: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    lines: Sequence[str],
+    colour: str,
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    for number, line in enumerate(lines):
+        pen.text((at[0], at[1] + LABEL * number), line, fill=colour, font=font)
+
+
+def wrapped(text: str, width: float, font: ImageFont.FreeTypeFont) -> list[str]:
+    """Lines of words, none wider than so many pixels unless one word is."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pipeline.edit import EditingSettings, Editor
 from pipeline.editing.ask import Edit
 from tests.benchmarks.methods_cost import clock, held_bytes, peak_bytes, trained_bytes
 from tests.benchmarks.methods_edits import Case
-from training.backbones.registry import load_backbone
+from tests.benchmarks.methods_kept import Kept
 from training.backbones.settings import BackboneSettings
 from training.methods.base import device_of
 from training.methods.registry import edit_masks, editing
@@ -41,27 +42,25 @@ class Made:
 
 @dataclass(frozen=True)
 class OnWan:
-    """A Wan of the benchmark's geometry, in a folder of its own for catalogue and LoRAs."""
+    """A Wan of the benchmark's geometry, in a folder of its own for catalogue and LoRAs; `kept` are the
+    clips that were made."""
 
     backbone: BackboneSettings
     edit: EditSettings
     work: Path
+    kept: Kept
 
     def steps_in(self, case: Case, seconds: float) -> int:
-        """Steps of a fit that take so many seconds."""
-        stamps: list[float] = []
-        editor = self._editor("tried", steps=1 + TRIED, sampling_steps=1)
-        device = device_of(editor.method)
-        editor.make(case.asked(), lambda *_: stamps.append(clock(device)))
-        return max(1, round(seconds * TRIED / (stamps[TRIED] - stamps[0])))
+        """Steps of a fit that take so many seconds; the first answer stands."""
+        return self.kept.facts(lambda: {"steps": self._tried(case, seconds)}, "steps", seconds)["steps"]
 
     def fitted(self, cases: Sequence[Case], steps: int) -> Made:
         """LoRA-Edit: each clip under its own LoRA, its mask shown."""
         return self._made([case.asked() for case in cases], steps)
 
-    def frozen(self, cases: Sequence[Case], masked: bool) -> Made:
-        """Without a LoRA: the mask shown too, or the edited first frame alone."""
-        return self._made([case.asked(masked) for case in cases], 0)
+    def frozen(self, cases: Sequence[Case]) -> Made:
+        """Without a LoRA, the same mask shown."""
+        return self._made([case.asked() for case in cases], 0)
 
     def put_back(self, cases: Sequence[Case], made: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Clips with what their masks preserve put back, as `video2lora edit` does it."""
@@ -72,28 +71,39 @@ class OnWan:
             found.append(masks.put_back(clip, shown, case.asked().kept))
         return found
 
-    def reconstructed(self, cases: Sequence[Case]) -> list[np.ndarray]:
-        """The inputs through the VAE: what no edit can be nearer to them than."""
-        backbone = load_backbone(self.backbone, ["vae"])
-        return [backbone.decode(backbone.encode_video(case.frames)[0]).numpy() for case in cases]
+    def _tried(self, case: Case, seconds: float) -> int:
+        stamps: list[float] = []
+        editor = self._editor("tried", steps=1 + TRIED, sampling_steps=1)
+        device = device_of(editor.method)
+        editor.make(case.asked(), lambda *_: stamps.append(clock(device)))
+        return max(1, round(seconds * TRIED / (stamps[TRIED] - stamps[0])))
 
     def _made(self, asked: Sequence[Edit], steps: int) -> Made:
         editor = self._editor("made", steps=steps)
-        device = device_of(editor.method)
-        clips, adapt, generate = [], 0.0, 0.0
-        for each in asked:
-            stamps: list[float] = []
-            began = clock(device)
-            made = editor.make(each, lambda *_, to=stamps: to.append(clock(device)))
-            fitted = stamps[steps - 1] if steps else began
-            adapt, generate = adapt + fitted - began, generate + clock(device) - fitted
-            clips.append(made.frames)
-        # The last one again: its fit is there, so it is generated alone.
-        peak = peak_bytes(lambda: editor.make(asked[-1]), device)
-        backbone = editor.backbone
-        weights = held_bytes(editor.method, backbone.vae)
-        stored = trained_bytes(editor.method) if steps else 0
-        return Made(clips, steps, adapt / len(asked), generate / len(asked), weights + peak, stored)
+        whole = [
+            self.kept.arrays(lambda each=each: self._one(editor, each), "edit", steps, number)
+            for number, each in enumerate(asked)
+        ]
+        costs = self.kept.facts(lambda: self._costs(editor, asked[-1]), "costs of edits", steps)
+        adapt, generate = (sum(float(each[name]) for each in whole) for name in ("adapt", "generate"))
+        clips = [each["clip"] for each in whole]
+        return Made(clips, steps, adapt / len(asked), generate / len(asked), **costs)
+
+    def _one(self, editor: Editor, asked: Edit) -> dict[str, Any]:
+        """A clip, and the seconds of its fit and of denoising and decoding."""
+        steps, device = editor.settings.edit.steps, device_of(editor.method)
+        stamps: list[float] = []
+        began = clock(device)
+        made = editor.make(asked, lambda *_: stamps.append(clock(device)))
+        fitted = stamps[steps - 1] if steps else began
+        return {"clip": made.frames, "adapt": fitted - began, "generate": clock(device) - fitted}
+
+    def _costs(self, editor: Editor, asked: Edit) -> dict[str, int]:
+        editor.make(asked)  # fitted, where it is not yet; so that the next time it is generated alone
+        peak = peak_bytes(lambda: editor.make(asked), device_of(editor.method))
+        weights = held_bytes(editor.method, editor.backbone.vae)
+        stored = trained_bytes(editor.method) if editor.settings.edit.steps else 0
+        return {"held": weights + peak, "stored": stored}
 
     def _editor(self, name: str, **changes: int) -> Editor:
         settings = self.edit.model_copy(update=changes)

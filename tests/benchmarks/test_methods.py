@@ -1,11 +1,13 @@
 """The comparison of methods: that it runs, and that its table and its claims say what its JSON line says."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import ImageFont
 
 from tests.benchmarks.learning import Verdict
 from tests.benchmarks.methods import main
@@ -13,8 +15,11 @@ from tests.benchmarks.methods_asked import POLISHED
 from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, NONE, of_edits, of_effects
 from tests.benchmarks.methods_cost import bytes_of, peak_bytes
 from tests.benchmarks.methods_edits import cases, psnr, reach
+from tests.benchmarks.methods_kept import Kept
+from tests.benchmarks.methods_page import GAP, Cell, Strip, sheet, wrapped
 from tests.benchmarks.methods_table import COLUMNS, Line, markdown
 from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT
+from training.backbones.weights import POCKET_WAN
 from training.batch import References
 
 SCALES = {"stored": 1e-3, "learned": 1e-6, "held": 1e-6, "background": 1, "edited": 1, "input": 1}
@@ -48,20 +53,63 @@ def agree(table: str, methods: dict[str, dict]) -> None:
 
 @pytest.mark.slow
 def test_it_runs_and_its_table_says_what_its_json_line_says(tmp_path, capsys):
-    main(["--quick", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
+    main(["--quick", "--jobs", "2", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
     printed = capsys.readouterr().out.splitlines()
     told = json.loads(printed[-1])
     agree("\n".join(line for line in printed if line.startswith("|")), told["methods"])
-    for name in (OURS, POLISHED, PROMPT, CATEGORY):
-        assert all(told["methods"][name][key] is not None for key in ("gap_seen", "found_unseen", "stored"))
-        assert told["methods"][name]["held"] > told["methods"][name]["learned"] > 0
-    assert told["methods"][LORA_EDIT]["stored"] > told["methods"][OURS]["stored"]
-    assert told["methods"][PROMPT]["edited"] and told["methods"][LORA_EDIT]["gap_seen"] is None
-    assert len(told["claims"]) == 6
+    for name in (OURS, POLISHED, CATEGORY):
+        for each in (told["methods"][f"{title}: {name}"] for title in ("CogVideoX", "Wan")):
+            assert all(each[key] is not None for key in ("gap_seen", "found_unseen", "stored", "reach"))
+            assert each["held"] > each["learned"] > 0
+    fitted = told["methods"][f"Wan: {LORA_EDIT}"]
+    assert fitted["stored"] > told["methods"][f"Wan: {OURS}"]["stored"] and fitted["gap_seen"] is None
+    taking = [name.split(": ")[0] for name in told["methods"] if name.split(": ")[1] in (PROMPT, LORA_EDIT)]
+    assert taking == ["CogVideoX", "Wan"], "each of them takes one backbone alone"
+    assert len(told["claims"]) == 8
     page = (tmp_path / "out" / "index.html").read_text()
     assert all(claim["here"] in page for claim in told["claims"])
     videos = list((tmp_path / "out" / "clips").iterdir())
     assert len(videos) == page.count("<video") > 20 and (tmp_path / "out" / "sheet.png").is_file()
+    # Begun again it makes nothing again: every second is the one that was measured.
+    again = main(["--quick", "--jobs", "1", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
+    assert json.loads(json.dumps(again["methods"])) == told["methods"] and again["edits"] == told["edits"]
+
+
+def test_what_is_kept_is_made_once_for_each_thing_that_decides_it(tmp_path):
+    made = []
+
+    def make() -> dict:
+        made.append(1)
+        return {"clip": np.full((2, 3), len(made), dtype=np.uint8), "seconds": 0.5}
+
+    kept = Kept(tmp_path / "made", ("a backbone",))
+    first = kept.arrays(make, "a method", [(1, 2, 3)])
+    again = Kept(tmp_path / "made", ("a backbone",)).arrays(make, "a method", [(1, 2, 3)])
+    assert len(made) == 1 and (again["clip"] == first["clip"]).all() and float(again["seconds"]) == 0.5
+    kept.arrays(make, "a method", [(1, 2, 4)])
+    Kept(tmp_path / "made", ("another",)).arrays(make, "a method", [(1, 2, 3)])
+    assert len(made) == 3
+    assert kept.facts(lambda: {"steps": 7}, "costs") == kept.facts(lambda: {"steps": 8}, "costs")
+
+
+def test_backbones_that_know_other_effects_are_not_compared(tmp_path):
+    shutil.copytree(POCKET_WAN, tmp_path, dirs_exist_ok=True)
+    facts = json.loads((POCKET_WAN / "pocket.json").read_text())
+    (tmp_path / "pocket.json").write_text(json.dumps(facts | {"categories": facts["categories"][:5]}))
+    with pytest.raises(SystemExit, match=r"told other categories.* --backbones"):
+        main(["--quick", "--wan", str(tmp_path)])
+
+
+def test_a_label_stays_over_its_own_clip():
+    clip = np.full((2, 8, 90, 3), 255, dtype=np.uint8)
+    long = Cell("a method whose name is long enough for three", clip, "taken for another effect", wrong=True)
+    picture = np.asarray(sheet([Strip("a title", [long, Cell("b", clip)]), Strip("short", [long])]))
+    assert picture.shape[1] == 2 * (2 * 90 + GAP)
+    beyond = picture[:, 2 * 90 + GAP + 20 :].min(axis=(1, 2)) < 250
+    assert not beyond.any(), "beside the second clip's one letter nothing is written"
+    lines = wrapped(long.told, 150, ImageFont.load_default(11))
+    assert " ".join(lines) == long.told and len(lines) > 1
+    assert all(ImageFont.load_default(11).getlength(line) <= 150 for line in lines)
 
 
 def test_the_table_leaves_out_what_nobody_has():
@@ -79,7 +127,7 @@ def test_a_claim_is_answered_by_the_difference_alone():
     found = {(PROMPT, "seen"): verdicts(2), (CATEGORY, "seen"): verdicts(11)}
     found |= {(PROMPT, "unseen"): verdicts(6), (NONE, "unseen"): verdicts(0)}
     found |= {(OURS, "unseen"): verdicts(0), (POLISHED, "unseen"): verdicts(1)}
-    assert [claim.answer for claim in of_effects(found, POLISHED)] == [
+    assert [claim.answer for claim in of_effects(found, POLISHED, "Wan")] == [
         "contradicts",
         "agrees",
         "cannot be told apart",
@@ -89,6 +137,8 @@ def test_a_claim_is_answered_by_the_difference_alone():
         LORA_EDIT: [{"background": 30.0 + n, "reach": 0.5} for n in range(8)],
         FROZEN: [{"background": 20.0, "reach": 0.6 + n / 100} for n in range(8)],
     }
+    known = {key: value for key, value in found.items() if key[0] != PROMPT}
+    assert len(of_effects(known, POLISHED, "Wan")) == 2, "nothing is said of a method that was not asked"
     background, carried = of_edits(measures, [f"effect {n}" for n in range(8)])
     assert background.answer == "agrees" and carried.answer == "contradicts"
     assert "+13.5 dB" in background.sentence() and "contradicts it" in carried.sentence()

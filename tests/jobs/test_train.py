@@ -55,8 +55,15 @@ def fill(folder: Path, clips: dict[str, tuple[str, str]], encoder_id: str) -> No
     add_features(catalog, clips, encoder_id)
 
 
-def add_features(catalog: Catalog, clips: Iterable[str], encoder_id: str) -> None:
-    """Random features of the tiny backbone's shapes for these clips, and the empty caption's."""
+def add_features(
+    catalog: Catalog,
+    clips: Iterable[str],
+    encoder_id: str,
+    latents: tuple[int, ...] = LATENTS,
+    first: tuple[int, ...] = FIRST,
+) -> None:
+    """Random features for these clips, of the tiny backbone's shapes unless others are named, and the empty
+    caption's."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> bytes:
@@ -67,11 +74,11 @@ def add_features(catalog: Catalog, clips: Iterable[str], encoder_id: str) -> Non
         text
         | {
             "clip_id": clip,
-            "latents_mean": draw(*LATENTS),
-            "latents_std": to_bytes(torch.full(LATENTS, 0.1)),
-            "latents_shape": list(LATENTS),
-            "first_frame_latents": draw(*FIRST),
-            "first_frame_shape": list(FIRST),
+            "latents_mean": draw(*latents),
+            "latents_std": to_bytes(torch.full(latents, 0.1)),
+            "latents_shape": list(latents),
+            "first_frame_latents": draw(*first),
+            "first_frame_shape": list(first),
         }
         for clip in clips
     ]

@@ -9,8 +9,10 @@ from diffusers import WanImageToVideoPipeline
 from PIL import Image
 
 from jobs.profile import load_profile
-from pipeline.pocket.backbone import known_categories, naming
+from pipeline.pocket.backbone import NAMES, known_categories, naming
+from pipeline.pocket.families import FAMILIES
 from pipeline.pocket.hypernetwork import pocket_settings
+from pipeline.pocket.pairs import Pairs
 from pipeline.pocket.renders import signed
 from pipeline.samples.draw import HELD_OUT, draw_clip
 from training.backbones.base import Scene
@@ -101,6 +103,26 @@ def test_a_video_equals_diffusers_pipeline(backbone):
     )
     apart = np.abs(ours.numpy().astype(int) - (theirs * 255).round())
     assert apart.max() <= 2 and (apart > 1).mean() < 1e-3
+
+
+@torch.no_grad()
+def test_of_a_text_whose_padding_is_given_once_it_makes_the_same(backbone, batch):
+    clips = batch[0].select(range(2))
+    noisy, times, _ = backbone.dit.objective.corrupt(clips.target_latents, clips.sample_seeds)
+    quick = FAMILIES["wan"].dit(backbone)
+    made, wanted = (dit.velocity(noisy, times, clips.scene) for dit in (quick, backbone.dit))
+    torch.testing.assert_close(made, wanted, atol=1e-4, rtol=1e-4)
+    assert quick.module is not backbone.dit.module
+
+
+def test_its_pairs_are_what_it_encodes_itself(backbone, tmp_path):
+    pairs = Pairs.load(backbone, tmp_path, HELD_OUT, 1, categories=NAMES[:2], precision="float32")
+    frames = draw_clip(HELD_OUT, 49, 64, 96)[0]
+    mean, _ = backbone.encode_video(frames)
+    torch.testing.assert_close(pairs.encoded.mean[0].float(), mean, atol=0.02, rtol=0.02)
+    shown = pairs.batch([0], [1], seed=0).first_frame_latents
+    torch.testing.assert_close(shown[0], backbone.encode_first_frame(frames[0])[0], atol=0.02, rtol=0.02)
+    pairs.own_clips([0, 1]).require_for(backbone.dit)
 
 
 @torch.no_grad()

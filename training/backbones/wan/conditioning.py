@@ -57,16 +57,23 @@ def kept_mask(latents: Tensor, ratio: int) -> Tensor:
 
 
 def predict_flow(
-    transformer: WanTransformer3DModel, noisy: Tensor, scene: Scene, timesteps: Tensor
+    transformer: WanTransformer3DModel,
+    noisy: Tensor,
+    scene: Scene,
+    timesteps: Tensor,
+    text_tokens: int = TEXT_TOKENS,
 ) -> Tensor:
-    """The transformer's output [B, F, C, h, w] for noisy latents at timesteps [B], in its own dtype."""
+    """The transformer's output [B, F, C, h, w] for noisy latents at timesteps [B], in its own dtype.
+
+    `text_tokens`: to which the text is padded with zeros; fewer where the attention counts them otherwise.
+    """
     config, dtype = transformer.config, transformer.patch_embedding.weight.dtype
     condition, image = unpacked(scene.first_frame.to(dtype), noisy.shape[1:], config.image_dim)
     ratio = config.in_channels - 2 * config.out_channels
     mask = kept_mask(condition, ratio) if scene.kept is None else scene.kept.to(dtype)
     inputs = torch.cat([noisy.to(dtype), mask, condition], dim=2).transpose(1, 2)
     text = scene.text
-    padding = text.new_zeros(len(text), TEXT_TOKENS - text.shape[1], text.shape[2])
+    padding = text.new_zeros(len(text), text_tokens - text.shape[1], text.shape[2])
     predicted: Tensor = transformer(
         hidden_states=inputs,
         timestep=timesteps,
