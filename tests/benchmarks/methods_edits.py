@@ -30,6 +30,7 @@ from training.methods.base import Condition, Method
 from training.methods.own_loss import OwnClips
 from training.methods.registry import edit_masks
 from training.polish import polish
+from training.pretrain.precision import computing
 from training.settings import PolishSettings
 
 # Of the backbone's categories those in which a subject moves before a background that does not.
@@ -136,7 +137,22 @@ class InContext:
     guidance: float
     polished: int = 0
 
-    def condition(self, case: Case) -> Condition | None:
+    def made(self, case: Case) -> np.ndarray:
+        """The clip, uint8 [n, H, W, 3]."""
+        with computing(next(self.backbone.dit.module.parameters()).device, "bfloat16"):
+            condition = self._condition(case)
+            return generate(
+                self.backbone,
+                self.method,
+                condition,
+                case.edited,
+                case.prompt,
+                self.steps,
+                1.0,
+                adapter_guidance=self.guidance if condition is not None else 1.0,
+            ).numpy()
+
+    def _condition(self, case: Case) -> Condition | None:
         """Of the input, polished on it where that is asked for."""
         if self.method is None:
             return None
@@ -152,16 +168,3 @@ class InContext:
         own = OwnClips.whole(latents, first, text)
         settings = PolishSettings(steps=self.polished)
         return polish(self.method, cast(Tensor, condition), own, settings).condition
-
-    def made(self, case: Case, condition: Condition | None) -> np.ndarray:
-        """The clip, uint8 [n, H, W, 3]."""
-        return generate(
-            self.backbone,
-            self.method,
-            condition,
-            case.edited,
-            case.prompt,
-            self.steps,
-            1.0,
-            adapter_guidance=self.guidance if condition is not None else 1.0,
-        ).numpy()

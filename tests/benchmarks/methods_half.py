@@ -180,11 +180,8 @@ def edited(asked: Sequence[Case], found: Sequence[Contender], comparison: Compar
         carried = InContext(backbone, method, arguments.denoise, arguments.guidance, who.polished)
         steps = who.taught and who.taught.steps
         clips[who.name] = [
-            kept.arrays(
-                lambda case=case, carried=carried: {"clip": carried.made(case, carried.condition(case))},
-                *("edit", who.name, steps, number),
-            )["clip"]
-            for number, case in enumerate(asked)
+            kept.arrays(lambda case=case, carried=carried: {"clip": carried.made(case)}, *what)["clip"]
+            for case, what in ((case, ("edit", who.name, steps, n)) for n, case in enumerate(asked))
         ]
         said(f"{who.name}: edits")
     if backbone.settings.family in editing(rank=1).families:

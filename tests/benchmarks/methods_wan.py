@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog.clip_spec import ClipSpec
 from catalog.store import Catalog
-from pipeline.edit import EditingSettings, Editor
+from pipeline.edit import EditedVideo, EditingSettings, Editor
 from pipeline.editing.ask import Edit
 from tests.benchmarks.methods_cost import clock, held_bytes, peak_bytes, trained_bytes
 from tests.benchmarks.methods_edits import Case
@@ -17,6 +17,8 @@ from tests.benchmarks.methods_kept import Kept
 from training.backbones.settings import BackboneSettings
 from training.methods.base import device_of
 from training.methods.registry import edit_masks, editing
+from training.pretrain.precision import computing
+from training.progress import Progress
 from training.settings import EditSettings
 
 TRIED = 3  # steps of a fit that tell how long one takes, after a first one
@@ -75,7 +77,7 @@ class OnWan:
         stamps: list[float] = []
         editor = self._editor("tried", steps=1 + TRIED, sampling_steps=1)
         device = device_of(editor.method)
-        editor.make(case.asked(), lambda *_: stamps.append(clock(device)))
+        _make(editor, case.asked(), lambda *_: stamps.append(clock(device)))
         return max(1, round(seconds * TRIED / (stamps[TRIED] - stamps[0])))
 
     def _made(self, asked: Sequence[Edit], steps: int) -> Made:
@@ -94,13 +96,13 @@ class OnWan:
         steps, device = editor.settings.edit.steps, device_of(editor.method)
         stamps: list[float] = []
         began = clock(device)
-        made = editor.make(asked, lambda *_: stamps.append(clock(device)))
+        made = _make(editor, asked, lambda *_: stamps.append(clock(device)))
         fitted = stamps[steps - 1] if steps else began
         return {"clip": made.frames, "adapt": fitted - began, "generate": clock(device) - fitted}
 
     def _costs(self, editor: Editor, asked: Edit) -> dict[str, int]:
-        editor.make(asked)  # fitted, where it is not yet; so that the next time it is generated alone
-        peak = peak_bytes(lambda: editor.make(asked), device_of(editor.method))
+        _make(editor, asked)  # fitted, where it is not yet; so that the next time it is generated alone
+        peak = peak_bytes(lambda: _make(editor, asked), device_of(editor.method))
         weights = held_bytes(editor.method, editor.backbone.vae)
         stored = trained_bytes(editor.method) if editor.settings.edit.steps else 0
         return {"held": weights + peak, "stored": stored}
@@ -115,3 +117,9 @@ class OnWan:
         return Editor(
             catalog, folder, EditingSettings(self.backbone, editing(settings.rank), settings, {}, "")
         )
+
+
+def _make(editor: Editor, asked: Edit, progress: Progress | None = None) -> EditedVideo:
+    """In the precision in which all other methods are compared."""
+    with computing(device_of(editor.method), "bfloat16"):
+        return editor.make(asked, progress)
