@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from lancedb.expr import col
 
 from catalog.acts import Applied
@@ -55,6 +57,12 @@ class Model:
     @property
     def started_from(self) -> str | None:
         return self.metrics.get("started_from")
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """The models that it has something of: what it began with, and whose adapters taught it."""
+        taught_by = (self.metrics.get("taught_by") or "").partition("+")[0]
+        return tuple(name for name in (self.started_from, taught_by) if name)
 
     @property
     def fitted_to(self) -> tuple[str, ...] | None:
@@ -198,7 +206,7 @@ def rollback(catalog: Catalog, author: Author, reason: str = "") -> Applied:
 
 
 def marks(catalog: Catalog) -> dict[str, Mark]:
-    """The models that saw withdrawn clips, by id; a model saw what the one saw that it began with."""
+    """The models that saw withdrawn clips, by id; a model saw what those saw that it has learned from."""
     withdrawn = catalog.scan("clips", ["clip_id"], col("reason_code") == LICENCE_WITHDRAWN)[
         "clip_id"
     ].to_pylist()
@@ -208,15 +216,12 @@ def marks(catalog: Catalog) -> dict[str, Mark]:
     own = {name: _seen_of(catalog, each, withdrawn) for name, each in every.items()}
     found: dict[str, Mark] = {}
     for name in every:
-        at, passed = name, {name}
-        while True:
+        passed = [name]  # grows while it is gone through
+        for at in passed:
             if own[at].clips or own[at].unknown:
                 found[name] = own[at] if at == name else Mark(own[at].clips, at, own[at].unknown)
                 break
-            following = every[at].started_from
-            if following not in every or following in passed:
-                break
-            passed.add(at := following)
+            passed += [each for each in every[at].learned_from if each in every and each not in passed]
     return found
 
 
@@ -232,17 +237,24 @@ def trained_on(catalog: Catalog, model: Model, columns: Sequence[str] = ("clip_i
         return []
     pairs = model.config.get("pairs", {})
     splits = pairs.get("splits") or [Split.TRAIN]
-    condition = (col("status") == Status.ACCEPTED) & col("split").isin([str(each) for each in splits])
-    read = list(dict.fromkeys(("clip_id", "category_id", "licence", *columns)))
+    read = list(dict.fromkeys(("clip_id", "category_id", "licence", "split", *columns)))
     if model.fitted_to is not None:
         return catalog.get("clips", model.fitted_to, read).to_pylist()
-    rows = catalog.at(model.snapshot).scan("clips", read, condition).to_pylist()
+    then, condition = catalog.at(model.snapshot), col("status") == Status.ACCEPTED
+    taught = model.config.get("train", {}).get("teacher")
+    if taught is None:
+        rows = then.scan("clips", read, condition & col("split").isin([str(each) for each in splits]))
+        trained = [row for row in rows.to_pylist() if row["category_id"]]
+    else:  # each clip by itself, and those alone that have an adapter
+        shown = set(then.scan("adapters", ["clip_id"], col("model_id") == taught)["clip_id"].to_pylist())
+        rows = then.scan("clips", read, condition)
+        rows = rows.filter(pc.is_in(rows["clip_id"], pa.array(sorted(shown), pa.string())))
+        trained = [row for row in rows.to_pylist() if row["split"] in (None, *splits)]
     allowed, held_out = pairs.get("licences"), pairs.get("held_out_categories") or ()
     return [
         row
-        for row in rows
-        if row["category_id"]
-        and row["category_id"] not in held_out
+        for row in trained
+        if row["category_id"] not in held_out
         and (allowed is None or (row["licence"] or NO_LICENCE) in allowed)
     ]
 

@@ -151,13 +151,20 @@ def inspect_job(path: Path, target: Target | None, as_json: bool) -> None:
         )
 
 
-def fill_job(workspace: Workspace, model: str | None, again: bool, address: str | None) -> None:
+def fill_job(
+    workspace: Workspace,
+    model: str | None,
+    where: str | None,
+    polished: bool,
+    again: bool,
+    address: str | None,
+) -> None:
     """`video2lora adapter fill`."""
     from pipeline.adapt import adapt
 
     catalog = workspace.existing_catalog()
     release = find_model(catalog, workspace.folder("models"), model)
-    encode = workspace.profile.encode
+    encode, generate = workspace.profile.encode, workspace.profile.generate
     with Job("adapter", workspace, address, reads=[str(release.path)]) as job:
         with job.step("adapters") as progress:
             report = adapt(
@@ -165,6 +172,9 @@ def fill_job(workspace: Workspace, model: str | None, again: bool, address: str 
                 release,
                 workspace.profile.backbone,
                 progress,
+                where=where,
+                polishing=generate.polish if polished else None,
+                seed=generate.seed,
                 again=again,
                 actors=encode.actors,
                 cpus=encode.cpus_per_actor,
@@ -175,7 +185,8 @@ def fill_job(workspace: Workspace, model: str | None, again: bool, address: str 
         for clip_id, reason in list(report.failures.items())[:_SHOWN]:
             say(f"  {clip_id}: {reason}")
         counted = ", ".join(f"{count} {name}" for name, count in report.counts.items())
-        say(f"  adapters of {report.model_id}: {counted}")
+        say(f"  adapters {report.name}: {counted}")
+        say(f"  `video2lora train --set train.teacher={report.name}` teaches with them")
 
 
 def _kind(file: AdapterFile | None) -> str:

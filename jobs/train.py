@@ -25,7 +25,9 @@ def train_step(job: Job, go_on: bool = False, snapshot: str | None = None) -> Re
     read = None if snapshot is None else named(job.catalog, snapshot)
     with job.step("prepare training"):
         runs = workspace.folder("runs")
-        run = prepare_run(job.catalog, runs, settings, go_on, read, workspace.runs_uri)
+        run = prepare_run(
+            job.catalog, runs, settings, go_on, read, workspace.runs_uri, workspace.folder("models")
+        )
     for sentence in run.sentences():
         say(f"  {sentence}")
     with job.step("train") as progress:

@@ -1,5 +1,6 @@
 """What a model makes of references: predicted, kept in the catalogue, added up, written and read again."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +26,15 @@ from training.files import written
 from training.methods.base import Condition, Method, device_of
 from training.methods.lightlora.file import read_adapter_file
 from training.release import Release
+from training.settings import PolishSettings
 
 # Below these a clip shows next to nothing: mean grey level, mean change between frames, of 255.
 DARK, STILL = 6.0, 0.5
 FEW_FRAMES = 12
 # Numbers by which adapters are compared.
 PROJECTED = 256
+# Stands in the name of polished adapters, behind their model's.
+POLISHED = "+polish-"
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,21 @@ def keep_adapters(catalog: Catalog, model_id: str, vectors: Mapping[str, np.ndar
         for clip_id, vector in vectors.items()
     ]
     catalog.upsert("adapters", rows)
+
+
+def polished_name(model_id: str, settings: PolishSettings, seed: int) -> str:
+    """The name under which a model's adapters are stored that were polished so, each to its own clip.
+
+    It begins with the model, under whose auxiliary matrices alone they mean something; see `owner_of`.
+    """
+    how = settings.model_dump(mode="json", exclude={"at_once", "activation_checkpointing"})
+    said = hashlib.sha256(json.dumps([how, seed], sort_keys=True).encode()).hexdigest()[:6]
+    return f"{model_id}{POLISHED}{settings.steps}-{said}"
+
+
+def owner_of(name: str) -> str:
+    """The model whose adapters are stored under a name."""
+    return name.partition(POLISHED)[0]
 
 
 def projected(vector: np.ndarray) -> np.ndarray:

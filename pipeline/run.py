@@ -15,6 +15,7 @@ import torch
 from catalog.models import keep_model
 from catalog.snapshot import Snapshot
 from catalog.store import Catalog
+from pipeline.adapters import owner_of
 from pipeline.begun import (
     RunPlace,
     continued,
@@ -25,6 +26,7 @@ from pipeline.begun import (
     place_run,
     read_snapshot,
 )
+from pipeline.models import find_model
 from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import PairSettings
 from pipeline.pairing.stream import PairStream
@@ -32,10 +34,12 @@ from pipeline.video.transcode import write_video
 from pipeline.workers.room import require_processors
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
+from training.build import BuildMethod, Teacher, require_start, require_teacher
 from training.evaluation.while_training import EvaluateTransfer, SampleVideos
 from training.methods.registry import MethodSettings, require_pairs
+from training.methods.settings import require_predictions
 from training.planning.preflight import Preflight, preflight
-from training.release import BuildMethod, Release, find_start, publish, require_start
+from training.release import Release, find_start, publish
 from training.run.devices import device_memory
 from training.run.job import TrainJob, TrainResult
 from training.run.loop import train
@@ -69,6 +73,7 @@ class TrainingRun:
         stream: the pairs.
         planned: memory and operations of a worker.
         start: the model that it begins with.
+        teacher: whose adapters it learns to predict.
         job: what the loop is given.
     """
 
@@ -78,16 +83,23 @@ class TrainingRun:
     stream: PairStream
     planned: Preflight
     start: Release | None
+    teacher: Teacher | None
     job: TrainJob
 
     def sentences(self) -> list[str]:
         """What a person wants to know before it begins."""
         counts, train_settings = self.stream.plan.counts, self.settings.train
+        clips = f"{counts['targets']} clips of {counts['categories']} categories"
         said = [
-            f"{counts['targets']} clips of {counts['categories']} categories can be paired; run"
-            f" {self.place.run_id}, {train_settings.steps} steps of {self.settings.method.kind}",
+            f"{clips} {'can be paired' if self.teacher is None else 'teach'}; run {self.place.run_id},"
+            f" {train_settings.steps} steps of {self.settings.method.kind}",
             *self.place.said,
         ]
+        if self.teacher is not None:
+            said.append(
+                f"learns to predict the adapters {self.teacher.name}; the loss is the share of their variance"
+                " that is left unexplained"
+            )
         if self.start is not None:
             said.append(f"begins with {self.start.model_id}, not with random weights")
         elif train_settings.start_from is not None:
@@ -106,7 +118,7 @@ class TrainingRun:
             f"left out: {category} has one usable clip, and a pair needs two"
             for category in self.stream.plan.lonely_categories
         ]
-        if (gamma := self.settings.method.min_snr_gamma) is not None:
+        if (gamma := self.settings.method.min_snr_gamma) is not None and self.teacher is None:
             said.append(_near_noise(self.settings.backbone, gamma))
         said += [*self.planned.table(), self.planned.sentence()]
         if train_settings.evaluate_every and self.job.evaluate is None:
@@ -151,12 +163,11 @@ class TrainingRun:
                 "run_id": self.place.run_id,
                 "steps": result.step,
                 "continues": _continues(self.job.run_dir),
-                "started_from": self.start and self.start.model_id,
+                **(lineage := self._lineage()),
             },
+            self.teacher and self.teacher.auxiliary(),
         )
-        summary = _summary(result, release, settings.train) | {
-            "started_from": self.start and self.start.model_id
-        }
+        summary = _summary(result, release, settings.train) | lineage
         row = {
             "model_id": release.model_id,
             "run_id": self.place.run_id,
@@ -175,6 +186,11 @@ class TrainingRun:
             keep_row(row)
         return release, summary
 
+    def _lineage(self) -> dict[str, str | None]:
+        """What other models it has learned from, as the model's folder and its row say it."""
+        told = {"started_from": self.start and self.start.model_id}
+        return told if self.teacher is None else told | {"taught_by": self.teacher.name}
+
 
 def prepare_run(
     catalog: Catalog,
@@ -183,6 +199,7 @@ def prepare_run(
     go_on: bool = False,
     snapshot: Snapshot | None = None,
     uri: str | None = None,
+    models: Path | None = None,
 ) -> TrainingRun:
     """The run that these settings ask for on what the catalogue holds; the same request is the same run.
 
@@ -192,12 +209,16 @@ def prepare_run(
         go_on: from the newest run on these data, though settings that decide its result have changed.
         snapshot: what to train on; None is the catalogue as it is now.
         uri: s3:// address of the copy of `runs` that counts instead, where workers share no disk.
+        models: the folder of all models; None: beside `runs`.
 
     Raises:
         PipelineError, TrainingError: what cannot be trained, and what to do about it.
     """
     require_pairs(settings.method)
     require_trackers(settings.train.trackers)
+    taught = settings.train.teacher
+    if taught is not None:
+        require_predictions(settings.method)
     backbone = locate_backbone(settings.backbone)
     now = snapshot or catalog.snapshot()
     method = settings.method
@@ -207,6 +228,7 @@ def prepare_run(
         settings.pairs,
         needs=method.needs,
         references=method.references_per_target,
+        taught=taught,
     )
     categories = stream.plan.categories
     planned = plan_training(settings, categories)
@@ -215,6 +237,11 @@ def prepare_run(
         start = find_start(settings.train.start_from, settings.method.kind)
     if start is not None:
         require_start(start, backbone, settings.method, categories)
+    teacher = None
+    if taught is not None:
+        shown = find_model(catalog, models or runs.parent / "models", owner_of(taught))
+        require_teacher(shown, backbone, method, start)
+        teacher = Teacher(taught, shown.path.resolve(), stream.spread())
     identity = {
         "method": settings.method.model_dump(mode="json"),
         "transformer": backbone.transformer_id,
@@ -222,6 +249,7 @@ def prepare_run(
         "data": digest([stream.rows(), stream.given]),
         "pairs": settings.pairs.model_dump(mode="json"),
         "start": start and start.model_id,
+        **({} if teacher is None else {"teacher": teacher.name}),
     }
     if uri is not None:
         fetch_runs(uri, runs, identity)
@@ -233,7 +261,7 @@ def prepare_run(
     stream = stream.at(catalog.at(snapshot))
     job = TrainJob(
         settings=planned.settings,
-        module=_build(settings, categories, start),
+        module=_build(settings, categories, start, teacher),
         run_dir=folder,
         run_uri=uri and f"{uri}/{place.run_id}",
         run_id=place.run_id,
@@ -242,7 +270,7 @@ def prepare_run(
         **_looks(settings, planned.settings, stream, catalog.spec.fps),
         flops_per_sample=planned.flops_per_sample,
     )
-    return TrainingRun(settings, place, snapshot, stream, planned, start, job)
+    return TrainingRun(settings, place, snapshot, stream, planned, start, teacher, job)
 
 
 def plan_training(settings: RunSettings, categories: tuple[str, ...]) -> Preflight:
@@ -252,7 +280,9 @@ def plan_training(settings: RunSettings, categories: tuple[str, ...]) -> Preflig
     gpus = bool(torch.cuda.is_available() if kinds is None else kinds)
     on_gpu = settings.train.device == "cuda" or (settings.train.device == "auto" and gpus)
     capacity = device_memory(settings.train.max_workers, on_gpu, kinds or ())
-    return preflight(_build(settings, categories), backbone, settings.train, capacity)
+    teacher = None if settings.train.teacher is None else Teacher(settings.train.teacher)
+    build = _build(settings, categories, teacher=teacher)
+    return preflight(build, backbone, settings.train, capacity)
 
 
 def _cluster_gpus() -> list[str] | None:
@@ -264,13 +294,19 @@ def _cluster_gpus() -> list[str] | None:
     return (kinds or ["unknown"]) if resources.get("GPU", 0) > 0 else []
 
 
-def _build(settings: RunSettings, categories: tuple[str, ...], start: Release | None = None) -> BuildMethod:
+def _build(
+    settings: RunSettings,
+    categories: tuple[str, ...],
+    start: Release | None = None,
+    teacher: Teacher | None = None,
+) -> BuildMethod:
     return BuildMethod(
         settings.backbone,
         settings.method,
         categories if settings.method.per_category else (),
         settings.train.seed,
         start and start.path.resolve(),
+        teacher,
     )
 
 
@@ -290,7 +326,9 @@ def _near_noise(backbone: BackboneSettings, gamma: float) -> str:
 
 def _looks(settings: RunSettings, resolved: TrainSettings, stream: PairStream, fps: int) -> dict[str, Any]:
     """Evaluation and samples while it trains; none where no clip is held out."""
-    held_out = HeldOutStream.open(stream, resolved.evaluation_pairs) if resolved.evaluate_every else None
+    held_out = None
+    if resolved.evaluate_every:
+        held_out = HeldOutStream.open(stream.pairs(), resolved.evaluation_pairs)
     if held_out is None:
         return {}
     looks: dict[str, Any] = {"evaluate": EvaluateTransfer(held_out, resolved.batch_size)}

@@ -19,9 +19,10 @@ class Sample:
     Shapes: target_latents [F, C, h, w]; first_frame_latents […], as `Backbone.encode_first_frame` makes it
     (CogVideoX: [C, h, w]); text_embeddings [T, D]; reference_latents [R·F, C, h, w], one after another;
     reference_mask bool [R·F, h, w], True where a reference is real and False where it is zero padding;
-    reference_first_frames [R, …]; reference_texts [R, T, D]. Those of references are None where the method
-    does not need them. Scales: target and reference are multiplied by the VAE's scaling factor; first frames
-    are multiplied or divided by it as the VAE's `invert_scale_latents` says.
+    reference_first_frames [R, …]; reference_texts [R, T, D]; reference_adapter [n], what a teacher found.
+    Those of references are None where nobody needs them. Scales: target and reference are multiplied by the
+    VAE's scaling factor; first frames are multiplied or divided by it as the VAE's `invert_scale_latents`
+    says.
     """
 
     target_latents: Tensor
@@ -34,6 +35,7 @@ class Sample:
     reference_mask: Tensor | None = None
     reference_first_frames: Tensor | None = None
     reference_texts: Tensor | None = None
+    reference_adapter: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class References:
         mask: bool [B, R·F, h, w], True where a reference is real.
         first_frames: [B, R, …], of each reference by itself.
         texts: embeddings [B, R, T, D] of their captions.
+        adapters: θ [B, n] that a teacher found for them, where a method learns to predict those.
         padded: whether the mask may say False anywhere; what it costs to look is saved where it does not.
     """
 
@@ -55,6 +58,7 @@ class References:
     mask: Tensor | None = None
     first_frames: Tensor | None = None
     texts: Tensor | None = None
+    adapters: Tensor | None = None
     padded: bool = True
 
     def __len__(self) -> int:
@@ -245,6 +249,7 @@ _OF_REFERENCE = {
     "reference_mask": "mask",
     "reference_first_frames": "first_frames",
     "reference_texts": "texts",
+    "reference_adapter": "adapters",
 }
 
 
@@ -253,9 +258,11 @@ def _shapes_of_references(sample: Sample, latent: tuple[int, ...]) -> dict[str, 
     least."""
     frames, (channels, *size) = latent[0], latent[1:]
     count = 1 if sample.reference_latents is None else max(1, len(sample.reference_latents) // frames)
+    adapter = sample.reference_adapter
     return {
         "reference_latents": (count * frames, channels, *size),
         "reference_mask": (count * frames, *size),
         "reference_first_frames": (count, *sample.first_frame_latents.shape),
         "reference_texts": (count, *sample.text_embeddings.shape),
+        "reference_adapter": () if adapter is None else tuple(adapter.shape),
     }

@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.backbones.base import Backbone
-from training.backbones.registry import load_backbone, locate_backbone
+from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
 from training.backbones.weights import POCKET
 from training.errors import TrainingError
@@ -43,39 +43,6 @@ logger = logging.getLogger(__name__)
 
 class ReleaseError(TrainingError):
     """A model folder that cannot be used: missing, corrupt, or made for another backbone."""
-
-
-@dataclass(frozen=True)
-class BuildMethod:
-    """Builds a method's module inside a worker: picklable, loads the frozen transformer where it is called.
-
-    Attributes:
-        backbone, method: which, and how.
-        categories: that train, sorted.
-        seed: of the initial values.
-        start_from: the folder of a trained model whose tensors it begins with; see `require_start`.
-    """
-
-    backbone: BackboneSettings
-    method: MethodSettings
-    categories: tuple[str, ...] = ()
-    seed: int = 0
-    start_from: Path | None = None
-
-    def __call__(self) -> Method:
-        return self.on(load_backbone(self.backbone, ["transformer"]))
-
-    def on(self, backbone: Backbone) -> Method:
-        """The module on a backbone that is loaded already."""
-        module = build_method(self.method, backbone.dit, self.categories, self.seed)
-        if self.start_from is not None:
-            module.load_trainable_state(_verified_tensors(read_release(self.start_from)))
-        return module
-
-    def on_meta(self, backbone: Backbone) -> Method:
-        """The module without storage: every name, shape and count, no weight."""
-        with torch.device("meta"):
-            return build_method(self.method, backbone.meta_dit(), self.categories, self.seed)
 
 
 @dataclass(frozen=True)
@@ -103,7 +70,13 @@ class Release:
         return (self.path / TENSORS).stat().st_size
 
 
-def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str, Any]) -> Release:
+def publish(
+    checkpoint: Path,
+    folder: Path,
+    dtype: torch.dtype,
+    facts: dict[str, Any],
+    untrained: Mapping[str, Tensor] | None = None,
+) -> Release:
     """Make a model folder of a checkpoint.
 
     Args:
@@ -112,11 +85,12 @@ def publish(checkpoint: Path, folder: Path, dtype: torch.dtype, facts: dict[str,
         dtype: of the stored tensors; bfloat16 is what the paper's sizes count.
         facts: JSON; `method` and `backbone` (settings), `transformer` and `encoder_id` (of the backbone) and
             `categories` (that trained) are needed to load it again.
+        untrained: tensors of the model that did not train in this run, and so are in no checkpoint.
 
     Raises:
         CheckpointError: the checkpoint is torn or corrupt.
     """
-    return publish_tensors(read_model(checkpoint), folder, dtype, facts)
+    return publish_tensors({**read_model(checkpoint), **(untrained or {})}, folder, dtype, facts)
 
 
 def publish_tensors(
@@ -130,7 +104,7 @@ def publish_tensors(
     facts = {"model_id": model_id, "tensors_sha256": digest, **facts}
     if final.exists():
         try:
-            _verified_tensors(read_release(final))
+            verified_tensors(read_release(final))
             return Release(model_id, final, facts)
         except TrainingError:
             logger.warning("%s is damaged: it is written again.", final)
@@ -171,13 +145,13 @@ def load_release(release: Release, backbone: Backbone) -> Method:
         ReleaseError: corrupt tensors, or a model that was trained on another backbone.
         StateMismatch: tensors of other shapes than the settings beside them say.
     """
-    if other := _other_part(release, backbone):
+    if other := other_part(release, backbone):
         raise ReleaseError(
             f"Model {release.model_id} was trained on {other} than {backbone.folder} holds. Set"
-            f" backbone.model to the one it was trained on{_told(release)}."
+            f" backbone.model to the one it was trained on{told_backbone(release)}."
         )
     method = build_method(method_settings(release), backbone.dit, release.categories)
-    method.load_trainable_state(_verified_tensors(release))
+    method.load_trainable_state(verified_tensors(release))
     return method.eval()
 
 
@@ -187,7 +161,7 @@ def take_release(release: Release, method: Method) -> None:
     Raises:
         ReleaseError, StateMismatch: corrupt tensors, or another model's.
     """
-    method.load_trainable_state(_verified_tensors(release))
+    method.load_trainable_state(verified_tensors(release))
 
 
 def method_settings(release: Release) -> MethodSettings:
@@ -198,33 +172,11 @@ def method_settings(release: Release) -> MethodSettings:
         raise ReleaseError(f"{release.path / FACTS} has no usable method settings ({error}).") from error
 
 
-def require_start(
-    release: Release, backbone: Backbone, settings: MethodSettings, categories: Sequence[str] = ()
-) -> None:
-    """Check that a run on that backbone, with those settings and categories, can begin with the model.
-
-    Raises:
-        ReleaseError: it cannot.
-    """
-    begin = f"train.start_from names {release.model_id}, which was trained"
-    instead = "or train.start_from=null to begin from nothing."
-    if other := _other_part(release, backbone):
-        raise ReleaseError(f"{begin} on {other}. Set backbone.model to that one{_told(release)}, {instead}")
-    theirs, ours = (s.structure() for s in (method_settings(release), settings))
-    if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
-        raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")
-    if settings.per_category and tuple(categories) != release.categories:
-        raise ReleaseError(
-            f"{begin} for other categories ({len(release.categories)}, not {len(categories)}). Train on the"
-            f" same, {instead}"
-        )
-
-
 # How a backbone's encoder is run, not which it is: free to choose anew for a video or a run.
 _HOW_ENCODED = {"num_frames", "height", "width", "max_text_tokens", "dtype", "vae_tiling"}
 
 
-def _other_part(release: Release, backbone: Backbone) -> str | None:
+def other_part(release: Release, backbone: Backbone) -> str | None:
     """What of a backbone is not what the model was trained with; None where all is."""
     if release.facts.get("transformer") != backbone.transformer_id:
         return "another transformer"
@@ -242,7 +194,8 @@ def _other_part(release: Release, backbone: Backbone) -> str | None:
     return None
 
 
-def _told(release: Release) -> str:
+def told_backbone(release: Release) -> str:
+    """What a model was trained on, as a person sets it, in brackets; "" where the model does not say."""
     facts = release.facts.get("backbone", {})
     # Of one name there may be a model of every family.
     family = facts.get("family", BackboneSettings.model_fields["family"].default)
@@ -268,7 +221,7 @@ def shipped_model() -> Release:
     return read_release(POCKET / "hypernetwork")
 
 
-def _verified_tensors(release: Release) -> dict[str, Tensor]:
+def verified_tensors(release: Release) -> dict[str, Tensor]:
     """The tensors of a model in fp32, their checksum verified."""
     tensors = read_tensors(release.path / TENSORS)
     if _digest(tensors) != release.facts.get("tensors_sha256"):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from jobs.acting import Where
 from jobs.console import opening
 from jobs.options import (
     LARGEST_SEED,
@@ -227,11 +228,23 @@ def load(
 
 
 @group.command(
-    epilog="Examples: `video2lora adapter fill -w work` · `video2lora adapter fill --model pocket -w work`"
+    epilog="Examples: `video2lora adapter fill -w work` · `video2lora adapter fill --model pocket -w work` · "
+    "`video2lora adapter fill --polish 40 --where \"split = 'train'\" -w work`"
 )
 def fill(
     workdir: Workdir = Path("work"),
     model: Model = None,
+    where: Where = None,
+    polish: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Fit each adapter to its own clip in so many steps, and store it under a name of its own: it"
+            " teaches by `train --set train.teacher=NAME`. Killed, the same command goes on.",
+        ),
+    ] = None,
+    seed: Seed = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also the clips that have one: they are replaced.")
     ] = False,
@@ -240,9 +253,10 @@ def fill(
     catalog: CatalogUri = None,
     address: Address = None,
 ) -> None:
-    """Predict and store the adapter of every accepted clip: what `search --by adapter` compares."""
-    opening(f"Predict the adapters of {catalog or workdir}")
-    workspace = open_workspace(workdir, profile, overrides, catalog)
+    """Store the adapter of every accepted clip: what `search --by adapter` compares, and what teaches."""
+    opening(f"{'Polish' if polish else 'Predict'} the adapters of {catalog or workdir}")
+    settings = {"generate.polish.steps": polish, "generate.seed": seed}
+    workspace = open_workspace(workdir, profile, overrides, catalog, settings)
     from jobs.adapter import fill_job
 
-    fill_job(workspace, model, again, address)
+    fill_job(workspace, model, where, polish is not None, again, address)

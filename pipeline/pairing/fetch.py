@@ -13,6 +13,7 @@ from lancedb.expr import col
 from catalog.errors import CatalogError
 from catalog.store import Catalog
 from pipeline.errors import PipelineError
+from pipeline.pairing.taught import read_taught
 
 KEYS = pa.schema(
     [
@@ -44,6 +45,7 @@ for _name, _kind in (
     ("error", pa.string()),
 ):
     SAMPLES = SAMPLES.append(pa.field(_name, _kind))
+SAMPLES = SAMPLES.append(pa.field("reference_adapter", pa.list_(pa.float32())))
 for _columns in OF_REFERENCE.values():
     for _name, _kind in zip(_columns, (BYTES, SHAPE), strict=True):
         SAMPLES = SAMPLES.append(pa.field(f"reference_{_name}", pa.list_(_kind)))
@@ -61,11 +63,13 @@ class FetchFeatures:
         catalog: a view of a snapshot.
         encoder_id: whose features are read.
         needs: what of a reference is read, see `MethodSettings.needs`.
+        taught: the name of stored adapters: a sample's first reference brings its own; None: without.
     """
 
     catalog: Catalog
     encoder_id: str
     needs: frozenset[str]
+    taught: str | None = None
 
     def __call__(self, keys: pa.Table) -> pa.Table:
         samples = keys.select(KEYS.names).to_pylist()
@@ -74,6 +78,7 @@ class FetchFeatures:
         captioned = {s["target_id"] for s in samples if not s["drop_caption"]}
         texts = self._read(captioned, ["clip_id", "text_embedding", "text_shape"])
         references = self._references(samples, targets)
+        adapters = self._adapters({sample["reference_ids"][0] for sample in samples})
         rows = []
         for sample in samples:
             target = targets[sample["target_id"]]
@@ -88,6 +93,7 @@ class FetchFeatures:
                     "first_frame_shape": target["first_frame_shape"][1:],
                     "text": text.get("text_embedding"),
                     "text_shape": text.get("text_shape"),
+                    "reference_adapter": adapters.get(sample["reference_ids"][0]),
                 }
                 | self._shown(sample, references)
             )
@@ -103,6 +109,18 @@ class FetchFeatures:
             return self._read(wanted, ["clip_id", *sorted(columns)])
         # A clip that is both is not read twice for its latents.
         return targets | self._read(wanted - targets.keys(), ["clip_id", *sorted(columns)])
+
+    def _adapters(self, clip_ids: set[str]) -> dict[str, np.ndarray]:
+        """What teaches of these clips, by clip."""
+        if self.taught is None:
+            return {}
+        found = read_taught(_here(self.catalog), self.taught, sorted(clip_ids))
+        if missing := clip_ids - found.keys():
+            raise MissingFeatures(
+                f"{len(missing)} clips have no adapter of {self.taught!r}, such as {min(missing)}. Run"
+                " `video2lora adapter fill` again."
+            )
+        return found
 
     def _shown(self, sample: dict, references: dict[str, dict]) -> dict[str, list | None]:
         """What a sample's references are to the method; without their captions where its own is dropped."""

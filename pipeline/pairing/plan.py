@@ -106,6 +106,25 @@ class PairPlan:
     lonely_categories: tuple[str, ...] = field(compare=False, default=())
 
     @classmethod
+    def alone(cls, clips: pa.Table | Mapping[str, Sequence], settings: PairSettings) -> "PairPlan":
+        """A plan in which every clip is its own reference, whatever its category, none too.
+
+        A clip without a split trains as well: nobody has said anything against it.
+
+        Args, Raises: see `build`.
+        """
+        columns = {name: _strings(clips[name]) for name in COLUMNS}
+        keep, counts = _usable(columns, settings, alone=True)
+        order = np.argsort(columns["clip_id"][keep], kind="stable")
+        clip_ids, category_ids = (columns[name][keep][order] for name in ("clip_id", "category_id"))
+        if not len(clip_ids):
+            raise NoPairs(f"No clip can teach ({_reasons(counts)}). Relax the pair settings.")
+        own = np.arange(len(clip_ids))
+        groups = np.unique(category_ids, return_inverse=True)[1]
+        counts |= {"targets": len(own), "categories": len(set(category_ids) - {""})}
+        return cls(clip_ids, category_ids, own, groups, own, own, own + 1, settings, counts)
+
+    @classmethod
     def build(
         cls, clips: pa.Table | Mapping[str, Sequence], settings: PairSettings, given: Sequence[GivenPair] = ()
     ) -> "PairPlan":
@@ -142,7 +161,7 @@ class PairPlan:
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories that train, sorted."""
-        return tuple(np.unique(self.category_ids[self.targets]).tolist())
+        return tuple(name for name in np.unique(self.category_ids[self.targets]).tolist() if name)
 
     @property
     def epoch_size(self) -> int:
@@ -202,14 +221,20 @@ def _strings(column: pa.ChunkedArray | Sequence) -> np.ndarray:
     return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
 
 
-def _usable(columns: dict[str, np.ndarray], settings: PairSettings) -> tuple[np.ndarray, dict[str, int]]:
-    """Which rows may be used, bool [n], and how many fell to each rule, each row to the first it breaks."""
+def _usable(
+    columns: dict[str, np.ndarray], settings: PairSettings, alone: bool = False
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Which rows may be used, bool [n], and how many fell to each rule, each row to the first it breaks.
+
+    A clip that trains `alone` needs neither a category nor a split.
+    """
+    splits = (*settings.splits, "") if alone else settings.splits
     licence = np.where(columns["licence"] == "", NO_LICENCE, columns["licence"])
     rules = {
-        "uncategorised": columns["category_id"] != "",
+        "uncategorised": True if alone else columns["category_id"] != "",
         "held_out": ~np.isin(columns["category_id"], settings.held_out_categories),
         "out_of_domain": ~out_of_domain(columns["category_id"], columns["split"]),
-        "other_split": np.isin(columns["split"], settings.splits),
+        "other_split": np.isin(columns["split"], splits),
         "other_licence": np.isin(licence, settings.licences) if settings.licences is not None else True,
     }
     keep = np.ones(len(licence), dtype=bool)
@@ -294,9 +319,12 @@ def _joined(
     return tuple(np.concatenate(both) for both in zip(given, kept, strict=True))
 
 
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason.replace('_', ' ')}: {n}" for reason, n in counts.items() if n) or "no clips"
+
+
 def _nothing_left(counts: dict[str, int], settings: PairSettings) -> str:
-    reasons = [f"{reason.replace('_', ' ')}: {n}" for reason, n in counts.items() if n]
-    told = f"No two clips can be paired ({', '.join(reasons) or 'no clips'})."
+    told = f"No two clips can be paired ({_reasons(counts)})."
     if settings.use_given == "only":
         return (
             f"{told} A given pair needs two usable clips of one category and a score not below "

@@ -24,6 +24,7 @@ from pipeline.errors import PipelineError
 from pipeline.features.tensors import from_bytes
 from pipeline.pairing.fetch import KEYS, OF_REFERENCE, FetchFeatures, FetchOrTell
 from pipeline.pairing.plan import COLUMNS, GivenPair, Pair, PairPlan, PairSettings
+from pipeline.pairing.taught import spread_of, taught_clips
 from pipeline.sources.given import wanted_pairs
 from pipeline.workers.quiet import quiet
 from training.batch import Sample, TrainingBatch, collate, pad_reference
@@ -53,6 +54,8 @@ class PairStream:
         settings: what may be paired.
         needs: what of a reference the method takes beside its category; see `MethodSettings.needs`.
         references: of each target.
+        taught: the name of stored adapters that teach; a sample is then one clip that has such an adapter,
+            and its own reference. None: pairs.
         window: batches per Ray dataset; the next one starts while the current one is consumed, so that a plan
             of any length is never held whole.
         fetchers: Ray tasks of one worker that read at the same time.
@@ -66,6 +69,7 @@ class PairStream:
     settings: PairSettings
     needs: frozenset[str] = frozenset({"latents"})
     references: int = 1
+    taught: str | None = None
     window: int = 256
     fetchers: int = 2
     cpus_per_fetch: float = 0.1
@@ -83,6 +87,7 @@ class PairStream:
         Raises:
             NothingEncoded: no clip has features of this encoder.
             NoPairs: no two clips may be paired, or given pairs are asked for and there are none.
+            NothingTaught: no clip has an adapter of the name `taught`.
             UnknownCategory: a category is to be held out that nothing is called.
         """
         pinned = catalog if catalog.pinned is not None else catalog.at(catalog.snapshot())
@@ -101,8 +106,12 @@ class PairStream:
     def at(self, catalog: Catalog) -> "PairStream":
         """The same stream, its plan too, over another view whose clips and given pairs are the same."""
         moved = replace(self, catalog=catalog)
-        moved.__dict__.update({name: getattr(self, name) for name in ("clips", "given", "plan")})
+        moved.__dict__.update({name: getattr(self, name) for name in ("clips", "given", "adapters", "plan")})
         return moved
+
+    def pairs(self) -> "PairStream":
+        """The stream of pairs of the same clips, whatever teaches."""
+        return self if self.taught is None else replace(self, taught=None)
 
     @cached_property
     def clips(self) -> pa.Table:
@@ -115,13 +124,34 @@ class PairStream:
         return wanted_pairs(self.catalog, self.settings)
 
     @cached_property
+    def adapters(self) -> dict[str, str]:
+        """The clips that teach, and a digest of the adapter of each; {} where none does."""
+        return {} if self.taught is None else taught_clips(self.catalog, self.taught)
+
+    @cached_property
     def plan(self) -> PairPlan:
         """The pairs of every sample number."""
-        return PairPlan.build(self.clips, self.settings, self.given)
+        if self.taught is None:
+            return PairPlan.build(self.clips, self.settings, self.given)
+        clips = self.clips
+        known = pa.array(list(self.adapters), pa.string())
+        return PairPlan.alone(clips.filter(pa.compute.is_in(clips["clip_id"], known)), self.settings)
+
+    def spread(self) -> float:
+        """How far apart the adapters of the plan's clips are; see `spread_of`."""
+        return spread_of(self.catalog, str(self.taught), self.plan.clip_ids.tolist())
 
     def rows(self) -> list[tuple]:
         """The clips as sorted rows: what two views that train alike have in common."""
-        return sorted(tuple(row.values()) for row in self.clips.to_pylist())
+        rows = self.clips.to_pylist()
+        if self.taught is None:
+            return sorted(tuple(row.values()) for row in rows)
+        taught = [row for row in rows if row["clip_id"] in self.adapters]
+        return sorted((*row.values(), self.adapters[row["clip_id"]]) for row in taught)
+
+    @property
+    def _fetch(self) -> FetchFeatures:
+        return FetchFeatures(self.catalog, self.encoder_id, self.needs, self.taught)
 
     @cached_property
     def empty_caption(self) -> torch.Tensor:
@@ -134,14 +164,12 @@ class PairStream:
 
     def batch(self, numbers: Sequence[int]) -> TrainingBatch:
         """The batch of these sample numbers, fetched here and now, without Ray."""
-        fetch = FetchFeatures(self.catalog, self.encoder_id, self.needs)
-        return self._collate(fetch(self._keys([numbers])).to_pylist())
+        return self._collate(self._fetch(self._keys([numbers])).to_pylist())
 
     def batch_of(self, pairs: Sequence[Pair]) -> TrainingBatch:
         """The batch of these pairs, captions kept, fetched here and now."""
-        fetch = FetchFeatures(self.catalog, self.encoder_id, self.needs)
         rows = [_key(pair, batch=0, drop_caption=False) for pair in pairs]
-        return self._collate(fetch(pa.Table.from_pylist(rows, schema=KEYS)).to_pylist())
+        return self._collate(self._fetch(pa.Table.from_pylist(rows, schema=KEYS)).to_pylist())
 
     def __call__(self, plan: Iterable[list[int]]) -> Iterator[TrainingBatch]:
         """One batch per entry of `plan`, in its order; fetching runs ahead through Ray Data.
@@ -176,7 +204,7 @@ class PairStream:
         options.preserve_order = True
         options.resource_limits = ExecutionResources.for_limits(object_store_memory=self.buffer_bytes)
         samples = keys.map_batches(
-            FetchOrTell(FetchFeatures(self.catalog, self.encoder_id, self.needs)).__call__,
+            FetchOrTell(self._fetch).__call__,
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -245,6 +273,8 @@ class PairStream:
             dropped = [self.empty_caption] * len(row["reference_ids"])
             texts = dropped if row["drop_caption"] else each(*OF_REFERENCE["text"])
             found["reference_texts"] = torch.stack(texts)
+        if self.taught is not None:
+            found["reference_adapter"] = torch.tensor(row["reference_adapter"])
         return found
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,6 @@ POCKET_METHOD = parse_settings(
         "timestep_shift": 8.0,
     }
 )
-ADAPTERS = {"down_size", "up_size", "rank", "scale", "targets", "share_qkv_down"}
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def teach(
         backbone.transformer_id,
         *(lessons.category_steps, lessons.clips, lessons.batch, lessons.seed, lessons.timestep_shift),
         *(lessons.references, pairs.seen, lessons.precision),
-        settings.model_dump(mode="json", include=ADAPTERS),
+        settings.adapter(),
     ]
 
     def state(number: int, *further: object) -> Path:
@@ -294,13 +293,15 @@ class CategoryAdapters(nn.Module):
         numbers = draw.integers(pairs.per_category, size=len(names)).tolist()
         clips = [pairs.clip(name, number) for name, number in zip(names, numbers, strict=True)]
         theta = self.theta.detach()
-        with computing(theta.device, lessons.precision):
-            predicted = self.method.condition(pairs.references(clips, lessons.references))
-        spread = (theta - theta.mean(dim=0)).square().mean()
-        # Without a reference there is one category and nothing to tell apart.
-        return (predicted.float() - theta[self._places(names)]).square().mean() / torch.maximum(
-            spread, 1e-3 * theta.square().mean()
+        references = replace(
+            pairs.references(clips, lessons.references), adapters=theta[self._places(names)].flatten(1)
         )
+        with computing(theta.device, lessons.precision):
+            predicted = self.method.condition(references)
+        # Without a reference there is one category and nothing to tell apart.
+        least = 1e-3 * theta.square().mean()
+        spread = torch.maximum((theta - theta.mean(dim=0)).square().mean(), least)
+        return self.method.distance(predicted, references, spread)
 
     def _places(self, names: tuple[str, ...] | list[str]) -> list[int]:
         if self.lessons.references == "blank":

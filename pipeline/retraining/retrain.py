@@ -235,6 +235,7 @@ class _Retraining:
             self.settings,
             snapshot=decision.snapshot,
             uri=self.place.runs_uri,
+            models=self.place.models,
         )
         for sentence in run.sentences():
             self.place.say(sentence)

@@ -9,18 +9,17 @@ import torch
 
 from tests.training.run.saved import whole
 from tests.training.small_backbones import SMALL, build_method, disturb, load_backbone, random_batch
+from training.build import BuildMethod, require_start
 from training.errors import TrainingError
 from training.methods.registry import parse_settings
 from training.release import (
     FACTS,
     TENSORS,
-    BuildMethod,
     ReleaseError,
     find_start,
     load_release,
     publish,
     read_release,
-    require_start,
 )
 from training.run.checkpoint_writer import Facts, write_checkpoint
 

@@ -49,6 +49,16 @@ class Method(Protocol):
     def condition(self, references: References) -> Condition:
         """What the references say, one entry a sample; with gradient where it is asked for."""
 
+    def learn_from(self, auxiliary: Mapping[str, Tensor] | None, spread: float) -> None:
+        """From now on the loss is how far predictions are from a teacher's adapters (`References.adapters`),
+        under auxiliary matrices that stay as the teacher's are; raises BadMethodSettings where the method
+        predicts none.
+
+        Args:
+            auxiliary: the teacher's matrices by name; None: as they are, where only sizes are asked for.
+            spread: of the teacher's adapters: their mean squared distance from their mean, of each value.
+        """
+
     def under(self, condition: Condition | None) -> AbstractContextManager[Velocity]:
         """Denoise under a condition, for inference; None: the backbone as it was frozen."""
 

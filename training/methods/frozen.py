@@ -13,7 +13,7 @@ from training.batch import TrainingBatch
 from training.errors import BadAdapter, BadMethodSettings, StateMismatch
 from training.methods.base import Condition, Loss
 from training.methods.lightlora.file import AdapterFile
-from training.methods.settings import LossSettings
+from training.methods.settings import LossSettings, require_predictions
 
 
 def require_family(settings: LossSettings, family: str) -> None:
@@ -51,6 +51,10 @@ class FrozenDiT(nn.Module, ABC):
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The trainable tensors by part."""
+
+    def learn_from(self, auxiliary: Mapping[str, Tensor] | None, spread: float) -> None:
+        """Raises BadMethodSettings, but of a method that predicts adapters."""
+        require_predictions(self.settings)
 
     def denoised(self, batch: TrainingBatch, velocity: Velocity) -> Loss:
         """The mean loss of the batch's targets under a velocity, with gradient."""

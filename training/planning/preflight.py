@@ -6,10 +6,10 @@ Everything is read from configurations and from the headers of files; no weight 
 from dataclasses import dataclass
 
 from training.backbones.base import Backbone
+from training.build import BuildMethod
 from training.errors import TrainingError
 from training.methods.base import Method
 from training.planning.memory import POLICIES, STAGES, MemoryPlan, choose_plan, gigabytes, plan_memory
-from training.release import BuildMethod
 from training.run.settings import TrainSettings
 
 

@@ -63,6 +63,12 @@ class TrainSettings(BaseModel):
         None, description='a model folder to begin with, "pocket" for the shipped one; null: random weights'
     )
 
+    teacher: str | None = Field(
+        None,
+        description="stored adapters that are learned to be predicted, in the place of velocities, by the"
+        " name that `adapter fill` gives them; null: the clips teach",
+    )
+
     lr: float = Field(1e-4, gt=0, le=1)
     warmup_steps: int = Field(0, ge=0, description="of linear rise; a shorter run stays in it")
     schedule: Literal["constant", "cosine"] = Field("constant", description="after the warm-up")
@@ -125,11 +131,11 @@ class TrainSettings(BaseModel):
         return self.batch_size * self.max_workers * self.accumulation
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the tensors at every step, JSON. The model that a run starts from is told apart.
+        """What decides the tensors at every step, JSON; its start and its teacher are told apart.
 
         A constant schedule does not look at the number of steps: a longer run is the same run, further on.
         """
-        values = self.model_dump(mode="json", exclude=INCIDENTAL | {"start_from"})
+        values = self.model_dump(mode="json", exclude=INCIDENTAL | {"start_from", "teacher"})
         if self.schedule == "constant":
             del values["steps"]
         return values | {"samples_per_step": self.samples_per_step}

@@ -26,8 +26,9 @@ from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
 from training.backbones.registry import load_backbone
 from training.backbones.weights import POCKET
+from training.build import require_start
 from training.errors import WeightsUnreachable
-from training.release import find_start, read_release, require_start
+from training.release import find_start, read_release
 
 NAMES = ("melt", "tint_cyan", "pan_up_right")  # the hypernetwork never learns from the third
 SETTINGS = PocketSettings(

@@ -11,10 +11,10 @@ from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.backbones.cogvideox.published import SCHEDULER_5B_I2V, TRANSFORMER_5B_I2V, VAE_5B_I2V
 from training.backbones.registry import locate_backbone
 from training.backbones.settings import BackboneSettings
+from training.build import BuildMethod
 from training.errors import TooLittleMemory, TrainingError, WeightsUnreachable
 from training.methods.registry import parse_settings
 from training.planning.preflight import plan_run, preflight
-from training.release import BuildMethod
 from training.run.devices import device_memory, host_memory, known_gpu, peak_flops
 from training.run.settings import TrainSettings
 

@@ -56,13 +56,18 @@ class AdaptedDiT(FrozenDiT):
         theta = self.condition(batch.references)
         self.adapters.bind(theta)
         loss = self.denoised(batch, self.dit.velocity)
-        down, up = self.adapters.split(theta.detach().float())
-        loss.metrics |= {
-            "adapter_norm": theta.detach().float().flatten(1).norm(dim=1).mean(),
+        loss.metrics |= self.norms(theta)
+        return loss
+
+    def norms(self, theta: Tensor) -> dict[str, Tensor]:
+        """Mean norms of adapters θ [B, L, r·(a+b)] and of their halves, detached."""
+        theta = theta.detach().float()
+        down, up = self.adapters.split(theta)
+        return {
+            "adapter_norm": theta.flatten(1).norm(dim=1).mean(),
             "adapter_up_norm": up.flatten(1).norm(dim=1).mean(),
             "adapter_down_norm": down.flatten(1).norm(dim=1).mean(),
         }
-        return loss
 
     @contextmanager
     def under(self, condition: Tensor | Factors | None) -> Iterator[Velocity]:

@@ -50,6 +50,11 @@ class LightLoRALinear(nn.Module):
         return down_pred.to(self.down_aux.dtype) @ self.down_aux, self.up_aux @ up_pred.to(self.up_aux.dtype)
 
 
+def auxiliary_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The auxiliary matrices among trained tensors, by their names."""
+    return {name: value for name, value in state.items() if name.rpartition(".")[2] in ("down_aux", "up_aux")}
+
+
 # A_pred and B_pred of a layer, or down and up of a LoRA from elsewhere, or nothing.
 _Bound = tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]
 

@@ -1,6 +1,6 @@
 """What a person may set about LightLoRA adapters, whatever makes them."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
@@ -20,3 +20,8 @@ class LightLoRASettings(LossSettings):
     share_qkv_down: bool = Field(
         False, description="one A_aux for q, k and v of a block, which read the same input"
     )
+
+    def adapter(self) -> dict[str, Any]:
+        """Which linears, and how wide: methods that agree in this make adapters of the same numbers."""
+        own = LightLoRASettings.model_fields.keys() - LossSettings.model_fields.keys()
+        return self.model_dump(mode="json", include=own)

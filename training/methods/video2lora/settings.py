@@ -11,6 +11,7 @@ class Video2LoRASettings(LightLoRASettings):
     """What is adapted and how it is predicted. The defaults are the paper's, the decoder's width ours."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"latents"})
+    predicts: ClassVar[bool] = True
 
     kind: Literal["video2lora"] = "video2lora"
     width: PositiveInt = Field(128, description="width of the hypernetwork's decoder")
