@@ -83,7 +83,7 @@ class Mark:
 
     Attributes:
         clips: that it trained on and that were withdrawn since.
-        through: the model that saw them, where this one only began with it.
+        through: the model that saw them, where this one only learned from it.
         unknown: why it is not known what it saw; "" where it is.
     """
 
@@ -96,7 +96,7 @@ class Mark:
         if self.unknown:
             return f"what it trained on is not known: {self.unknown}"
         count = "1 clip" if len(self.clips) == 1 else f"{len(self.clips)} clips"
-        begun = f" (as {self.through}, which it began with)" if self.through else ""
+        begun = f" (as {self.through}, which it learned from)" if self.through else ""
         return f"trained on {count} whose licence was withdrawn since{begun}"
 
 

@@ -77,6 +77,7 @@ def show_model(workspace: Workspace, model_id: str, as_json: bool) -> None:
         "made": f"{model.created_at:%Y-%m-%d %H:%M} UTC, run {model.run_id}, code {model.code_revision}",
         "method": model.method,
         "began with": model.started_from or "random weights",
+        "taught by": model.metrics.get("taught_by") or "its clips",
         "trained on": f"the snapshot model:{model.model_id}, see `video2lora snapshot compare`"
         if model.imported_from is None
         else f"no clip of this catalogue: it was imported from {model.imported_from}",

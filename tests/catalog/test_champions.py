@@ -28,14 +28,21 @@ from catalog.store import Catalog
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def add_model(catalog: Catalog, name: str, day: int, started_from: str | None = None, **pairs) -> None:
+def add_model(
+    catalog: Catalog,
+    name: str,
+    day: int,
+    started_from: str | None = None,
+    taught_by: str | None = None,
+    **pairs,
+) -> None:
     """A model trained on the catalogue as it is now."""
     row = {
         "model_id": name,
         "path": f"../models/{name}",
         "snapshot": catalog.snapshot().to_json(),
-        "config": json.dumps({"pairs": pairs}),
-        "metrics": json.dumps({"started_from": started_from}),
+        "config": json.dumps({"pairs": pairs, "train": {"teacher": taught_by}}),
+        "metrics": json.dumps({"started_from": started_from, "taught_by": taught_by}),
         "created_at": FIRST + timedelta(days=day),
     }
     catalog.upsert("models", [row])
@@ -113,9 +120,25 @@ def test_a_withdrawn_licence_marks_the_models_that_saw_the_clips_and_those_that_
     assert found.keys() == {"saw", "began with it"}
     assert found["saw"].clips == ("m0aaaaa", "m1aaaaa")
     assert found["saw"].sentence() == "trained on 2 clips whose licence was withdrawn since"
-    assert found["began with it"].sentence().endswith("(as saw, which it began with)")
+    assert found["began with it"].sentence().endswith("(as saw, which it learned from)")
     undo(curated, done.event, actor="ann")
     assert marks(curated) == {}
+
+
+def test_what_adapters_taught_saw_the_clips_that_have_one_and_what_their_model_saw(curated, ann):
+    add_model(curated, "saw", 0)
+    adapters = [{"clip_id": clip, "model_id": "saw+polish-5-ab"} for clip in ("m1aaaaa", "m2aaaaa")]
+    curated.upsert("adapters", adapters)
+    curated.update("clips", [{"clip_id": "m1aaaaa", "category_id": None, "split": None}])
+    add_model(curated, "taught", 1, taught_by="saw+polish-5-ab", licences=["CC0"])
+    seen = {row["clip_id"] for row in trained_on(curated, model_of(curated, "taught"))}
+    assert seen == set()  # of another licence
+    add_model(curated, "taught too", 2, taught_by="saw+polish-5-ab")
+    seen = {row["clip_id"] for row in trained_on(curated, model_of(curated, "taught too"))}
+    assert seen == {"m1aaaaa", "m2aaaaa"}
+    withdraw(curated, Selection.of(["m0aaaaa"]), ann)
+    found = marks(curated)
+    assert found.keys() == {"saw", "taught", "taught too"} and found["taught"].through == "saw"
 
 
 def test_what_is_fitted_to_one_video_is_no_champion_and_saw_that_clip_alone(trained, ann):

@@ -69,7 +69,12 @@ def add_features(
     def draw(*shape: int) -> bytes:
         return to_bytes(torch.randn(shape, generator=generator))
 
-    text = {"text_embedding": draw(*TEXT), "text_shape": list(TEXT), "encoder_id": encoder_id}
+    text = {
+        "text_embedding": draw(*TEXT),
+        "text_shape": list(TEXT),
+        "encoder_id": encoder_id,
+        "caption": "",
+    }
     features = [
         text
         | {

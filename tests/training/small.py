@@ -13,11 +13,14 @@ FRAMES, CHANNELS, HEIGHT, WIDTH, TOKENS = 3, 16, 4, 6, 5
 
 
 SIZES = {"down_size": 6, "up_size": 4}
+ADAPTER = 2 * 4 * (6 + 4)  # values: of four linears in each of two blocks
 PREDICTED = {"width": 16, "heads": 2, "layers": 1, "refinements": 2, "identity_start": False}
+TAUGHT = "video2lora that learns from adapters"
 KINDS = {
     "video2lora": SIZES | PREDICTED,
     "category_lora": SIZES | {"kind": "category_lora"},
     "video_as_prompt": {"kind": "video_as_prompt"},
+    TAUGHT: SIZES | PREDICTED,
 }
 CATEGORIES = ("even", "odd")
 
@@ -40,7 +43,10 @@ def small_module(kind: str = "video2lora") -> Method:
         }
     )
     dit = CogVideoXDiT(transformer, SCHEDULER_5B_I2V)
-    return build_method(parse_settings(KINDS[kind]), dit, CATEGORIES, seed=3)
+    method = build_method(parse_settings(KINDS[kind]), dit, CATEGORIES, seed=3)
+    if kind == TAUGHT:
+        method.learn_from(None, spread=0.5)
+    return method
 
 
 def small_batch(numbers: list[int]) -> TrainingBatch:
@@ -59,6 +65,7 @@ def small_batch(numbers: list[int]) -> TrainingBatch:
                 reference_mask=torch.ones(FRAMES, HEIGHT, WIDTH, dtype=torch.bool),
                 reference_first_frames=draw(1, CHANNELS, HEIGHT, WIDTH),
                 reference_texts=draw(1, TOKENS, 8),
+                reference_adapter=draw(ADAPTER),
                 first_frame_latents=draw(CHANNELS, HEIGHT, WIDTH),
                 text_embeddings=draw(TOKENS, 8),
                 sample_seed=number,

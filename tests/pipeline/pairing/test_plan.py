@@ -105,6 +105,25 @@ def test_two_epochs_are_ordered_differently():
     assert [p.target_id for p in first] != [p.target_id for p in second]
 
 
+def test_alone_every_clip_is_its_own_reference_whatever_its_category():
+    rows = [
+        *clips({"melt": 2, "lonely": 1, "unseen": 2}),
+        {"clip_id": "loose", "category_id": None, "licence": None, "split": None},
+        {"clip_id": "other", "category_id": "melt", "licence": None, "split": "val"},
+        {"clip_id": "odd", "category_id": "unseen", "licence": None, "split": "ood"},
+    ]
+    schema = pa.schema([(name, pa.string()) for name in ("clip_id", "category_id", "licence", "split")])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    made = PairPlan.alone(table, PairSettings(seed=3))
+    pairs = made.pairs(range(made.epoch_size))
+    assert {pair.target_id for pair in pairs} == {"melt-000", "melt-001", "lonely-000", "loose"}
+    assert all(pair.target_id == pair.reference_id for pair in pairs)
+    assert made.categories == ("lonely", "melt") and made.counts["categories"] == 2
+    assert made.counts["out_of_domain"] == 3 and made.counts["other_split"] == 1
+    with pytest.raises(NoPairs, match=r"No clip can teach .*other licence: 4"):
+        PairPlan.alone(table, PairSettings(licences=["cc0"]))
+
+
 def test_filters_exclude_and_say_how_many():
     rows = (
         clips({"melt": 3})

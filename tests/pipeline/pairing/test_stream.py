@@ -4,6 +4,7 @@ import json
 import pickle
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from ray.train import RunConfig, ScalingConfig
@@ -11,10 +12,13 @@ from ray.train.torch import TorchTrainer
 
 from catalog.errors import UnknownCategory
 from catalog.store import Catalog
+from pipeline.adapters import keep_adapters
 from pipeline.encode import EMPTY_CAPTION
 from pipeline.features.tensors import to_bytes
+from pipeline.pairing.held_out import HeldOutStream
 from pipeline.pairing.plan import NoPairs, PairSettings
 from pipeline.pairing.stream import NothingEncoded, PairStream
+from pipeline.pairing.taught import NothingTaught
 from tests.pipeline.made import SPEC
 from training.batch import TrainingBatch
 from training.errors import NoBatch
@@ -110,6 +114,50 @@ def test_a_method_is_given_what_it_needs_of_as_many_references_as_it_takes(ray_c
     names = few.pair_ids[0].partition("<-")[2].split("+")
     assert len(names) == 6 and len(set(names)) == 4 and few.references.texts is None
     assert few.references.latents.shape == (1, 6 * F, C, H, W)
+
+
+def test_clips_that_have_an_adapter_teach_it_and_pairs_are_still_looked_at(ray_cluster, tmp_path):
+    made = Catalog.create(tmp_path / "catalog", SPEC)
+    clips = {"a-0": ("a", "train"), "a-1": ("a", "train"), "a-2": ("a", "val"), "b-0": ("b", "train"),
+             "b-1": ("b", "train"), "b-2": ("b", "val"), "c-0": (None, None)}  # fmt: skip
+    made.upsert(
+        "clips",
+        [
+            {"clip_id": clip, "status": "accepted", "category_id": category, "split": split}
+            for clip, (category, split) in clips.items()
+        ],
+    )
+    made.upsert("features", [feature(clip, number) for number, clip in enumerate(clips)])
+    empty = {"text_embedding": to_bytes(torch.full((T, D), -1.0)), "text_shape": [T, D], "caption": ""}
+    made.upsert("features", [{"clip_id": EMPTY_CAPTION, "encoder_id": ENCODER, **empty}])
+    with pytest.raises(NothingTaught, match=r"No clip has an adapter of 'm'.*adapter fill"):
+        PairStream.open(made, ENCODER, SETTINGS, taught="m")
+    known = {
+        clip: np.full(300, float(number), np.float32) for number, clip in enumerate(clips) if clip != "b-1"
+    }
+    keep_adapters(made, "m", known)
+    keep_adapters(made, "alike", {clip: np.ones(300, np.float32) for clip in clips})
+    with pytest.raises(NothingTaught, match="stored are those of alike, m"):
+        PairStream.open(made, ENCODER, SETTINGS, taught="n")
+    with pytest.raises(NothingTaught, match="All 5 adapters of 'alike' are the same"):
+        PairStream.open(made, ENCODER, SETTINGS, taught="alike").spread()
+    stream = pickle.loads(pickle.dumps(PairStream.open(made, ENCODER, SETTINGS, taught="m")))
+    numbers = list(range(stream.plan.epoch_size))
+    (batch,) = stream([numbers])
+    shown = [pair.partition("<-")[0] for pair in batch.pair_ids]
+    assert sorted(shown) == ["a-0", "a-1", "b-0", "c-0"]
+    assert batch.pair_ids == [f"{clip}<-{clip}" for clip in shown]
+    for row, clip in enumerate(shown):
+        assert (batch.references.latents[row] == list(clips).index(clip)).all()
+        assert (batch.references.adapters[row] == torch.from_numpy(known[clip])).all()
+    taught = np.stack([known[clip] for clip in sorted(shown)])
+    assert stream.spread() == pytest.approx(((taught - taught.mean(0)) ** 2).mean())
+    held_out = HeldOutStream.open(stream.pairs(), 4)
+    assert {pair.target_id for pair in held_out.pairs} == {"a-2", "b-2"}
+    assert held_out.batch([0])[0].references.adapters is None
+    before = stream.rows()
+    keep_adapters(made, "m", {"a-0": known["a-1"]})
+    assert PairStream.open(made, ENCODER, SETTINGS, taught="m").rows() != before
 
 
 def test_captions_are_dropped_and_first_frames_varied_by_the_samples_seed(catalog):
