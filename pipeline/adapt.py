@@ -80,7 +80,8 @@ class PredictAdapters:
     ) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.catalog, self.release, self.polishing, self.seed = catalog, release, polishing, seed
-        self.backbone = load_backbone(backbone, ("vae", "transformer"), device)
+        parts = ("vae", "transformer") if polishing is None else ("transformer",)
+        self.backbone = load_backbone(backbone, parts, device)
         self.method = load_release(release, self.backbone).to(device)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -103,26 +104,15 @@ class PredictAdapters:
             reasons = {c: f"Nothing trained on its category {categories.get(c)!r}." for c in clip_ids}
             reasons = {c: said for c, said in reasons.items() if categories.get(c) not in known}
         seen = [clip for clip in clip_ids if clip not in reasons]
-        latents, stored = {}, {}
+        read: dict[str, dict[str, Tensor]] = {}
         if self.polishing is not None or "latents" in self.method.settings.needs:
-            needs = ["latents"] if self.polishing is None else ["latents", "first_frame", "text"]
-            stored = read_features(self.catalog, self.backbone.encoder_id, seen, needs)
-            dtype = self.backbone.settings.torch_dtype
-            latents = {clip: found["latents"].to(dtype).float() for clip, found in stored.items()}
-            if self.polishing is not None:
-                reasons |= {clip: _NOT_ENCODED for clip in seen if clip not in stored}
-                seen = [clip for clip in seen if clip in stored]
-            for clip, frames, reason in read_stored(self.catalog, [c for c in seen if c not in latents]):
-                if frames is None:
-                    reasons[clip] = reason or "It cannot be read."
-                else:
-                    latents[clip] = self.backbone.encode_video(frames)[0].float().cpu()
-            seen = [clip for clip in seen if clip in latents]
+            read = self._read(seen, reasons)
+            seen = [clip for clip in seen if clip in read]
         if not seen:
             return {}, reasons
         references = References(tuple(categories[clip] for clip in seen))
-        if latents:
-            padded = [pad_reference(latents[clip], self.backbone.latent_shape) for clip in seen]
+        if read:
+            padded = [pad_reference(read[clip]["latents"], self.backbone.latent_shape) for clip in seen]
             whole, mask = (torch.stack(each) for each in zip(*padded, strict=True))
             references = References(references.categories, whole, mask, padded=not bool(mask.all()))
         with torch.no_grad():
@@ -131,7 +121,7 @@ class PredictAdapters:
         for place, (clip, condition) in enumerate(zip(seen, conditions, strict=True)):
             if self.polishing is not None:
                 try:
-                    condition = self._polished(condition, references.select([place]), stored[clip])
+                    condition = self._polished(condition, references.select([place]), read[clip])
                 except CannotPolish as error:
                     reasons[clip] = str(error)
                     continue
@@ -144,9 +134,27 @@ class PredictAdapters:
                 )
         return vectors, reasons
 
-    def _polished(self, condition: Tensor, reference: References, stored: dict[str, Tensor]) -> Tensor:
+    def _read(self, clips: list[str], reasons: dict[str, str]) -> dict[str, dict[str, Tensor]]:
+        """What is needed of clips, by clip and need; why it cannot be had of one is added to `reasons`."""
+        needs = ["latents"] if self.polishing is None else ["latents", "first_frame", "text"]
+        read = read_features(self.catalog, self.backbone.encoder_id, clips, needs)
+        dtype = self.backbone.settings.torch_dtype
+        for found in read.values():
+            found["latents"] = found["latents"].to(dtype).float()
+        missing = [clip for clip in clips if clip not in read]
+        if self.polishing is not None:
+            reasons |= dict.fromkeys(missing, _NOT_ENCODED)
+            return read
+        for clip, frames, reason in read_stored(self.catalog, missing):
+            if frames is None:
+                reasons[clip] = reason or "It cannot be read."
+            else:
+                read[clip] = {"latents": self.backbone.encode_video(frames)[0].float().cpu()}
+        return read
+
+    def _polished(self, condition: Tensor, reference: References, read: dict[str, Tensor]) -> Tensor:
         """A clip's adapter [1, L, r·(a+b)], fitted to the clip alone."""
-        first, text = (stored[need][None].float() for need in ("first_frame", "text"))
+        first, text = (read[need][None].float() for need in ("first_frame", "text"))
         own = OwnClips(reference.latents, reference.mask, first, text)
         checkpoint_blocks(self.method.dit, self.polishing.activation_checkpointing)
         try:

@@ -57,6 +57,7 @@ LONGEST = (
     "tests/pipeline/test_studio.py",
     "tests/pipeline/test_batch.py",
     "tests/jobs/test_adapter.py",
+    "tests/jobs/test_lessons.py",
     "tests/pipeline/editing/test_batch.py",
     "tests/jobs/web/test_browser.py",
 )
