@@ -215,7 +215,7 @@ def edited(asked: Sequence[Case], found: Sequence[Contender], comparison: Compar
 def fitted(asked: Sequence[Case], comparison: Comparison) -> dict[str, list]:
     """The clips of the method that is fitted to each edit, and of its backbone under the same mask."""
     arguments, lines = comparison.arguments, comparison.lines
-    edit = EditSettings(lr=1e-3, sampling_steps=arguments.denoise, guidance=1.0, put_back=False)
+    edit = EditSettings(sampling_steps=arguments.denoise, guidance=1.0, put_back=False)
     with TemporaryDirectory() as folder:
         wan = OnWan(comparison.backbone.settings, edit, Path(folder), comparison.kept)
         steps = 2 if arguments.quick else wan.steps_in(asked[0], arguments.seconds / len(asked))

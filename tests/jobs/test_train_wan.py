@@ -17,7 +17,7 @@ from tests.jobs.test_cli import video2lora
 from tests.jobs.test_train import CLIPS, add_features
 from training.backbones.registry import locate_backbone
 
-RUN = ("train.steps=2", "train.batch_size=2", "train.evaluate_every=2", "train.samples=0", "generate.steps=2")
+RUN = ("train.steps=2", "train.batch_size=2", "train.evaluate_every=50", "generate.steps=2")
 
 
 def filled(folder: Path, *overrides: str) -> Workspace:
