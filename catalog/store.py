@@ -131,36 +131,23 @@ class Catalog:
         Raises:
             UnknownTable, UnknownColumn: a name that is not there.
         """
-        handle, _ = self.tables.reader(table)
-        if columns is None or limit == 0:
-            columns = self._readable(handle, table, columns)
-        if limit == 0:  # LanceDB takes it for no limit
-            return pa.schema([handle.schema.field(name) for name in columns]).empty_table()
-        query = handle.search().select(self._scannable(table, columns))
-        if where is not None:
-            query = query.where(where)
-        try:
-            return query.limit(limit).to_arrow()
-        except (RuntimeError, ValueError):
-            # To look at the schema first would cost every read a tenth of a millisecond and more.
-            self._readable(handle, table, columns)
-            raise
+        dataset = self.tables.reader(table)
+        names = self._readable(dataset.schema, table, columns)
+        return dataset.to_table(names, filter=self.tables.sql(table, dataset, where), limit=limit)
 
     def schema(self, table: str) -> pa.Schema:
         """The table's columns as they are now, vectors included."""
-        return self.tables.reader(table)[0].schema
+        return self.tables.reader(table).schema
 
     def count(self, table: str, where: Expr | None = None) -> int:
         """How many rows, or how many that match."""
         if where is None:
-            return self.tables.reader(table)[0].count_rows()
+            return self.tables.reader(table).count_rows()
         return self.scan(table, columns=KEYS[table][:1], where=where).num_rows
 
     def distinct(self, table: str, column: str) -> list[str]:
         """The different values of a column of words, nulls left out; in order."""
-        handle, _ = self.tables.reader(table)
-        # A tenth of a second for a million rows; as a query through LanceDB it takes half of one.
-        rows = handle.to_lance().scanner(columns=self._readable(handle, table, [column])).to_table()
+        rows = self.scan(table, [column])
         return sorted(value for value in pc.unique(rows[column]).to_pylist() if value is not None)
 
     def get(self, table: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -168,7 +155,7 @@ class Catalog:
         key = KEYS[table][0]
         keys = list(dict.fromkeys(keys))
         if len(keys) > _KEYS_WORTH_A_SCAN:
-            columns = self._readable(self.tables.handle(table), table, columns)
+            columns = self._readable(self.schema(table), table, columns)
             rows = self.scan(table, list(dict.fromkeys((key, *columns))))
             return rows.filter(pc.is_in(rows[key], pa.array(keys, pa.string()))).select(columns)
         parts = [
@@ -335,25 +322,21 @@ class Catalog:
     def __repr__(self) -> str:
         return f"Catalog({self.uri!r}, {self.spec.spec_id}{', read-only' if self.pinned else ''})"
 
-    def _readable(self, handle: LanceTable, table: str, columns: Sequence[str] | None) -> list[str]:
-        names = handle.schema.names
+    def _readable(self, schema: pa.Schema, table: str, columns: Sequence[str] | None) -> list[str]:
+        names, blobs = schema.names, BLOBS.get(table, ())
         if columns is None:
-            return [name for name in names if name not in BLOBS.get(table, ())]
+            return [name for name in names if name not in blobs]
         for name in columns:
             if name not in names:
                 raise UnknownColumn(f"Table {table!r} has no column {name!r}{nearest(name, names)}.")
-        return self._scannable(table, columns)
-
-    def _scannable(self, table: str, columns: Sequence[str]) -> list[str]:
-        for name in columns:
-            if name in BLOBS.get(table, ()):
+            if name in blobs:
                 raise UnknownColumn(
                     f"{table}.{name} is a blob; read it with `videos`, `posters` or `strips`."
                 )
         return list(columns)
 
     def _blobs(self, column: str, clip_ids: Sequence[str]) -> dict[str, bytes]:
-        handle, _ = self.tables.reader("media")
+        handle = self.tables.handle("media")
         found: dict[str, bytes] = {}
         if column not in handle.schema.names:  # as an older release left it
             return found

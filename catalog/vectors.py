@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from catalog.errors import VectorMismatch
@@ -11,6 +13,7 @@ from catalog.errors import VectorMismatch
 if TYPE_CHECKING:
     from catalog.store import Catalog
 
+Floats = npt.NDArray[np.float32]
 _EMBEDDER = b"video2lora:embedder_id"
 
 
@@ -54,6 +57,12 @@ def ensure_vectors(
             f"{table}.{column} holds {refusal}. Use the embedder that this catalogue was made with, or "
             "replace all of them: `video2lora embed --again`."
         )
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows of length one; a row of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def _refusal(found: pa.Field, wanted: pa.Field) -> str:

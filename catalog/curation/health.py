@@ -6,14 +6,15 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import numpy.typing as npt
 from lancedb.expr import col
 
 from catalog.curation.standing import Numbers, Standing, apart, standing
 from catalog.names import CategoryNames
+from catalog.search.clips import Clips
+from catalog.search.held import NO_VALUE, Codes, Held
 from catalog.store import Catalog
 from catalog.vocabulary import CategoryState, Split, Status
 
@@ -65,20 +66,18 @@ def health(
         found: how the clips stand by them, where that is known already.
         only: the one category that is asked for, by its id.
     """
-    names = CategoryNames.load(catalog)
+    clips = Clips.of(catalog)
+    names = CategoryNames.load(catalog, clips.version)
     facts = {r["category_id"]: r for r in catalog.scan("categories", _FACTS).to_pylist()}
     # As `out_of_domain` has it, of rows that are read anyway.
     held_out = {key for key, fact in facts.items() if fact["held_out"]}
-    members: dict[str, list[dict[str, Any]]] = defaultdict(list)
     where = None if only is None else col("category_id").isin(names.members(only))
-    rows = catalog.scan("clips", ["category_id", "status", "reviewed_by", "phash", "split"], where)
-    # Of the hashes no more than the first is looked at.
-    first = pc.list_slice(rows["phash"], 0, 1)
-    for row in rows.set_column(rows.schema.get_field_index("phash"), "phash", first).to_pylist():
-        if (key := names.kept(row["category_id"])) is not None:
-            members[key].append(row)
-            if row["split"] == Split.OOD:
-                held_out.add(row["category_id"])
+    words = Held.of(clips, where).words(["category_id", "status", "reviewed_by", "phash", "split"])
+    filed, labels = words["category_id"]
+    held_out |= {labels[code] for code in np.unique(filed[_is(words["split"], Split.OOD)]).tolist()}
+    members = _by_category(filed, [names.kept(each) for each in labels])
+    accepted, copied = _is(words["status"], Status.ACCEPTED), _is(words["status"], Status.DUPLICATE)
+    unseen, (pictures, hashes) = _is(words["reviewed_by"], None), words["phash"]
     if found is None and column in catalog.schema("clips").names:
         found = standing(catalog, column, many=2)
     pure = purity(found, only) if found else {}
@@ -88,9 +87,10 @@ def health(
         listed &= {only}
     figures = []
     for key in sorted(listed):
-        fact, own = facts.get(key, {}), members[key]
-        used = [row for row in own if row["status"] == Status.ACCEPTED]
-        copies = sum(row["status"] == Status.DUPLICATE for row in own)
+        fact, own = facts.get(key, {}), members.get(key, _NOBODY)
+        used = own[accepted[own]]
+        copies = int(copied[own].sum())
+        shown = (hashes[code] for code in np.unique(pictures[used]).tolist())
         share, other, other_share = pure.get(key, (None, None, 0.0))
         figures.append(
             CategoryHealth(
@@ -100,9 +100,9 @@ def health(
                 state=CategoryState(fact.get("state") or CategoryState.ACTIVE),
                 held_out=key in held_out,
                 size=len(used),
-                reviewed=sum(row["reviewed_by"] is not None for row in used),
+                reviewed=len(used) - int(unseen[used].sum()),
                 rejected=len(own) - len(used) - copies,
-                subjects=apart([row["phash"][0] for row in used if row["phash"]], _SAME_SUBJECT),
+                subjects=apart([each for each in shown if each is not None], _SAME_SUBJECT),
                 duplicate_share=copies / max(1, len(used) + copies),
                 purity=share,
                 confusable=other,
@@ -114,6 +114,28 @@ def health(
 
 
 _FACTS = ["category_id", "group", "state", "held_out"]
+_NOBODY = np.zeros(0, dtype=np.int64)
+
+
+def _is(words: tuple[Codes, list], value: str | None) -> npt.NDArray[np.bool_]:
+    """Which rows hold a value."""
+    codes, values = words
+    return codes == (values.index(value) if value in values else NO_VALUE)
+
+
+def _by_category(filed: Codes, kept: list[str | None]) -> dict[str, Numbers]:
+    """The rows of every category that has some.
+
+    Args:
+        filed: the label of each row, by its number.
+        kept: the category that each label counts as.
+    """
+    keys = sorted({kept[code] for code in np.unique(filed).tolist()} - {None})
+    number = {key: n for n, key in enumerate(keys)}
+    groups = np.array([number.get(key, -1) for key in kept], dtype=np.int64)[filed]
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], range(len(keys) + 1))
+    return {key: order[starts[n] : starts[n + 1]] for key, n in number.items()}
 
 
 def transfer_gaps(catalog: Catalog, names: CategoryNames) -> dict[str, float]:

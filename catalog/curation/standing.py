@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lancedb.expr import Expr, col
+from lancedb.expr import Expr
 
 from catalog.errors import CatalogError
 from catalog.names import CategoryNames
-from catalog.predicates import not_null
+from catalog.search.clips import Clips
+from catalog.search.held import NO_VALUE, Held
 from catalog.store import Catalog
+from catalog.vectors import Floats
 from catalog.vocabulary import Status
 
-Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 # Clips whose cosines to all categories are held at a time.
 _BLOCK = 4096
@@ -65,21 +66,27 @@ def standing(
     schema = catalog.schema("clips")
     if column not in schema.names or not pa.types.is_fixed_size_list(schema.field(column).type):
         raise CatalogError(f"The clips have no vectors {column!r} yet; make them with `video2lora embed`.")
-    names = CategoryNames.load(catalog)
-    used = not_null(column) & (col("status") == Status.ACCEPTED)
-    rows = catalog.scan("clips", ["clip_id", "category_id", column], used)
-    ids = rows["clip_id"].to_pylist()
-    kept = [names.kept(each) for each in rows["category_id"].to_pylist()]
-    categories = sorted({each for each in kept if each is not None})
+    clips = Clips.of(catalog)
+    names = CategoryNames.load(catalog, clips.version)
+    held = Held.of(clips)
+    words = held.words(["clip_id", "category_id", "status"])
+    status, statuses = words["status"]
+    vectors = held.vectors(column)
+    there = ~np.isnan(vectors[:, 0]) if vectors.shape[1] else np.zeros(len(vectors), dtype=bool)
+    accepted = statuses.index(Status.ACCEPTED) if Status.ACCEPTED in statuses else NO_VALUE
+    used = np.flatnonzero(there & (status == accepted))
+    said, texts = words["clip_id"]
+    ids = [texts[code] for code in said[used].tolist()]
+    filed, labels = words["category_id"]
+    kept = [names.kept(each) for each in labels]
+    categories = sorted({kept[code] for code in np.unique(filed[used]).tolist()} - {None})
     number = {each: n for n, each in enumerate(categories)}
-    groups = np.array([-1 if each is None else number[each] for each in kept], dtype=np.int64)
-    flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = unit(np.asarray(flat, dtype=np.float32).reshape(len(ids), -1))
+    groups = np.array([number.get(each, -1) for each in kept], dtype=np.int64)[filed[used]]
     asked = np.ones(len(ids), dtype=bool)
     if where is not None:
-        wanted = set(catalog.scan("clips", ["clip_id"], where & used)["clip_id"].to_pylist())
+        wanted = set(catalog.scan("clips", ["clip_id"], where)["clip_id"].to_pylist())
         asked = np.array([each in wanted for each in ids], dtype=bool)
-    own, nearest, cosines = near(vectors, groups, len(categories), many, asked)
+    own, nearest, cosines = near(vectors[used], groups, len(categories), many, asked)
     chosen = [each for each, yes in zip(ids, asked, strict=True) if yes]
     return Standing(chosen, groups[asked], categories, own, nearest, cosines)
 
@@ -105,18 +112,23 @@ def near(
         for group, start, end in zip(there, starts, [*starts[1:], len(order)], strict=True):
             sums[group] = sorted_[start:end].sum(axis=0)
     sizes = np.bincount(groups[inside], minlength=count)
-    means = unit(sums)
+    squared = np.square(sums).sum(axis=1, dtype=np.float64)
+    lengths = np.maximum(np.sqrt(squared), 1e-12)
     many = min(many, count)
     own, nearest, cosines = [], [], []
     rows = np.flatnonzero(asked)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        to_all = vectors[block] @ means.T
+        products = vectors[block] @ sums.T
+        to_all = products / lengths.astype(np.float32)
         theirs = groups[block]
         mine = np.full(len(block), np.nan, dtype=np.float32)
         company = np.flatnonzero((theirs >= 0) & (sizes[theirs] > 1))
-        others = unit(sums[theirs[company]] - vectors[block[company]])
-        mine[company] = (others * vectors[block[company]]).sum(axis=1)
+        # Of the others of its group: v·(s - v) / |s - v|, without making every s - v.
+        itself = np.square(vectors[block[company]]).sum(axis=1, dtype=np.float64)
+        along = products[company, theirs[company]].astype(np.float64)
+        between = np.sqrt(np.maximum(squared[theirs[company]] - 2 * along + itself, 1e-24))
+        mine[company] = (along - itself) / between
         to_all[company, theirs[company]] = mine[company]
         alone = np.flatnonzero((theirs >= 0) & (sizes[theirs] == 1))
         to_all[alone, theirs[alone]] = -1.0
@@ -137,12 +149,6 @@ def _largest(rows: Floats, many: int) -> Numbers:
         found[:, place] = left.argmax(axis=1)
         left[every, found[:, place]] = -np.inf
     return found
-
-
-def unit(vectors: Floats) -> Floats:
-    """Rows of length one; a row of zeros stays."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def apart(words: Sequence[int], bits: int) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 from lancedb.expr import Expr, col, lit
@@ -24,6 +24,9 @@ COMPARISONS: dict[str, Callable[[Expr, Any], Expr]] = {
     ">": Expr.gt,
     ">=": Expr.gte,
 }
+
+
+Literal: TypeAlias = str | int | float | bool | datetime
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,13 @@ class Column:
             return found if equal else ~found
         if self.kind == "flag" and not equal and COMPARISONS[sign.value] is not Expr.ne:
             raise self._refuse(f"is true or false and takes no `{sign.value}`", sign.at)
-        return COMPARISONS[sign.value](col(self.field.name), self._literal(value))
+        literal = self._literal(value)
+        return COMPARISONS[sign.value](self._beside([literal]), literal)
 
     def one_of(self, values: list[Token]) -> Expr:
         if self.synonym is None:
-            return col(self.field.name).isin([self._literal(value) for value in values])
+            literals = [self._literal(value) for value in values]
+            return self._beside(literals).isin(literals)
         meant = [one for value in values for one in self._meant(self.synonym, value)]
         return col(self.field.name).isin(meant)
 
@@ -70,6 +75,12 @@ class Column:
             raise self._refuse("is not a text, so it contains nothing", self.name.at)
         # Both sides are lowered by the engine: Python's rules for ẞ or İ are not quite the same.
         return col(self.field.name).lower().contains(lit(self._literal(value)).lower())
+
+    def _beside(self, literals: Sequence[Literal]) -> Expr:
+        """The column as it can be compared with values: Lance compares no whole numbers with others."""
+        column = col(self.field.name)
+        whole = pa.types.is_integer(self.field.type)
+        return column.cast(pa.float64()) if whole and any(isinstance(v, float) for v in literals) else column
 
     def _meant(self, synonym: Synonym, value: Token) -> list[str]:
         typed = str(self._literal(value))
@@ -81,7 +92,7 @@ class Column:
                 value.at,
             ) from error
 
-    def _literal(self, token: Token) -> str | int | float | bool | datetime:
+    def _literal(self, token: Token) -> Literal:
         wanted = {"text": "text", "time": "text", "number": "number", "flag": "word"}.get(self.kind)
         if wanted is None:
             raise self._refuse("can only be tested with `is null`", token.at)

@@ -13,7 +13,7 @@ from lancedb.index import Bitmap, BTree
 from catalog.store import Catalog
 
 if TYPE_CHECKING:
-    from lancedb.table import LanceTable
+    from lance import LanceDataset
 
 # Rows not yet in an index are searched one by one; beyond this share of all rows they are indexed first.
 _STALE_SHARE = 0.1
@@ -45,32 +45,40 @@ class Clips:
     """A table of clips at one version.
 
     Attributes:
-        handle: reads that version and no other.
+        dataset: reads that version and no other.
     """
 
     catalog: Catalog
-    handle: LanceTable
-    version: int
+    dataset: LanceDataset
 
     @classmethod
     def of(cls, catalog: Catalog) -> Clips:
         """The clips of a catalogue as it is now, or as a view of the past has them."""
-        return cls(catalog, *catalog.tables.reader("clips"))
+        return cls(catalog, catalog.tables.reader("clips"))
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        return self.dataset.version
 
     @property
     def schema(self) -> pa.Schema:
         """Their columns."""
-        return self._known("schema", lambda: self.handle.schema)
+        return self._known("schema", lambda: self.dataset.schema)
 
     @property
     def rows(self) -> int:
         """How many there are."""
-        return self._known("rows", self.handle.count_rows)
+        return self._known("rows", self.dataset.count_rows)
 
     def matching(self, where: Expr) -> int:
         """How many a filter leaves."""
-        said = where.to_sql()
-        return self._known(said, lambda: self.handle.count_rows(said))
+        said = self.sql(where)
+        return self._known(str(said), lambda: self.dataset.count_rows(filter=said))
+
+    def sql(self, where: Expr | None) -> str | None:
+        """A filter as the data set reads it."""
+        return self.catalog.tables.sql("clips", self.dataset, where)
 
     def pays(self, index_rows: int) -> bool:
         """Whether an index is used: not for fewer clips than that, nor for a view of the past."""
@@ -89,8 +97,9 @@ class Clips:
         if not stale:
             return self
         grown = False
+        table = self.catalog.tables.handle("clips")
         for column in stale:
-            stats = self.handle.index_stats(_index_of(column))
+            stats = table.index_stats(_index_of(column))
             if stats is None:
                 self._make(column, wanted[column])
                 grown = True
@@ -106,16 +115,23 @@ class Clips:
         self, columns: Iterable[str], where: Expr | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:
         """Columns and row id of the clips that match, in no promised order."""
-        query = self.handle.search().select(list(columns)).with_row_id(True).limit(limit)
-        return (query if where is None else query.where(where)).to_list()
+        return self.ask(columns, where, limit=limit)
 
     def take(self, row_ids: Iterable[int], columns: Iterable[str]) -> dict[int, dict[str, Any]]:
         """Columns of rows, by row id."""
-        wanted = list(row_ids)
-        if not wanted:
+        if not (wanted := ",".join(map(str, row_ids))):
             return {}
-        found = self.handle.take_row_ids(wanted).with_row_id().select(list(columns)).to_arrow()
-        return {row.pop(ROW): row for row in found.to_pylist()}
+        found = self._rows(columns, filter=f"{ROW} in ({wanted})")
+        return {row.pop(ROW): row for row in found}
+
+    def ask(self, columns: Iterable[str], where: Expr | None = None, **further: Any) -> list[dict[str, Any]]:
+        """Columns and row id of what a query of Lance finds among the clips that match; see its `scanner`."""
+        return self._rows(columns, filter=self.sql(where), **further)
+
+    def _rows(self, columns: Iterable[str], **asked: Any) -> list[dict[str, Any]]:
+        found = self.dataset.scanner(columns=list(columns), with_row_id=True, **asked).to_table()
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
 
     def _make(self, column: str, config: Any) -> None:
         name = _index_of(column)

@@ -114,9 +114,13 @@ def _indexed(
     """
 
     def ask(most: int, only: Expr | None, before: bool = True) -> list[dict]:
-        search = clips.handle.search(query, query_type="fts", fts_columns="caption")
-        search = search.select([*columns, "_score"]).with_row_id(True).limit(most)
-        rows = (search if only is None else search.where(only, prefilter=before)).to_list()
+        rows = clips.ask(
+            [*columns, "_score"],
+            only,
+            full_text_query={"query": query, "columns": ["caption"]},
+            limit=most,
+            prefilter=before,
+        )
         return [row | {"score": row.pop("_score")} for row in rows[:limit]]
 
     def captions(only: Expr | None, share: float) -> list[dict]:

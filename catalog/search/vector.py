@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 from lancedb.expr import Expr
@@ -92,18 +93,16 @@ def nearest(
     """
 
     def ask(most: int, where: Expr | None, before: bool = True, everywhere: bool = False) -> list[dict]:
-        search = clips.handle.search(values, vector_column_name=column, query_type="vector")
-        search = search.metric("cosine").select([*columns, "_distance"]).with_row_id(True).limit(most)
-        if where is not None:
-            search = search.where(where, prefilter=before)
+        near: dict[str, Any] = {"column": column, "q": values, "k": most, "metric": "cosine"}
         if compared:
-            search = search.bypass_vector_index()
+            near["use_index"] = False
         else:
-            probes = max(PROBES, limit // _HITS_OF_A_PROBE)
-            search = search.minimum_nprobes(probes).maximum_nprobes(0 if everywhere else probes)
-            search = search.refine_factor(max(1, refine * limit // most))
+            near["minimum_nprobes"] = probes = max(PROBES, limit // _HITS_OF_A_PROBE)
+            near["maximum_nprobes"] = None if everywhere else probes
+            near["refine_factor"] = max(1, refine * limit // most)
+        rows = clips.ask([*columns, "_distance"], where, nearest=near, prefilter=before)
         # A clip without a vector has no distance. (To ask for `embedding` not null would read all vectors.)
-        return [row for row in search.to_list() if row["_distance"] is not None][:limit]
+        return [row for row in rows if row["_distance"] is not None][:limit]
 
     matching = clips.rows if where is None or not indexed else clips.matching(where)
     compared = not indexed or matching <= _COMPARED

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from catalog.curation.standing import unit
 from catalog.store import Catalog
+from catalog.vectors import unit
 from pipeline.errors import PipelineError
 
 _NEIGHBOURS = 15

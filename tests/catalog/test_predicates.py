@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lancedb.expr import Expr
+from lancedb.expr import Expr, col
 
 from catalog.clip_spec import ClipSpec
 from catalog.errors import BadFilter
 from catalog.predicates import MAX_DEPTH, Synonym, is_null, not_null, parse, quote
 from catalog.schema import SCHEMAS
+from catalog.search import facets
 from catalog.store import Catalog
 
 CLIPS = SCHEMAS["clips"]
@@ -188,3 +189,13 @@ def test_any_text_in_quotes_matches_exactly_itself(catalog, text):
         assert found["event_id"].to_pylist() == ["it"]
     found = catalog.scan("events", ["event_id"], parse(f"act contains {quote(text)}", SCHEMAS["events"]))
     assert sorted(found["event_id"].to_pylist()) == ["it", "other"]
+
+
+def test_lance_reads_a_filter_as_it_is_meant_whatever_quotes_its_values_hold(catalog):
+    values = ["it", "''", "'", "x'y", "x''y", "' or 1=1 --"]
+    catalog.upsert("clips", [{"clip_id": f"c{n}", "caption": text} for n, text in enumerate(values)])
+    for number, text in enumerate(values):
+        for where in (col("caption") == text, col("caption").isin([text]) & not_null("caption")):
+            assert catalog.scan("clips", ["clip_id"], where)["clip_id"].to_pylist() == [f"c{number}"]
+            assert facets(catalog, ["caption"], where) == {"caption": [(text, 1)]}
+    assert catalog.scan("clips", ["clip_id"], col("caption") == "'''").num_rows == 0
