@@ -40,9 +40,9 @@ def read(monkeypatch) -> list[int]:
     """How many rows the fragments have from which columns were read."""
     found: list[int] = []
 
-    def fetched(fragment, files, columns, fetch=held._fetch) -> None:
-        found.append(fragment.count_rows())
-        fetch(fragment, files, columns)
+    def fetched(clips, fragments, columns, fetch=held._fetch) -> None:
+        found.extend(fragment.count_rows() for fragment in fragments.values())
+        fetch(clips, fragments, columns)
 
     monkeypatch.setattr(held, "_fetch", fetched)
     return found
