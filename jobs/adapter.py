@@ -186,7 +186,8 @@ def fill_job(
             say(f"  {clip_id}: {reason}")
         counted = ", ".join(f"{count} {name}" for name, count in report.counts.items())
         say(f"  adapters {report.name}: {counted}")
-        say(f"  `video2lora train --set train.teacher={report.name}` teaches with them")
+        if report.counts["present"] + report.counts["predicted"]:
+            say(f"  `video2lora train --set train.teacher={report.name}` teaches with them")
 
 
 def _kind(file: AdapterFile | None) -> str:
