@@ -11,10 +11,10 @@ from catalog.acts import Applied
 from catalog.changes import Change, Kind
 from catalog.curation.author import Author
 from catalog.curation.clips import PLACE, REVIEWED, SPLIT, out_of_domain, placed, signed
-from catalog.curation.naming import free_name
+from catalog.curation.naming import free_name, fresh_category, new_category
 from catalog.curation.selection import Selection
 from catalog.errors import BadAct, UnknownCategory
-from catalog.names import CategoryNames, normalise_label
+from catalog.names import CategoryNames
 from catalog.store import Catalog
 from catalog.vocabulary import CategorySource, CategoryState, Split
 
@@ -35,7 +35,7 @@ def add(
         BadName: no name that a category can have, or one that another has.
     """
     names = CategoryNames.load(catalog)
-    row = _new(names, name) | {"aliases": [free_name(names, each) for each in aliases]}
+    row = new_category(names, name) | {"aliases": [free_name(names, each) for each in aliases]}
     row |= {"group": group, "description": description}
     return author.apply(catalog, "add", [Change("categories", [row], Kind.ADD)], {"name": row["name"]})
 
@@ -161,7 +161,7 @@ def split(catalog: Catalog, category: str, name: str, clips: Selection, author: 
         )
     if len(rows) == len(_clips(catalog, ids)):
         raise BadAct(f"These are all clips of {category!r}; give it another name with `category rename`.")
-    new = _new(names, name)
+    new = new_category(names, name)
     held_out = key in out_of_domain(catalog)
     place = {"category_id": new["category_id"], "category_source": CategorySource.HUMAN}
     place["category_confidence"] = 1.0
@@ -200,7 +200,7 @@ def hold_out(catalog: Catalog, category: str, author: Author, held_out: bool = T
 def _row(catalog: Catalog, key: str) -> dict[str, Any]:
     """A category as it is; one that clips have as their label alone, before `cluster`, as it would be."""
     rows = catalog.get("categories", [key], list(_ROW)).to_pylist()
-    return rows[0] if rows else dict.fromkeys(_ROW) | _fresh(key, key)
+    return rows[0] if rows else dict.fromkeys(_ROW) | fresh_category(key, key)
 
 
 def _written(
@@ -226,13 +226,3 @@ def _written(
 def _clips(catalog: Catalog, ids: Sequence[str]) -> list[dict[str, Any]]:
     """The clips of some categories, with where they belong and what they are for."""
     return catalog.scan("clips", ["clip_id", *PLACE, *SPLIT], col("category_id").isin(list(ids))).to_pylist()
-
-
-def _new(names: CategoryNames, name: str) -> dict[str, Any]:
-    """The row of a new category; its id is made of its name, and no other has it."""
-    name = free_name(names, name)
-    return _fresh(normalise_label(name) or name, name)
-
-
-def _fresh(key: str, name: str) -> dict[str, Any]:
-    return {"category_id": key, "name": name, "aliases": [], "state": CategoryState.ACTIVE}

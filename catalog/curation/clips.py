@@ -9,11 +9,12 @@ from typing import Any
 from lancedb.expr import col
 
 from catalog.acts import Applied
-from catalog.changes import Change
+from catalog.changes import Change, Kind
 from catalog.curation.author import Author
+from catalog.curation.naming import new_category
 from catalog.curation.pairs import told_apart
 from catalog.curation.selection import Selection
-from catalog.errors import BadAct
+from catalog.errors import BadAct, UnknownCategory
 from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
@@ -70,20 +71,35 @@ def withdraw(catalog: Catalog, clips: Selection, author: Author, reason: str | N
     return _set_aside(catalog, "withdraw", clips, author, LICENCE_WITHDRAWN, reason, said)
 
 
-def move(catalog: Catalog, clips: Selection, category: str, author: Author) -> Applied:
+def move(catalog: Catalog, clips: Selection, category: str, author: Author, new: bool = False) -> Applied:
     """Put clips into a category, by any of its names; nothing takes them out again but another act.
 
     In a category that is held out they are out of domain from then on, and outside of it they train.
 
+    Args:
+        new: where no category is called that, make it, in the same act: undone, it is gone again.
+
     Raises:
         UnknownCategory: none is called that.
+        BadName: no new category can be.
     """
-    target = CategoryNames.load(catalog).id_of(category)
+    names = CategoryNames.load(catalog)
+    added: list[dict[str, Any]] = []
+    try:
+        target = names.id_of(category)
+    except UnknownCategory:
+        if not new:
+            raise
+        added = [new_category(names, category)]
+        target = added[0]["category_id"]
     rows = clips.rows(catalog, (*PLACE, *SPLIT, *REVIEWED))
     place = {"category_id": target, "category_source": CategorySource.HUMAN, "category_confidence": 1.0}
     settled = place | {"claimed_category": None}
     rows = [row for row in rows if any(row[name] != value for name, value in settled.items())]
-    changes = [placed(rows, place, target in out_of_domain(catalog), signed(author))]
+    changes = [
+        Change("categories", added, Kind.ADD),
+        placed(rows, place, target in out_of_domain(catalog), signed(author)),
+    ]
     return author.apply(catalog, "move", changes, clips.told() | {"category": target})
 
 

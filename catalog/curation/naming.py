@@ -1,11 +1,13 @@
-"""What a category or a snapshot may be called."""
+"""What a category or a snapshot may be called, and the row that a new category begins with."""
 
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 from catalog.errors import BadName, UnknownCategory
 from catalog.names import LONGEST, CategoryNames, normalise_label
+from catalog.vocabulary import CategoryState
 
 # Signs that turn the direction of what follows, and so let a name look like another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -49,3 +51,18 @@ def free_name(names: CategoryNames, text: str, own: str | None = None) -> str:
             "or merge the two with `video2lora category merge`."
         )
     return name
+
+
+def new_category(names: CategoryNames, name: str) -> dict[str, Any]:
+    """The row of a new category; its id is made of its name, and no other has it.
+
+    Raises:
+        BadName: see `free_name`.
+    """
+    name = free_name(names, name)
+    return fresh_category(normalise_label(name) or name, name)
+
+
+def fresh_category(key: str, name: str) -> dict[str, Any]:
+    """The row of a category that nothing has been decided about."""
+    return {"category_id": key, "name": name, "aliases": [], "state": CategoryState.ACTIVE}

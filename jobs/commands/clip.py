@@ -62,7 +62,10 @@ def withdraw(
     act.do(lambda catalog, by: withdraw(catalog, selected(clips, where, expect), by, reason))
 
 
-@app.command(epilog="Example: `video2lora clip move 3f2a90c1 77b0e4d2 --to 'melt it' -w work`")
+@app.command(
+    epilog="Examples: `video2lora clip move 3f2a90c1 77b0e4d2 --to 'melt it' -w work` · "
+    "`video2lora clip move 3f2a90c1 --to 'melts upwards' --new -w work`"
+)
 @acting
 def move(
     act: Acting,
@@ -70,11 +73,12 @@ def move(
     clips: Clips = None,
     where: Where = None,
     expect: Expect = None,
+    new: Annotated[bool, typer.Option("--new", help="Make the category where there is none.")] = False,
 ) -> None:
     """Put clips into a category; no later `cluster` takes them out."""
     from catalog.curation.clips import move
 
-    act.do(lambda catalog, by: move(catalog, selected(clips, where, expect), to, by))
+    act.do(lambda catalog, by: move(catalog, selected(clips, where, expect), to, by, new))
 
 
 @app.command(epilog="Example: `video2lora clip decide 3f2a90c1 --to melt -w work`")

@@ -11,8 +11,6 @@ from catalog.acts import Applied
 from catalog.curation import Author, Selection
 from catalog.curation import categories as about_categories
 from catalog.curation import clips as about_clips
-from catalog.errors import UnknownCategory
-from catalog.names import CategoryNames
 from catalog.store import Catalog
 from jobs.errors import JobError
 from jobs.web.palette import Palette
@@ -83,13 +81,7 @@ def _move(catalog: Catalog, clips: Selection, form: FormData, author: Author) ->
     if not category and not form.get("new"):
         found = Palette.load(catalog).matching(typed, 1)
         category = found[0].category_id if found else typed
-    category = category or typed
-    if form.get("new"):
-        try:
-            CategoryNames.load(catalog).id_of(category)
-        except UnknownCategory:
-            about_categories.add(catalog, category, author)
-    return about_clips.move(catalog, clips, category, author)
+    return about_clips.move(catalog, clips, category or typed, author, new=bool(form.get("new")))
 
 
 def _licence(catalog: Catalog, clips: Selection, form: FormData, author: Author) -> Applied:

@@ -24,3 +24,8 @@ def test_what_would_be_left_without_some_terms(curated, ann):
     reject(curated, Selection.matching("category = 'melt'"), ann)
     with pytest.raises(UnknownLicence, match=r"'CC0'; nearest: 'CC-BY-4\.0'"):
         without(curated, ["CC0"])
+
+
+def test_that_no_clip_is_of_unknown_terms_is_an_answer(curated, ann):
+    set_licence(curated, Selection.matching("clip_id is not null"), "CC0", ann)
+    assert without(curated, ["unknown"]).lost == 0

@@ -6,7 +6,15 @@ from catalog.acts import undo
 from catalog.curation import Author, Selection
 from catalog.curation.categories import hold_out
 from catalog.curation.clips import approve, move, reject, set_licence, set_split
-from catalog.errors import BadAct, BadFilter, ChangedMeanwhile, NothingSelected, UnknownCategory, UnknownClip
+from catalog.errors import (
+    BadAct,
+    BadFilter,
+    BadName,
+    ChangedMeanwhile,
+    NothingSelected,
+    UnknownCategory,
+    UnknownClip,
+)
 from catalog.events import history, last_event, touching
 from tests.catalog.curated import everything, rows_of
 
@@ -55,6 +63,17 @@ def test_clips_are_moved_by_any_name_of_a_category_and_follow_what_it_is_for(cur
     assert rows_of(curated, "category_id", "split")["m0"] == ("drip", "train")
     with pytest.raises(ChangedMeanwhile, match="event 3"):
         undo(curated, done.event, actor="ann")
+
+
+def test_a_category_that_a_move_makes_goes_with_it(curated, ann):
+    before = everything(curated)
+    done = move(curated, MELT, "Melts Fast", ann, new=True)
+    assert done.changed == {"categories": 1, "clips": 4}
+    assert rows_of(curated, "category_id")["m0"] == ("melts_fast",)
+    undo(curated, done.event, actor="ben")
+    assert everything(curated) == before
+    with pytest.raises(BadName):
+        move(curated, MELT, "x" * 1_000_000, ann, new=True)
 
 
 def test_terms_and_splits_are_set_by_filter(curated, ann):

@@ -132,6 +132,17 @@ def test_a_new_category_is_made_only_where_that_is_asked_for(catalog, client):
     assert client.post("/acts/clips/move", data=sent).status_code == 404
     assert client.post("/acts/clips/move", data=sent | {"new": "1"}).status_code == 303
     assert "🔥 flame" in client.get("/clips/glow0").text
+    [event] = history(catalog)
+    assert client.post("/undo", data={"event": event.event_id}).status_code == 303
+    assert "🔥 flame" not in client.get("/categories").text
+
+
+def test_a_new_category_is_not_made_for_clips_that_somebody_else_changed_meanwhile(catalog, client):
+    seen = last_event(catalog)
+    acts.reject(catalog, Selection.of(["glow0"]), Author("grace"))
+    sent = {"view": "/?select=glow0", "category": "flame", "new": "1", "as_of": seen}
+    assert client.post("/acts/clips/move", data=sent).status_code == 409
+    assert "flame" not in client.get("/categories").text
 
 
 def test_letters_that_were_typed_mean_the_likeliest_category(catalog, client):

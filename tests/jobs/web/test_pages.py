@@ -59,6 +59,23 @@ def test_the_queue_goes_on_where_one_was_repeats_the_last_category_and_ends(clie
     assert "end of the queue" in client.get("/review?at=12").text
 
 
+def test_the_queue_passes_by_what_somebody_reviewed_meanwhile_and_shows_it_to_who_goes_back(catalog, client):
+    def shown(address: str) -> str:
+        return re.search(r"/clips/(\w+)/clip.mp4", client.get(address).text)[1]
+
+    first, second, third = (shown(f"/review?at={at}") for at in range(3))
+    acts.approve(catalog, Selection.of([first, second]), Author("grace"))
+    assert shown("/review") == third
+    assert "3 of 12" in client.get("/review?after=1").text
+    assert shown("/review?at=1") == second
+    assert shown("/review?reviewed=true") == first
+
+
+def test_the_end_of_a_categorys_queue_looks_again_in_that_category(client):
+    page = client.get("/review?category=melt&after=12").text
+    assert 'href="/review?category=melt&amp;again=true"' in page
+
+
 def test_history_tells_who_did_what_and_an_event_its_rows(catalog, client):
     acts.reject(catalog, Selection.of(["melt0"]), Author(MARKUP), reason=RTL)
     page = client.get("/history").text
