@@ -24,7 +24,9 @@ def counts(
         where: only these clips.
     """
     found = {}
-    for name, (codes, values) in Held.of(clips, where).words(columns).items():
-        numbers = np.bincount(codes, minlength=len(values)).tolist()
-        found[name] = {value: number for value, number in zip(values, numbers, strict=True) if number}
+    for name, (parts, values) in Held.of(clips, where).parts(columns).items():
+        numbers = np.zeros(len(values), dtype=np.int64)
+        for codes in parts:  # fits into the processor's cache, and all of them do not
+            numbers += np.bincount(codes, minlength=len(values))
+        found[name] = {value: n for value, n in zip(values, numbers.tolist(), strict=True) if n}
     return found

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Codes = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
+Some = Places | slice
 # Where Lance says in which fragment a row lies, and at which place of it.
 _ADDRESS, _PLACE_BITS = "_rowaddr", 32
 # Columns that are kept; words take four bytes a clip. Of more vectors than these none are: those of a million
@@ -34,9 +35,11 @@ _UNREAD = NO_VALUE = -1
 
 @dataclass(frozen=True)
 class _Part:
-    """A column in one fragment: the number of the value at each place, [size], and vectors, [values, d]."""
+    """A column in one fragment: the number of the value at each place, [size], vectors, [values, d], and
+    whether there was a row at each place."""
 
     codes: Codes
+    whole: bool
     vectors: Floats | None = None
 
 
@@ -48,17 +51,17 @@ class _Column:
         self.parts: dict[str, _Part] = {}
 
     def part(self, read: pa.ChunkedArray, places: Places, size: int) -> _Part:
-        codes = np.full(size, _UNREAD, dtype=np.int32)
+        codes, whole = np.full(size, _UNREAD, dtype=np.int32), len(places) == size
         if pa.types.is_fixed_size_list(read.type):
             flat = np.asarray(pc.list_flatten(read.fill_null(_nothing(read.type))), dtype=np.float32)
             codes[places] = np.arange(len(places), dtype=np.int32)
-            return _Part(codes, unit(flat.reshape(len(places), -1)))
+            return _Part(codes, whole, unit(flat.reshape(len(places), -1)))
         encoded = pc.dictionary_encode(_words(read).combine_chunks(), null_encoding="encode")
         said = encoded.dictionary.to_pylist()
         numbers = np.array([self.values.setdefault(each, len(self.values)) for each in said], dtype=np.int32)
         if len(said):
             codes[places] = numbers[encoded.indices.to_numpy()]
-        return _Part(codes)
+        return _Part(codes, whole)
 
 
 # By catalogue and name; the last one used comes last.
@@ -73,11 +76,11 @@ class Held:
     """Clips at one version, or those of them that match, by fragment and place.
 
     Attributes:
-        places: of the rows, ascending, by fragment; fragments in order.
+        places: of the rows, ascending, or all, by fragment; fragments in order.
     """
 
     clips: Clips
-    places: dict[int, Places]
+    places: dict[int, Some]
 
     @classmethod
     def of(cls, clips: Clips, where: Expr | None = None) -> Held:
@@ -90,14 +93,21 @@ class Held:
                 del _LEFT[oldest]
         return cls(clips, left)
 
-    def words(self, names: Sequence[str]) -> dict[str, tuple[Codes, list]]:
-        """By column of words the number of every row's value, [n], and the values; of lists of numbers the
-        first one counts."""
+    def parts(self, names: Sequence[str]) -> dict[str, tuple[list[Codes], list]]:
+        """By column of words the number of every row's value, an array for each fragment, and the values; of
+        lists of numbers the first one counts."""
         found = {}
         for name, (column, parts) in self._read(names).items():
             codes = [parts[number].codes[places] for number, places in self.places.items()]
-            found[name] = (np.concatenate([*codes, np.zeros(0, np.int32)]), list(column.values))
+            found[name] = (codes, list(column.values))
         return found
+
+    def words(self, names: Sequence[str]) -> dict[str, tuple[Codes, list]]:
+        """`parts` in one array, [n]."""
+        none = np.zeros(0, np.int32)
+        return {
+            name: (np.concatenate([none, *each]), said) for name, (each, said) in self.parts(names).items()
+        }
 
     def vectors(self, name: str) -> Floats:
         """A column of vectors, of length one, [n, d]; NaN where there is none, zero where it is."""
@@ -166,11 +176,11 @@ def _files(fragment: LanceFragment) -> str:
     return json.dumps([facts.id, [(each.path, each.fields) for each in facts.files]])
 
 
-def _left(fragment: LanceFragment) -> Places:
+def _left(fragment: LanceFragment) -> Some:
     """The places of the rows that were not deleted."""
     gone = fragment.metadata.deletion_file
     if gone is None:
-        return np.arange(fragment.physical_rows)
+        return slice(None)
     key = json.dumps([_files(fragment), gone.id, gone.read_version, gone.num_deleted_rows])
     found = _LEFT.pop(key, None)
     if found is None:
@@ -180,11 +190,11 @@ def _left(fragment: LanceFragment) -> Places:
     return found
 
 
-def _lacks(part: _Part | None, wanted: Places | None) -> bool:
+def _lacks(part: _Part | None, wanted: Some | None) -> bool:
     """Whether it has to be read, the first time or because a deleted row is there again."""
     if part is None:
         return True
-    return wanted is not None and bool((part.codes[wanted] == _UNREAD).any())
+    return not part.whole and wanted is not None and bool((part.codes[wanted] == _UNREAD).any())
 
 
 def _fetch(clips: Clips, fragments: dict[str, LanceFragment], columns: dict[str, _Column]) -> None:
@@ -205,10 +215,11 @@ def _place(rows: pa.Table) -> Places:
     return rows[_ADDRESS].to_numpy().view(np.int64) & (2**_PLACE_BITS - 1)
 
 
-def _matching(clips: Clips, where: Expr) -> dict[int, Places]:
+def _matching(clips: Clips, where: Expr) -> dict[int, Some]:
     """The places of the rows that match, by fragment."""
     rows = clips.dataset.scanner(columns=[], filter=clips.sql(where), with_row_address=True).to_table()
     addresses = np.sort(rows[_ADDRESS].to_numpy().view(np.int64))
-    fragments, starts = np.unique(addresses >> _PLACE_BITS, return_index=True)
-    parts = np.split(addresses & (2**_PLACE_BITS - 1), starts[1:])
-    return dict(zip(fragments.tolist(), parts, strict=True)) if len(addresses) else {}
+    numbers = [each.fragment_id for each in _fragments(clips.dataset)]
+    ends = np.searchsorted(addresses, [(number + 1) << _PLACE_BITS for number in numbers])
+    parts = np.split(addresses & (2**_PLACE_BITS - 1), ends[:-1])
+    return {number: part for number, part in zip(numbers, parts, strict=True) if len(part)}
