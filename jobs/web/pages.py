@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -144,6 +144,17 @@ def told(request: Request, status: int, sentence: str, headers: Mapping[str, str
     """A page that says in one sentence why there is no other; JSON where that is what its address speaks."""
     if request.url.path.startswith(API):
         return JSONResponse(error_of(status, sentence), status, dict(headers or {}))
-    answer = page(request, "told.html.j2", status, sentence=sentence, number=status)
+    came_from = _came_from(request)
+    answer = page(request, "told.html.j2", status, sentence=sentence, number=status, came_from=came_from)
     answer.headers.update(headers or {})
     return answer
+
+
+def _came_from(request: Request) -> str:
+    """The page of this site whose form was refused, without what it told of the act before; else empty."""
+    page_before = urlsplit(request.headers.get("referer", ""))
+    if request.method != "POST" or page_before.netloc != request.headers.get("host"):
+        return ""
+    asked = [pair for pair in parse_qsl(page_before.query, keep_blank_values=True) if pair[0] != DONE]
+    path = own_address(page_before.path or "/")
+    return f"{path}?{urlencode(asked, errors='replace')}" if asked else path

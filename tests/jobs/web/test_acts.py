@@ -98,6 +98,17 @@ def test_what_cannot_be_done_is_a_sentence_and_changes_nothing(catalog, client, 
     assert history(catalog) == []
 
 
+def test_what_is_refused_leads_back_to_the_page_that_asked_and_to_no_other_site(client):
+    def refused(referer: str) -> str:
+        return client.post("/undo", data={"event": "12"}, headers={"referer": referer}).text
+
+    page = refused("http://localhost/?category=melt&select=all&done=3")
+    assert 'href="/?category=melt&amp;select=all"' in page
+    for elsewhere in ("http://evil.example/x", "http://localhost//evil.example", "nonsense"):
+        assert "evil" not in refused(elsewhere)
+        assert "nonsense" not in refused(elsewhere)
+
+
 def test_an_unknown_event_cannot_be_undone(client):
     assert client.post("/undo", data={"event": "12"}).status_code == 404
     assert client.post("/undo", data={"event": MARKUP}).status_code == 404

@@ -7,6 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from catalog.curation import Author, Selection
+from catalog.curation.categories import add
+from catalog.curation.clips import move
 from catalog.requests import beat, cancel, claim, fail, finish, request_id_of, submit
 from catalog.store import Catalog
 from pipeline.serving.asked import Asked
@@ -278,6 +281,24 @@ def test_more_and_less_like_a_clip_are_a_key_or_a_click_away(tab):
     tab.wait_for_url(re.compile("aspect=effect"))
     tab.click("[aria-label=Examples] .chip")
     tab.wait_for_url(re.compile(r"\?unlike=glow1&aspect=effect"))
+
+
+def test_on_a_narrow_screen_no_word_is_broken_into_letters(browser, catalog, tmp_path):
+    add(catalog, "a name of many words 🔍 for a category", Author("ann"))
+    move(
+        catalog,
+        Selection.matching("clip_id is not null"),
+        "a name of many words 🔍 for a category",
+        Author("ann"),
+    )
+    with served(site_for(catalog, tmp_path)) as address:
+        tab = browser.new_context(base_url=address, viewport={"width": 400, "height": 800}).new_page()
+        tab.goto("/history")
+        assert tab.locator("button.plain").first.bounding_box()["height"] < 40
+        assert "12 clips" in tab.locator("tbody").inner_text()
+        tab.goto("/?status=accepted")
+        tab.locator(".filters > summary").click()
+        assert tab.locator("#facet-category-1 span").bounding_box()["height"] < 30
 
 
 @pytest.mark.parametrize("width", [400, 1200, 2000])
