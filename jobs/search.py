@@ -22,7 +22,7 @@ from pipeline.find import Aspect, find_clips
 # Without one of these a browser would take over the terminal, or complain into it.
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 # The file's name ends a line, so that a narrow terminal folds the caption and not the clip_id.
-SHOWN = ("score", "clip_id", "category", "split", "motion", "caption", "file")
+SHOWN = ("score", "clip_id", "category", "split", "motion", "caption", "why", "file")
 WHOLE = {"score", "clip_id", "split", "motion"}
 
 
@@ -91,12 +91,14 @@ def search_job(workspace: Workspace, asked: Asked, limit: int, as_json: bool, sh
         print(json.dumps(rows, indent=2, default=str))
         return
     table = Table(box=None, header_style="bold")
-    for name in SHOWN:
+    # A filter alone compares nothing.
+    shown = [name for name in SHOWN if name != "why" or any(row.get("why") for row in rows)]
+    for name in shown:
         right = name in ("score", "motion")
         table.add_column(name, overflow="fold", no_wrap=name in WHOLE, justify="right" if right else "left")
     for row in rows:
         row["file"] = row["source_uri"].rpartition("/")[2]
-        table.add_row(*(cell(row.get(name)) for name in SHOWN))
+        table.add_row(*(cell(row.get(name)) for name in shown))
     out.print(table)
     out.print(f"{len(rows)} clips" if rows else "No clip matches.", markup=False)
 

@@ -86,12 +86,15 @@ def write_samples(
         (folder / category).mkdir(parents=True, exist_ok=True)
     if progress and done:
         progress(done, len(clips), {"file": "", "category": ""})
-    for clip in _made(missing, workers or len(os.sched_getaffinity(0))):
-        done += 1
-        if progress:
-            progress(done, len(clips), {"file": clip.path.name, "category": clip.category})
-    rows |= {row["file_path"]: row for row in (clip.row(folder) for clip in clips)}
-    _write_manifest(folder, rows)
+    try:
+        for clip in _made(missing, workers or len(os.sched_getaffinity(0))):
+            done += 1
+            if progress:
+                progress(done, len(clips), {"file": clip.path.name, "category": clip.category})
+    finally:  # also of those that are there when somebody has enough
+        there = (clip.row(folder) for clip in clips if clip.path.exists())
+        rows |= {row["file_path"]: row for row in there}
+        _write_manifest(folder, rows)
     return clips
 
 

@@ -96,6 +96,18 @@ def test_a_search_that_cannot_be_meant_is_one_sentence(workdir, capsys, words, s
     assert says in said(capsys, "search", *words, "-w", workdir, status=2)
 
 
+def test_a_hit_says_why_it_was_found_and_a_filter_has_no_reason(workdir, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert "its category is melt" in said(capsys, "search", "melt", "-w", workdir)
+    assert "why" not in said(capsys, "search", "--where", "category = 'melt'", "-w", workdir)
+
+
+def test_a_move_makes_its_category_where_that_is_said(workdir, capsys):
+    at = ("-w", workdir, "--author", "ann")
+    assert "glow" in said(capsys, "clip", "move", "aaaa1", "--to", "glow", *at, status=2)
+    assert "1 category, 1 clip" in said(capsys, "clip", "move", "aaaa1", "--to", "glow", "--new", *at)
+
+
 def test_states_are_named_compared_and_put_back_and_copies_settled(workdir, capsys):
     at = ("-w", workdir, "--author", "ann")
     assert "2 clips" in said(capsys, "snapshot", "take", "v1", "--note", "<b>first</b>", *at)

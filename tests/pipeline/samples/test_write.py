@@ -177,6 +177,18 @@ def test_an_interrupted_run_leaves_only_whole_files(tmp_path):
         assert len(_decode(path)[0]) >= MIN_FRAMES
 
 
+def test_what_an_interrupted_run_leaves_has_its_captions_and_terms(tmp_path, cheap):
+    def enough(done, total, info):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_samples(tmp_path, 2, 1, seed=1, workers=1, progress=enough)
+    rows = [json.loads(line) for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*")]
+    assert sorted(row["file_path"] for row in rows) == sorted(left)
+    assert left
+
+
 def test_bad_requests_are_one_clear_sentence(tmp_path):
     with pytest.raises(PipelineError, match=f"more than the {len(CATEGORIES)} effects"):
         plan_samples(tmp_path, 1000, 1, 0)
