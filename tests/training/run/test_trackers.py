@@ -71,6 +71,16 @@ def test_wandb_holds_the_rows_and_the_configuration_and_goes_on_under_the_runs_o
     log_rows(folder, "wandb", range(1, 3))
     time.sleep(1.1)  # W&B names a process's file by the second in which it began
     log_rows(folder, "wandb", range(3, 4))
+    until = time.monotonic() + 30  # W&B's own process writes, and may still do so when the run has ended
+    while len((found := wandb_rows(folder))[0]) < 3 and time.monotonic() < until:
+        time.sleep(0.2)
+    rows, runs = found
+    assert runs == {("run-7", 0.125)}
+    assert rows == [{"_step": step, "train/loss": 1 / step, "eval/gap": 0.25} for step in (1, 2, 3)]
+
+
+def wandb_rows(folder: RunFolder) -> tuple[list[dict], set[tuple[str, float]]]:
+    """The rows of all files, in order, and of each run its id and rate."""
     rows, runs = [], set()
     for file in sorted(folder.path.glob("wandb/offline-run-*/*.wandb")):
         for record in wandb_records(file):
@@ -82,8 +92,7 @@ def test_wandb_holds_the_rows_and_the_configuration_and_goes_on_under_the_runs_o
                 rows.append({name: float(items[name]) for name in ("_step", "train/loss", "eval/gap")})
                 shown = json.loads(items["samples/seen-a--b/path"])
                 assert (file.parent / "files" / shown).is_file()
-    assert runs == {("run-7", 0.125)}
-    assert rows == [{"_step": step, "train/loss": 1 / step, "eval/gap": 0.25} for step in (1, 2, 3)]
+    return rows, runs
 
 
 def wandb_records(path: Path) -> Iterator:
