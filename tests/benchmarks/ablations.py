@@ -17,7 +17,7 @@ import ray
 import torch
 
 from pipeline.pocket.backbone import known_categories
-from pipeline.pocket.hypernetwork import ADAPTERS, POCKET_METHOD, Lessons, pocket_settings, teach
+from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
 from pipeline.samples.splits import unseen_of
 from tests.benchmarks.learning_measures import chosen_rows, gaps, groups_of
@@ -125,7 +125,7 @@ def collect(names: list[str], seeds: int, options: dict) -> dict[str, Row]:
         only_categories = replace(lessons, regression_steps=0, steps=0)
         for name in names:
             # Variants of the hypernetwork share the adapters of the categories.
-            change = {key: value for key, value in GRID[name].items() if key in ADAPTERS}
+            change = {key: each for key, each in GRID[name].items() if key in POCKET_METHOD.adapter()}
             key = f"{seed} {change}"
             if key not in categories:
                 categories[key] = run.remote(change, seed, options, only_categories)
