@@ -119,19 +119,20 @@ class Clips:
 
     def take(self, row_ids: Iterable[int], columns: Iterable[str]) -> dict[int, dict[str, Any]]:
         """Columns of rows, by row id."""
-        if not (wanted := ",".join(map(str, row_ids))):
-            return {}
-        found = self._rows(columns, filter=f"{ROW} in ({wanted})")
-        return {row.pop(ROW): row for row in found}
+        return {row.pop(ROW): row for row in self.table(row_ids, columns).to_pylist()}
+
+    def table(self, row_ids: Iterable[int], columns: Iterable[str]) -> pa.Table:
+        """Columns and row id of rows, in no promised order."""
+        wanted = ",".join(map(str, row_ids)) or "null"
+        return self._found(columns, filter=f"{ROW} in ({wanted})")
 
     def ask(self, columns: Iterable[str], where: Expr | None = None, **further: Any) -> list[dict[str, Any]]:
         """Columns and row id of what a query of Lance finds among the clips that match; see its `scanner`."""
-        return self._rows(columns, filter=self.sql(where), **further)
-
-    def _rows(self, columns: Iterable[str], **asked: Any) -> list[dict[str, Any]]:
-        found = self.dataset.scanner(columns=list(columns), with_row_id=True, **asked).to_table()
-        rows: list[dict[str, Any]] = found.to_pylist()
+        rows: list[dict[str, Any]] = self._found(columns, filter=self.sql(where), **further).to_pylist()
         return rows
+
+    def _found(self, columns: Iterable[str], **asked: Any) -> pa.Table:
+        return self.dataset.scanner(columns=list(columns), with_row_id=True, **asked).to_table()
 
     def _make(self, column: str, config: Any) -> None:
         name = _index_of(column)

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from lancedb.expr import Expr
 from lancedb.index import IvfRq
 
 from catalog.errors import CatalogError, VectorMismatch
 from catalog.names import CategoryNames
-from catalog.search.clips import Clips
+from catalog.search.clips import ROW, Clips
 from catalog.search.hits import COLUMNS, best
 from catalog.store import Catalog
 
@@ -92,32 +94,48 @@ def nearest(
         refine: so many times the limit are compared exactly.
     """
 
-    def ask(most: int, where: Expr | None, before: bool = True, everywhere: bool = False) -> list[dict]:
+    def ask(most: int, where: Expr | None, exact: int, before: bool = True, everywhere: bool = False) -> list:
         near: dict[str, Any] = {"column": column, "q": values, "k": most, "metric": "cosine"}
         if compared:
             near["use_index"] = False
         else:
             near["minimum_nprobes"] = probes = max(PROBES, limit // _HITS_OF_A_PROBE)
             near["maximum_nprobes"] = None if everywhere else probes
-            near["refine_factor"] = max(1, refine * limit // most)
-        rows = clips.ask([*columns, "_distance"], where, nearest=near, prefilter=before)
+            near |= {"refine_factor": exact} if exact else {}
+        rows = clips.ask([*(columns if exact else ()), "_distance"], where, nearest=near, prefilter=before)
         # A clip without a vector has no distance. (To ask for `embedding` not null would read all vectors.)
-        return [row for row in rows if row["_distance"] is not None][:limit]
+        return [row for row in rows if row["_distance"] is not None]
 
     matching = clips.rows if where is None or not indexed else clips.matching(where)
     compared = not indexed or matching <= _COMPARED
-    if where is None or compared:
-        rows = ask(limit, where)
-    elif (share := matching / clips.rows) >= COMMON:
-        rows = ask(candidates(limit, share), where, before=False)
+    if where is not None and not compared and (share := matching / clips.rows) >= COMMON:
+        # What the filter takes away again is not compared exactly.
+        roughly = ask(candidates(refine * limit, share), where, exact=0, before=False)[: refine * limit]
+        rows = _compared(clips, [row[ROW] for row in roughly], values, column, columns)[:limit]
     else:
-        rows = ask(limit, where)
+        rows = ask(limit, where, exact=refine)
     if where is not None and not compared and len(rows) < min(limit, matching):
-        rows = ask(limit, where, everywhere=True)  # what matches lies elsewhere
+        rows = ask(limit, where, exact=refine, everywhere=True)  # what matches lies elsewhere
     for row in rows:
         row["score"] = 1.0 - row.pop("_distance")
         row["why"] = f"{reason} ({row['score']:.2f})"
     return rows
+
+
+def _compared(
+    clips: Clips, row_ids: Sequence[int], values: list[float], column: str, columns: Sequence[str]
+) -> list[dict]:
+    """Rows with columns and the exact distance, the nearest first."""
+    if not row_ids:
+        return []
+    found = clips.table(row_ids, dict.fromkeys((*columns, column)))
+    flat = pc.list_flatten(found[column]).to_numpy(zero_copy_only=False)
+    vectors, asked = flat.reshape(len(found), -1), np.asarray(values, dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(asked)
+    distances = (1.0 - vectors @ asked / np.maximum(lengths, 1e-12)).tolist()
+    rows = found.select([*columns, ROW]).to_pylist()
+    said = [row | {"_distance": distance} for row, distance in zip(rows, distances, strict=True)]
+    return sorted(said, key=lambda row: row["_distance"])
 
 
 def candidates(limit: int, share: float) -> int:
