@@ -93,13 +93,8 @@ def require_start(
     """
     begin = f"train.start_from names {release.model_id}, which was trained"
     instead = "or train.start_from=null to begin from nothing."
-    if other := other_part(release, backbone):
-        raise ReleaseError(
-            f"{begin} on {other}. Set backbone.model to that one{told_backbone(release)}, {instead}"
-        )
     theirs, ours = (s.structure() for s in (method_settings(release), settings))
-    if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
-        raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")
+    _require_same(release, backbone, theirs, ours, begin, instead)
     if settings.per_category and tuple(categories) != release.categories:
         raise ReleaseError(
             f"{begin} for other categories ({len(release.categories)}, not {len(categories)}). Train on the"
@@ -117,13 +112,8 @@ def require_teacher(
     """
     begin = f"train.teacher names adapters of {release.model_id}, which was trained"
     instead = "or train.teacher=null."
-    if other := other_part(release, backbone):
-        raise ReleaseError(
-            f"{begin} on {other}. Set backbone.model to that one{told_backbone(release)}, {instead}"
-        )
     theirs, ours = (each.adapter() for each in (method_settings(release), settings))
-    if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
-        raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")
+    _require_same(release, backbone, theirs, ours, begin, instead)
     if start is None or start.model_id == release.model_id:
         return
     own, shown = (auxiliary_of(verified_tensors(each)) for each in (start, release))
@@ -133,3 +123,15 @@ def require_teacher(
             f" {release.model_id}, the teacher's: its predictions mean something else. Set"
             " train.start_from=null, or to a model that learned from the same teacher."
         )
+
+
+def _require_same(
+    release: Release, backbone: Backbone, theirs: dict, ours: dict, begin: str, instead: str
+) -> None:
+    """Refuse a model of another backbone or of other settings; the sentence begins and ends as given."""
+    if other := other_part(release, backbone):
+        raise ReleaseError(
+            f"{begin} on {other}. Set backbone.model to that one{told_backbone(release)}, {instead}"
+        )
+    if different := [f"method.{name}={theirs.get(name)}" for name in ours if theirs.get(name) != ours[name]]:
+        raise ReleaseError(f"{begin} with {', '.join(different)}. Set the same, {instead}")

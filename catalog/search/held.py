@@ -220,6 +220,7 @@ def _matching(clips: Clips, where: Expr) -> dict[int, Some]:
     rows = clips.dataset.scanner(columns=[], filter=clips.sql(where), with_row_address=True).to_table()
     addresses = np.sort(rows[_ADDRESS].to_numpy().view(np.int64))
     numbers = [each.fragment_id for each in _fragments(clips.dataset)]
-    ends = np.searchsorted(addresses, [(number + 1) << _PLACE_BITS for number in numbers])
-    parts = np.split(addresses & (2**_PLACE_BITS - 1), ends[:-1])
-    return {number: part for number, part in zip(numbers, parts, strict=True) if len(part)}
+    starts = np.searchsorted(addresses, np.array(numbers, dtype=np.int64) << _PLACE_BITS)
+    places, ends = addresses & (2**_PLACE_BITS - 1), [*starts[1:], len(addresses)]
+    found = zip(numbers, starts, ends[: len(numbers)], strict=True)
+    return {number: places[start:end] for number, start, end in found if end > start}

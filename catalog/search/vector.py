@@ -111,7 +111,7 @@ def nearest(
     if where is not None and not compared and (share := matching / clips.rows) >= COMMON:
         # What the filter takes away again is not compared exactly.
         roughly = ask(candidates(refine * limit, share), where, exact=0, before=False)[: refine * limit]
-        rows = _compared(clips, [row[ROW] for row in roughly], values, column, columns)[:limit]
+        rows = _exactly(clips, [row[ROW] for row in roughly], values, column, columns)[:limit]
     else:
         rows = ask(limit, where, exact=refine)
     if where is not None and not compared and len(rows) < min(limit, matching):
@@ -122,7 +122,7 @@ def nearest(
     return rows
 
 
-def _compared(
+def _exactly(
     clips: Clips, row_ids: Sequence[int], values: list[float], column: str, columns: Sequence[str]
 ) -> list[dict]:
     """Rows with columns and the exact distance, the nearest first."""

@@ -4,9 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from lancedb.expr import col
 
 from catalog.curation.standing import standing
-from catalog.search import held
+from catalog.search import facets, held
 from catalog.search.clips import Clips
 from catalog.search.held import Held
 from catalog.store import Catalog
@@ -97,3 +98,8 @@ def test_how_clips_stand_follows_a_change_of_one(filled):
     after = standing(filled)
     assert set(before.clip_ids) - set(after.clip_ids) == {"c0"}
     assert np.allclose(after.own, 1.0)
+
+
+def test_a_catalogue_without_clips_has_no_facets_whatever_is_asked(catalog):
+    for where in (None, col("category_id") == "k0"):
+        assert facets(catalog, ["category_id"], where) == {"category_id": []}
