@@ -47,7 +47,6 @@ BASELINE = (
 )
 WEIGHTS = ("train.batch_size=32", "train.lr=1e-3")
 FIRST, LATER = ("train.lr=1e-3",), ("train.lr=5e-4",)
-POLISH = PolishSettings(steps=10)
 WARMUP, DECAY = 0.05, 0.4  # shares of a lesson's seconds
 
 
@@ -57,6 +56,7 @@ class School:
 
     catalog: Catalog
     folder: Path
+    polish: PolishSettings
     told: dict[str, float]
 
     def lesson(self, name: str, seconds: float, *overrides: str, look: bool = False) -> Release:
@@ -86,7 +86,7 @@ class School:
     def adapters(self, release: Release, seconds: float | None) -> str:
         """Adapters of clips that train, polished for so many seconds or as predicted; returns their name."""
         backbone = load_profile("tiny").backbone
-        polishing = None if seconds is None else POLISH
+        polishing = None if seconds is None else self.polish
         stage = PredictAdapters(self.catalog, release, backbone, polishing)
         name = release.model_id if polishing is None else polished_name(release.model_id, polishing, 0)
         trains = (col("status") == Status.ACCEPTED).and_(col("split") == Split.TRAIN)
@@ -173,6 +173,7 @@ def main(given: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         "workdir", type=Path, help="of the `tiny` profile, its clips encoded; nothing is changed"
     )
     parser.add_argument("--seconds", type=float, default=180.0, help="of the processor, for each way")
+    parser.add_argument("--polish", type=int, default=10, metavar="N", help="steps for each clip's adapter")
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args(given)
     torch.set_num_threads(1)
@@ -181,7 +182,8 @@ def main(given: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         for way in arguments.only:
             folder = Path(top) / way
             shutil.copytree(arguments.workdir / "catalog", folder / "catalog")
-            school = School(Catalog.open(str(folder / "catalog")), folder, {})
+            polish = PolishSettings(steps=arguments.polish)
+            school = School(Catalog.open(str(folder / "catalog")), folder, polish, {})
             WAYS[way](school, arguments.seconds)
             found[way] = {key: round(value, 4) for key, value in school.told.items()}
             print(json.dumps({way: found[way]}), flush=True)
