@@ -21,7 +21,7 @@ from lancedb.expr import col
 
 from catalog.changes import Change, Kind, Recorded, named, recorded
 from catalog.errors import ChangedMeanwhile
-from catalog.events import UNDO, Event, changed_by_others, changes_of, history, number_of
+from catalog.events import UNDO, Event, changed_meanwhile, changes_of, history, number_of
 from catalog.schema import KEYS, SCHEMAS
 from catalog.vocabulary import EventState
 
@@ -37,10 +37,11 @@ _PATIENCE = 3.0
 @dataclass(frozen=True)
 class Applied:
     """What an act did: `event` is what `undo` takes, None where nothing changed or it was only tried;
-    `changed` rows by table."""
+    `changed` rows by table; `left_out` how many that matched were not meant."""
 
     event: str | None
     changed: Mapping[str, int]
+    left_out: int = 0
 
 
 def apply(
@@ -62,8 +63,8 @@ def apply(
         changes: by table, no row in two of them; rows that are as wished already are left out.
         actor: who does it.
         payload: what was asked for; kept with the event.
-        as_of: the last event that its author had seen (`events.last_event`); what somebody else's act has
-            changed of these rows since is refused.
+        as_of: the last event that its author had seen (`events.last_event`); what any act has changed of
+            these rows since is refused, his own from another page too.
         dry_run: find out what would change, and write nothing.
 
     Raises:
@@ -79,7 +80,7 @@ def apply(
         for change in kept:
             changed[change.table] = changed.get(change.table, 0) + change.values.num_rows
         if as_of is not None:
-            _require_unchanged(catalog, kept, as_of, actor)
+            _require_unchanged(catalog, kept, as_of)
         if dry_run or not kept:
             return Applied(None, changed)
         row = {
@@ -168,8 +169,8 @@ def _write(catalog: Catalog, event: str, change: Recorded, at: datetime) -> None
     catalog.tables.commit(change.table, commit)
 
 
-def _require_unchanged(catalog: Catalog, changes: Sequence[Recorded], as_of: str, actor: str) -> None:
-    found = changed_by_others(catalog, changes, as_of, actor)
+def _require_unchanged(catalog: Catalog, changes: Sequence[Recorded], as_of: str) -> None:
+    found = changed_meanwhile(catalog, changes, as_of)
     if found:
         event, table, keys = found
         rows = "1 row was" if len(keys) == 1 else f"{len(keys)} rows were"

@@ -103,10 +103,13 @@ def touching(catalog: Catalog, table: str, key: str) -> list[tuple[Event, dict[s
     ]
 
 
-def changed_by_others(
-    catalog: Catalog, changes: Sequence[Recorded], as_of: str, actor: str
+def changed_meanwhile(
+    catalog: Catalog, changes: Sequence[Recorded], as_of: str
 ) -> tuple[Event, str, list[tuple]] | None:
-    """The first act of somebody else since event `as_of` that left rows otherwise than they were then.
+    """The first act since event `as_of` that left rows otherwise than they were then, whoever acted.
+
+    One person may have several pages open, and several people may share a name: whose act it was says nothing
+    about what the page had shown.
 
     Args:
         changes: what is about to be written; its values before are those of now.
@@ -122,7 +125,7 @@ def changed_by_others(
     since = [e for e in history(catalog) if number_of(e.event_id) > number_of(as_of)]
     told: dict[tuple, tuple[Event, Any]] = {}
     for event in reversed(since):
-        for change in changes_of(catalog, event.event_id) if event.actor != actor else ():
+        for change in changes_of(catalog, event.event_id):
             for key, row in zip(change.keys, change.before().to_pylist(), strict=True):
                 for name in row.keys() & now.get((change.table, key), {}).keys():
                     told.setdefault((change.table, key, name), (event, row[name]))

@@ -41,7 +41,7 @@ class Acting:
     )
     as_of: Annotated[
         int | None,
-        typer.Option(min=0, help="The last event you had seen; what others changed since is refused."),
+        typer.Option(min=0, help="The last event you had seen; what was changed since is refused."),
     ] = None
     author: Annotated[str | None, typer.Option(help="Who acts [default: the name you are logged in by]")] = (
         None
@@ -69,11 +69,12 @@ class Acting:
 def told(done: "Applied", dry_run: bool, workdir: Path) -> list[str]:
     """What an act did, for a person."""
     rows = ", ".join(f"{count} {_rows(table, count)}" for table, count in done.changed.items())
+    aside = [f"{done.left_out} that match were rejected or are copies, and stay so"] if done.left_out else []
     if dry_run:
-        return [f"would change {rows or 'nothing'}; nothing was changed"]
+        return [f"would change {rows or 'nothing'}; nothing was changed", *aside]
     if not done.event:
-        return ["all is as wished already; nothing was changed"]
-    return [f"changed {rows}; take it back with `video2lora undo {done.event} -w {workdir}`"]
+        return ["all is as wished already; nothing was changed", *aside]
+    return [f"changed {rows}; take it back with `video2lora undo {done.event} -w {workdir}`", *aside]
 
 
 def _rows(table: str, count: int) -> str:

@@ -18,8 +18,8 @@ class Author:
 
     Attributes:
         name: stands in the history.
-        as_of: the last event (`events.last_event`) of what he looks at; what somebody else's act has changed
-            of the same rows since is refused. None: he has looked just now.
+        as_of: the last event (`events.last_event`) of what he looks at; what an act has changed of the
+            same rows since is refused, his own from another page too. None: he has looked just now.
         dry_run: find out what an act would change, and change nothing.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from catalog.curation.author import Author
 from catalog.curation.naming import new_category
 from catalog.curation.pairs import told_apart
 from catalog.curation.selection import Selection
-from catalog.errors import BadAct, UnknownCategory
+from catalog.errors import BadAct, NothingSelected, UnknownCategory
 from catalog.fate import BY_PERSON, LICENCE_WITHDRAWN, VERDICT, with_sources
 from catalog.names import CategoryNames
 from catalog.store import Catalog
@@ -34,10 +35,21 @@ def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
 
     What a data set says by now of a clip that a person has placed is turned down by it.
 
-    One that was marked as the copy of another is remembered as different from it.
+    One that was marked as the copy of another is remembered as different from it. A filter that does not ask
+    for clips that were set aside leaves them there: who approves a category does not mean what was rejected.
+
+    Raises:
+        NothingSelected: see `Selection.rows`; or all that match were set aside.
     """
     columns = (*VERDICT, *PLACE, *REVIEWED)
-    rows = clips.rows(catalog, columns)
+    matching = clips.rows(catalog, columns)
+    rows = [row for row in matching if clips.means_set_aside or row["status"] == Status.ACCEPTED]
+    left_out = len(matching) - len(rows)
+    if not rows:
+        raise NothingSelected(
+            f"All that match ({left_out}) were rejected or are copies; nothing was changed. "
+            "Ask for them in the filter, as in \"status = 'rejected'\", to bring them back."
+        )
     accepted = {**dict.fromkeys(VERDICT), "status": Status.ACCEPTED}
     wished, seen, apart = [], [], []
     for row in rows:
@@ -54,7 +66,9 @@ def approve(catalog: Catalog, clips: Selection, author: Author) -> Applied:
         wished.append({"clip_id": row["clip_id"], **verdict, **place, **signed(author)})
         seen.append(row)
     changes = [*with_sources(catalog, wished, seen), *told_apart(catalog, apart, author)]
-    return author.apply(catalog, "approve", changes, clips.told())
+    told = {"left_out": left_out} if left_out else {}
+    done = author.apply(catalog, "approve", changes, clips.told() | told)
+    return replace(done, left_out=left_out)
 
 
 def reject(catalog: Catalog, clips: Selection, author: Author, reason: str | None = None) -> Applied:

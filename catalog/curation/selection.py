@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.errors import NothingSelected, UnknownClip
+from catalog.fate import VERDICT
+from catalog.predicates import columns_named
 from catalog.search.filters import clip_filter
 from catalog.store import Catalog
 
@@ -23,11 +25,13 @@ class Selection:
         clip_ids: whole ids, or beginnings of four digits and more that only one clip has.
         where: a filter as people type it; with `clip_ids` too, those of them that match.
         expected: how many its author counted; others by now are refused.
+        found_by: the filter by which the ids were found; None where they were picked one by one.
     """
 
     clip_ids: tuple[str, ...] = ()
     where: str | None = None
     expected: int | None = None
+    found_by: str | None = None
 
     @classmethod
     def of(cls, clip_ids: Iterable[str]) -> Selection:
@@ -38,6 +42,12 @@ class Selection:
     def matching(cls, where: str, expected: int | None = None) -> Selection:
         """All clips that match a filter now."""
         return cls(where=where, expected=expected)
+
+    @property
+    def means_set_aside(self) -> bool:
+        """Whether clips that are not used are meant too: picked by id, or by a filter that asks for them."""
+        said = self.found_by if self.clip_ids else self.where
+        return said is None or bool(columns_named(said) & set(VERDICT))
 
     def rows(self, catalog: Catalog, columns: Sequence[str]) -> list[dict[str, Any]]:
         """The clips as they are, by id: `clip_id` and these columns.

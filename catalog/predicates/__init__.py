@@ -13,6 +13,6 @@ As in SQL a null matches no comparison, `!=` included. `contains` does not look 
 from catalog.predicates.columns import Synonym
 from catalog.predicates.language import MAX_DEPTH, parse
 from catalog.predicates.null import is_null, not_null
-from catalog.predicates.tokens import quote
+from catalog.predicates.tokens import columns_named, quote
 
-__all__ = ["MAX_DEPTH", "Synonym", "is_null", "not_null", "parse", "quote"]
+__all__ = ["MAX_DEPTH", "Synonym", "columns_named", "is_null", "not_null", "parse", "quote"]

@@ -28,6 +28,15 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def columns_named(text: str) -> set[str]:
+    """The columns that a filter names.
+
+    Raises:
+        BadFilter: a sign that no filter has.
+    """
+    return {token.value for token in tokens_of(text) if token.kind == "name"}
+
+
 def tokens_of(text: str) -> list[Token]:
     found: list[Token] = []
     at = 0

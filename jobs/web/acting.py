@@ -1,4 +1,4 @@
-"""What forms ask for, as acts of the catalogue: signed, and refused where somebody else was first."""
+"""What forms ask for, as acts of the catalogue: signed, and refused where another page was first."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def selection_of(site: Site, view: View, expected: str) -> Selection:
         return Selection.matching(view.filter() or ANY, count)
     if not view.everything:
         return Selection(view.selected, expected=count)
-    return Selection(tuple(site.shelf.selected(view)), expected=count)
+    return Selection(tuple(site.shelf.selected(view)), expected=count, found_by=view.filter() or ANY)
 
 
 def act_on_clips(catalog: Catalog, verb: str, clips: Selection, form: FormData, author: Author) -> Applied:

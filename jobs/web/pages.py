@@ -131,13 +131,16 @@ def _common(request: Request) -> dict[str, Any]:
 
 def _event(catalog: Catalog, event_id: str) -> dict[str, Any] | None:
     """What an act did, for the page that follows it."""
-    rows = catalog.get("events", [event_id[:20]], ["event_id", "act", "actor", "changed"]).to_pylist()
+    rows = catalog.get(
+        "events", [event_id[:20]], ["event_id", "act", "actor", "changed", "payload"]
+    ).to_pylist()
     if not rows:
         return None
     changed = json.loads(rows[0]["changed"] or "{}")
     tables = {"clips": ("clip", None), "categories": ("category", "categories")}
     said = [count(changed[name], *tables[name]) for name in tables if name in changed]
-    return rows[0] | {"said": " and ".join(said)}
+    left_out = json.loads(rows[0]["payload"] or "{}").get("left_out")
+    return rows[0] | {"said": " and ".join(said), "left_out": left_out}
 
 
 def told(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:

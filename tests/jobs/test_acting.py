@@ -34,7 +34,7 @@ def test_a_curators_acts_from_the_command_line(workdir, capsys):
     text = said(capsys, "clip", "reject", "--where", "category = 'melt'", "--dry-run", *at)
     assert "would change 1 clip, 1 source; nothing was changed" in text
     done = json.loads(said(capsys, "clip", "reject", "--where", "category = 'melt'", "--json", *at))
-    assert done == {"event": "3", "changed": {"clips": 1, "sources": 1}, "dry_run": False}
+    assert done == {"event": "3", "changed": {"clips": 1, "sources": 1}, "left_out": 0, "dry_run": False}
     for words in (
         ("clip", "approve", "bbbb1"),
         ("clip", "licence", "CC0", "aaaa1", "--evidence", "https://example.org"),

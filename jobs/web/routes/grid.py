@@ -5,18 +5,21 @@ import tempfile
 from collections.abc import Mapping
 from typing import Annotated
 
+import pyarrow.compute as pc
 from fastapi import APIRouter, HTTPException, Request, Response, UploadFile
 from fastapi.params import File, Form
 from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse
 
+from catalog.curation import Selection
 from catalog.errors import CatalogError
+from catalog.vocabulary import Status
 from jobs.errors import JobError
 from jobs.web.pages import page
 from jobs.web.shelf import Found
 from jobs.web.site import UPLOADED, ExampleForgotten, Here, Site, Uploaded
-from jobs.web.view import ASPECTS, FACETS, MOST_EXAMPLES, PAGE, SORTS, View
+from jobs.web.view import ANY, ASPECTS, FACETS, MOST_EXAMPLES, PAGE, SORTS, View
 from pipeline.errors import PipelineError
 from pipeline.serving.asked import MOST_REFERENCES
 from pipeline.video.strip import strip_size
@@ -75,6 +78,14 @@ def example(
     return RedirectResponse(asked.more_like(name).address(), 303)
 
 
+def _set_aside(found: Found, view: View) -> int:
+    """How many of all that are selected are not used, where the view does not ask for such."""
+    if Selection.matching(view.filter() or ANY).means_set_aside:
+        return 0
+    rows = found.rows.filter(pc.not_equal(found.rows["status"], Status.ACCEPTED))
+    return sum(map(view.holds, rows["clip_id"].to_pylist()))
+
+
 def _grid(
     request: Request,
     site: Site,
@@ -99,6 +110,7 @@ def _grid(
         rows=rows,
         matching=matching,
         chosen=chosen,
+        set_aside=_set_aside(found, view) if found and view.everything else 0,
         pages=found.pages if found else 1,
         facets=found.facets if found else {facet: [] for facet in FACETS},
         facets_shown=FACETS_SHOWN,

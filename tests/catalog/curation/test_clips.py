@@ -36,11 +36,24 @@ def test_rejected_clips_and_their_sources_say_why_and_by_whom_and_come_back(cura
 def test_what_a_machine_gave_is_a_persons_word_once_it_is_approved(curated, ann):
     guessed = {"category_source": "assigned", "category_confidence": 0.7, "status": "rejected"}
     curated.update("clips", [{"clip_id": "m0aaaaa", **guessed}])
-    approve(curated, MELT, ann)
+    asked = Selection.matching("category = 'melt' and status in ('accepted', 'rejected')")
+    approve(curated, asked, ann)
     rows = rows_of(curated, "status", "category_source", "category_confidence", "reviewed_by")
     assert rows["m0"] == ("accepted", "human", 1.0, "ann")
     assert rows["m1"] == ("accepted", "label", 1.0, "ann")
-    assert approve(curated, MELT, Author("ben")).event is None
+    assert approve(curated, asked, Author("ben")).event is None
+
+
+def test_approving_by_a_filter_brings_back_what_was_set_aside_only_where_the_filter_asks_for_it(curated, ann):
+    reject(curated, Selection.of(["m1aaaaa"]), ann)
+    done = approve(curated, MELT, ann)
+    assert (done.changed["clips"], done.left_out) == (3, 1)
+    assert rows_of(curated, "status")["m1"] == ("rejected",)
+    assert history(curated)[0].payload["left_out"] == 1
+    with pytest.raises(NothingSelected, match=r"All that match \(1\) were rejected or are copies"):
+        approve(curated, Selection.matching("clip_id in ('m1aaaaa', 'status')"), ann)
+    approve(curated, Selection.matching("category = 'melt' and status = 'rejected'"), ann)
+    assert rows_of(curated, "status")["m1"] == ("accepted",)
 
 
 def test_an_approved_copy_is_remembered_as_different(curated, ann):
@@ -95,11 +108,21 @@ def test_what_another_curator_changed_meanwhile_is_shown_and_not_overwritten(cur
     with pytest.raises(ChangedMeanwhile, match=r"1 row was .* by event 1 \(move, ben\).*'m1aaaaa'"):
         move(curated, Selection.of(["m0aaaaa", "m1aaaaa"]), "drip", Author("ann", as_of=seen))
     assert everything(curated) == before
-    # What concerns other columns, other clips or one's own acts is no conflict.
+    # What concerns other columns or other clips is no conflict.
     set_licence(curated, Selection.of(["m1aaaaa"]), "CC0", Author("ann", as_of=seen))
     move(curated, Selection.of(["m0aaaaa"]), "drip", Author("ann", as_of=seen))
-    move(curated, Selection.of(["m1aaaaa"]), "drip", Author("ben", as_of=seen))
     move(curated, Selection.of(["m1aaaaa"]), "melt", Author("ann", as_of=last_event(curated)))
+
+
+def test_what_the_same_person_changed_from_another_page_is_not_overwritten_either(curated):
+    seen = last_event(curated)
+    move(curated, Selection.of(["m1aaaaa"]), "snow", Author("ben", as_of=seen))
+    before = everything(curated)
+    with pytest.raises(ChangedMeanwhile, match=r"1 row was .* by event 1 \(move, ben\)"):
+        move(curated, Selection.of(["m1aaaaa"]), "drip", Author("ben", as_of=seen))
+    assert everything(curated) == before
+    # What is so already conflicts with nothing, as when a button is pressed twice.
+    assert move(curated, Selection.of(["m1aaaaa"]), "snow", Author("ben", as_of=seen)).event is None
 
 
 def test_a_change_that_was_taken_back_is_no_conflict(curated):

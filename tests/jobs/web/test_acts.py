@@ -56,6 +56,27 @@ def test_all_that_match_are_acted_on_beyond_the_page_and_with_exceptions(catalog
     assert MARKUP not in client.get("/clips/freeze0").text
 
 
+def test_approving_all_that_match_leaves_what_was_rejected_and_says_so(catalog, client):
+    acts.reject(catalog, Selection.of(["melt1"]), Author("grace"))
+    catalog.update("clips", [{"clip_id": "melt2", "status": "duplicate", "duplicate_of": "melt0"}])
+    for asked in ("category=melt", "category=melt&except=freeze0"):
+        assert "2 of them rejected or copies" in client.get(f"/?{asked}&select=all").text
+    sent = {"view": "/?category=melt&select=all", "expected": "3"}
+    page = follow(client, client.post("/acts/clips/approve", data=sent)).text
+    assert "approve, 1 clip. 2 clips that were rejected or copies stay so" in page
+    assert {"melt1": ("rejected",), "melt2": ("duplicate",)}.items() <= rows(catalog, "status").items()
+    # Found by examples, or all but some, it is the same; the ones that are asked for or ticked are meant.
+    sent = {"view": "/?like=melt0&select=all&except=freeze0", "expected": "11"}
+    assert client.post("/acts/clips/approve", data=sent).status_code == 303
+    assert rows(catalog, "status")["melt1"] == ("rejected",)
+    page = client.get("/?category=melt&status=rejected&select=all").text
+    assert "1 clip</b> selected</span>" in page
+    sent = {"view": "/?category=melt&status=rejected&select=all", "expected": "1"}
+    assert client.post("/acts/clips/approve", data=sent).status_code == 303
+    assert client.post("/acts/clips/approve", data={"view": "/?select=melt2"}).status_code == 303
+    assert {said for (said,) in rows(catalog, "status").values()} == {"accepted"}
+
+
 def test_an_act_on_a_clip_that_somebody_else_changed_meanwhile_is_shown_and_not_carried_out(catalog, client):
     seen = last_event(catalog)
     acts.move(catalog, Selection.of(["melt0"]), "explode", Author("grace"))
@@ -65,6 +86,18 @@ def test_an_act_on_a_clip_that_somebody_else_changed_meanwhile_is_shown_and_not_
     assert answer.status_code == 409
     assert "grace" in alert(answer)
     assert rows(catalog, "category_id")["melt0"] == ("explode",)
+
+
+def test_two_tabs_of_one_person_do_not_overwrite_each_other(catalog, client):
+    first, second = (
+        dict(re.findall(r'name="(\w+)" value="([^"]*)"', client.get("/review?at=0").text)) for _ in range(2)
+    )
+    clip = re.search(r"select=(\w+)", first["view"])[1]
+    assert client.post("/acts/clips/move", data=first | {"category": "melt"}).status_code == 303
+    answer = client.post("/acts/clips/move", data=second | {"category": "freeze"})
+    assert answer.status_code == 409
+    assert "(move, ada)" in alert(answer)
+    assert rows(catalog, "category_id")[clip] == ("melt",)
 
 
 def test_a_selection_that_counts_otherwise_by_now_is_refused(catalog, client):
