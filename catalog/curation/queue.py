@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 from lancedb.expr import col
 
 from catalog.curation.standing import Standing, standing
@@ -29,19 +32,52 @@ class Queued:
     predictions: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
+class ReviewQueue(Sequence[Queued]):
+    """Clips in the order in which they wait; each is made when it is looked at, for there may be a million.
+
+    Attributes:
+        found: how they stand.
+        order: places in `found`.
+    """
+
+    found: Standing
+    order: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, place: int) -> Queued: ...
+    @overload
+    def __getitem__(self, place: slice) -> ReviewQueue: ...
+    def __getitem__(self, place: int | slice) -> Queued | ReviewQueue:
+        if isinstance(place, slice):
+            return ReviewQueue(self.found, self.order[place])
+        found, n = self.found, int(self.order[place])
+        nearest = zip(found.nearest[n], found.cosines[n], strict=True)
+        return Queued(
+            found.clip_ids[n],
+            None if found.groups[n] < 0 else found.categories[found.groups[n]],
+            None if np.isnan(found.own[n]) else float(found.own[n]),
+            tuple((found.categories[group], float(cosine)) for group, cosine in nearest),
+        )
+
+
 def review_queue(
     catalog: Catalog,
     category: str | None = None,
-    limit: int = 50,
+    limit: int | None = 50,
     column: str = "embedding",
     reviewed: bool = False,
     many: int = 5,
     found: Standing | None = None,
-) -> list[Queued]:
+) -> ReviewQueue:
     """Accepted clips for review: without a category first, then those least like theirs.
 
     Args:
         category: only its clips, by any of its names.
+        limit: at most so many; None for all.
         column: the vectors that are compared.
         reviewed: also clips that a person has looked at.
         many: predictions for each.
@@ -67,16 +103,5 @@ def review_queue(
         found = found.of(catalog.scan("clips", ["clip_id"], where)["clip_id"].to_pylist())
     # A clip alone in its category cannot be unlike the others: it comes last.
     rank = np.where(np.isnan(found.own), np.where(found.groups < 0, -2.0, 2.0), found.own)
-    order = sorted(range(len(found.clip_ids)), key=lambda n: (rank[n], found.clip_ids[n]))[: max(0, limit)]
-    return [
-        Queued(
-            found.clip_ids[n],
-            None if found.groups[n] < 0 else found.categories[found.groups[n]],
-            None if np.isnan(found.own[n]) else float(found.own[n]),
-            tuple(
-                (found.categories[group], float(cosine))
-                for group, cosine in zip(found.nearest[n], found.cosines[n], strict=True)
-            ),
-        )
-        for n in order
-    ]
+    order = sorted(range(len(found.clip_ids)), key=lambda n: (rank[n], found.clip_ids[n]))
+    return ReviewQueue(found, np.array(order[: None if limit is None else max(0, limit)], dtype=np.int64))

@@ -13,7 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from catalog.curation.health import CategoryHealth, health
-from catalog.curation.queue import Queued, review_queue
+from catalog.curation.queue import ReviewQueue, review_queue
 from catalog.curation.standing import Standing, standing
 from catalog.errors import CatalogError
 from catalog.events import last_event
@@ -32,8 +32,6 @@ from training.files import write_atomically
 # Pictures are made from a whole decoded clip, 50 MB each.
 _DECODERS = 2
 
-# Clips of a review queue: what a person gets through before it is worth computing again.
-_QUEUE = 500
 UPLOADED = "example:"
 
 
@@ -79,7 +77,7 @@ class Site:
     decoders: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_DECODERS))
     _health: Kept[list[CategoryHealth]] = field(default_factory=lambda: Kept(1))
     _palettes: Kept[Palette] = field(default_factory=lambda: Kept(1))
-    _queues: Kept[list[Queued]] = field(default_factory=lambda: Kept(16))
+    _queues: Kept[ReviewQueue] = field(default_factory=lambda: Kept(16))
     _standing: Kept[Standing] = field(default_factory=lambda: Kept(1))
     _compared: Kept[list[str]] = field(default_factory=lambda: Kept(1))
     _last_events: Kept[str] = field(default_factory=lambda: Kept(1))
@@ -211,7 +209,7 @@ class Site:
         """The names of all categories, as of now."""
         return self._palettes.get(self.shelf.version(), lambda: Palette.load(self.catalog))
 
-    def queue(self, category: str | None, reviewed: bool, again: bool = False) -> list[Queued]:
+    def queue(self, category: str | None, reviewed: bool, again: bool = False) -> ReviewQueue:
         """The review queue, computed once: who works it off goes on where he was, whatever he changes.
 
         Args:
@@ -222,7 +220,7 @@ class Site:
             self._queues.forget(asked)
         return self._queues.get(
             asked,
-            lambda: review_queue(self.catalog, category, _QUEUE, reviewed=reviewed, found=self.standing()),
+            lambda: review_queue(self.catalog, category, None, reviewed=reviewed, found=self.standing()),
         )
 
     def last_event(self) -> str:

@@ -44,6 +44,7 @@ def places(site: Here) -> Response:
             "x": newest.places[:, 0].tolist(),
             "y": newest.places[:, 1].tolist(),
             "category": [-1 if each is None else number[each] for each in held],
+            "ids": order,
             "names": [short(names.name_of(each), 60) for each in order],
         },
         headers={"cache-control": "no-store"},

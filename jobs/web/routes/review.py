@@ -1,10 +1,8 @@
 """The review queue, by keyboard: what looks least like its category first, five guesses, and the palette."""
 
-from collections.abc import Sequence
-
 from fastapi import APIRouter, Request, Response
 
-from catalog.curation.queue import Queued
+from catalog.curation.queue import ReviewQueue
 from catalog.errors import CatalogError
 from catalog.names import CategoryNames
 from catalog.store import Catalog
@@ -19,6 +17,9 @@ SHOWN = (
     *("clip_id", "caption", "source_uri", "category_id", "category_source", "status"),
     "reviewed_by",
 )
+
+# Clips of the queue that are looked up at a time; the next one nearly always waits.
+_LOOKED_AT = 50
 
 
 @router.get("/review")
@@ -78,11 +79,17 @@ def review(
     )
 
 
-def _waiting(catalog: Catalog, queue: Sequence[Queued], after: int, reviewed: bool) -> int:
+def _waiting(catalog: Catalog, queue: ReviewQueue, after: int, reviewed: bool) -> int:
     """The place of the first clip from `after` on that waits still; behind the last where none does."""
     if reviewed:
         return after
-    ids = [each.clip_id for each in queue[after:]]
-    rows = catalog.get("clips", ids, ["clip_id", "reviewed_by"]).to_pylist() if ids else []
-    waiting = {row["clip_id"] for row in rows if row["reviewed_by"] is None}
-    return next((after + n for n, clip in enumerate(ids) if clip in waiting), len(queue))
+    many = _LOOKED_AT
+    while after < len(queue):
+        ids = [each.clip_id for each in queue[after : after + many]]
+        rows = catalog.get("clips", ids, ["clip_id", "reviewed_by"]).to_pylist()
+        waiting = {row["clip_id"] for row in rows if row["reviewed_by"] is None}
+        if waiting:
+            return after + next(n for n, clip in enumerate(ids) if clip in waiting)
+        after += len(ids)
+        many *= 4
+    return len(queue)

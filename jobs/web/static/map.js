@@ -4,6 +4,7 @@
 const canvas = document.getElementById("map");
 const tip = document.getElementById("map-tip");
 const LASSO_POINTS = 60; // of the polygon in an address
+const NAMED = 24; // categories that the legend names
 const PICK = 8; // pixels within which the pointer means a clip
 
 let data = null;
@@ -12,7 +13,8 @@ let lasso = null;
 let moving = null;
 let only = "";
 
-const colour = (number) => (number < 0 ? "#8888" : `hsl(${(number * 137.508) % 360} 65% 55%)`);
+// Of hundreds of categories many have nearly the same hue: three shades part neighbours.
+const colour = (number) => (number < 0 ? "#8888" : `hsl(${(number * 137.508) % 360} 65% ${42 + 13 * (number % 3)}%)`);
 const size = () => Math.min(canvas.clientWidth, canvas.clientHeight) - 24;
 const offset = () => [(canvas.clientWidth - size()) / 2, (canvas.clientHeight - size()) / 2];
 
@@ -26,6 +28,8 @@ function toPlace(screenX, screenY) {
   return [((screenX - left) / size() - view.x) / view.scale, ((screenY - top) / size() - view.y) / view.scale];
 }
 
+const inView = ([x, y]) => x >= 0 && y >= 0 && x <= canvas.clientWidth && y <= canvas.clientHeight;
+
 function draw() {
   const ratio = devicePixelRatio || 1;
   canvas.width = canvas.clientWidth * ratio;
@@ -37,7 +41,7 @@ function draw() {
   for (let n = 0; n < data.clips.length; n++) {
     if (only !== "" && String(data.category[n]) !== only) continue;
     const [x, y] = toScreen(data.x[n], data.y[n]);
-    if (x < 0 || y < 0 || x > canvas.clientWidth || y > canvas.clientHeight) continue;
+    if (!inView([x, y])) continue;
     pen.fillStyle = colour(data.category[n]);
     pen.fillRect(x - dot / 2, y - dot / 2, dot, dot);
   }
@@ -70,6 +74,7 @@ canvas?.addEventListener("pointermove", (event) => {
 });
 
 canvas?.addEventListener("pointerup", () => {
+  if (moving) legend();
   moving = null;
   const drawn = lasso;
   lasso = null;
@@ -79,7 +84,8 @@ canvas?.addEventListener("pointerup", () => {
   const step = Math.max(1, Math.ceil(drawn.length / LASSO_POINTS));
   const polygon = drawn.filter((_, n) => n % step === 0).map(([x, y]) => toPlace(x, y).map((v) => v.toFixed(3)).join("_"));
   const query = new URLSearchParams({ lasso: polygon.join("~") });
-  if (only !== "") query.set("where", `category = '${data.names[Number(only)].replaceAll("'", "''")}'`);
+  if (only === "-1") query.set("where", "category_id is null");
+  else if (only !== "") query.set("category", data.ids[Number(only)]);
   location.href = `/?${query}`;
 });
 
@@ -91,6 +97,7 @@ canvas?.addEventListener("wheel", (event) => {
   view.y += y * (view.scale - scale);
   view.scale = scale;
   draw();
+  legend();
 }, { passive: false });
 
 function nearest(x, y) {
@@ -124,6 +131,45 @@ function hint(x, y) {
   tip.style.top = `${Math.min(y + 12, canvas.clientHeight - 120)}px`;
 }
 
+// What the colours mean: of the clips in view, the categories that most of them have.
+function legend() {
+  const list = document.getElementById("map-legend");
+  const count = new Map();
+  for (let n = 0; n < (data?.clips.length ?? 0); n++) {
+    const number = data.category[n];
+    if (inView(toScreen(data.x[n], data.y[n]))) count.set(number, (count.get(number) ?? 0) + 1);
+  }
+  const first = (number) => (String(number) === only ? 1 : 0);
+  const ranked = [...count].sort((a, b) => first(b[0]) - first(a[0]) || b[1] - a[1] || a[0] - b[0]);
+  list.replaceChildren(...ranked.slice(0, NAMED).map(([number, clips]) => {
+    const swatch = document.createElement("i");
+    swatch.style.background = colour(number);
+    const name = document.createElement("bdi");
+    name.textContent = number < 0 ? "no category" : data.names[number];
+    const many = document.createElement("small");
+    many.textContent = clips;
+    const button = document.createElement("button");
+    button.className = "plain";
+    button.setAttribute("aria-pressed", String(number) === only);
+    button.append(swatch, name, many);
+    button.addEventListener("click", () => showOnly(String(number) === only ? "" : String(number)));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  if (ranked.length <= NAMED) return;
+  const more = document.createElement("li");
+  more.textContent = `and ${ranked.length - NAMED} categories more: zoom in, or choose one`;
+  list.append(more);
+}
+
+function showOnly(number) {
+  only = number;
+  document.getElementById("map-category").value = only;
+  draw();
+  legend();
+}
+
 async function load() {
   const said = document.getElementById("map-said");
   const answer = await fetch("/map.json").catch(() => null);
@@ -145,14 +191,15 @@ async function load() {
   said.textContent = `${data.clips.length} clips${data.drawing ? ", and newer ones being drawn" : ""}.`;
   const choice = document.getElementById("map-category");
   data.names.forEach((name, number) => choice.append(new Option(name, String(number))));
-  choice.addEventListener("change", () => {
-    only = choice.value;
-    draw();
-  });
-  draw();
+  choice.append(new Option("no category", "-1"));
+  choice.addEventListener("change", () => showOnly(choice.value));
+  showOnly(only);
 }
 
 if (canvas) {
-  addEventListener("resize", draw);
+  addEventListener("resize", () => {
+    draw();
+    legend();
+  });
   load();
 }

@@ -133,6 +133,14 @@ function takeToken() {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
+// What was just done is told once: not again by Back, by a reload, or to whom the address is sent.
+function forgetDone() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("done")) return;
+  address.searchParams.delete("done");
+  history.replaceState(history.state, "", address.pathname + address.search + address.hash);
+}
+
 // On a narrow screen the clips come first, and their filters open when they are wanted.
 function foldFilters() {
   if (matchMedia("(max-width: 760px)").matches) document.querySelector(".filters")?.removeAttribute("open");
@@ -143,6 +151,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   watchScreens();
   takeToken();
+  forgetDone();
 });
 document.addEventListener("htmx:afterSettle", watchScreens);
 

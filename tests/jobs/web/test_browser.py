@@ -166,18 +166,21 @@ def test_the_queue_is_worked_off_by_keyboard_and_put_back(browser, catalog, tmp_
         tab = browser.new_context(base_url=address).new_page()
         tab.goto("/review?category=melt")
         tab.keyboard.press("2")
-        tab.wait_for_url(re.compile("done=1"))
+        tab.wait_for_selector("text=Event 1:")
         assert catalog.scan("clips", ["reviewed_by"])["reviewed_by"].to_pylist().count("ada") == 1
         tab.keyboard.press(".")
-        tab.wait_for_url(re.compile("done=2"))
+        tab.wait_for_selector("text=Event 2:")
         tab.keyboard.press("u")
-        tab.wait_for_url(re.compile("done=3"))
+        tab.wait_for_selector("text=Event 3:")
         tab.keyboard.press("c")
         tab.keyboard.type("expl")
         tab.wait_for_selector("#matches button[value=explode]")
         tab.keyboard.press("Enter")
-        tab.wait_for_url(re.compile("done=4"))
+        tab.wait_for_selector("text=Event 4:")
         found = catalog.scan("clips", ["clip_id", "category_id", "reviewed_by"]).to_pylist()
+        assert "done" not in tab.url
+        tab.reload()
+        assert tab.locator(".done").count() == 0
         by_ada = {row["category_id"] for row in found if row["reviewed_by"] == "ada"}
         assert "explode" in by_ada
         assert len([row for row in found if row["reviewed_by"]]) == 2
@@ -198,6 +201,18 @@ def test_a_lasso_leads_to_the_grid_of_what_it_caught(tab):
     assert tab.locator(".total").inner_text().startswith("12 clips")
 
 
+def test_the_legend_of_the_map_names_its_colours_and_shows_one_of_them_alone(tab):
+    tab.goto("/map")
+    until(tab, "document.querySelectorAll('#map-legend button').length == 4", 60)
+    said = tab.locator("#map-legend").inner_text().split()
+    assert sorted(said) == sorted(["no", "category", "melt", "explode", "freeze", *"3333"])
+    tab.click("#map-legend button:has-text('melt')")
+    assert tab.input_value("#map-category") == tab.evaluate("String(data.names.indexOf('melt'))")
+    assert tab.get_attribute("#map-legend button:has-text('melt')", "aria-pressed") == "true"
+    tab.click("#map-legend button:has-text('melt')")
+    assert tab.input_value("#map-category") == ""
+
+
 def test_two_copies_are_wiped_over_each_other_and_subtracted(browser, catalog, tmp_path):
     rows = [{"clip_id": clip, "duplicate_group": "melt0"} for clip in ("melt0", "melt1")]
     catalog.update("clips", rows)
@@ -212,7 +227,7 @@ def test_two_copies_are_wiped_over_each_other_and_subtracted(browser, catalog, t
         tab.keyboard.press("v")
         until(tab, "getComputedStyle(document.querySelector('.over')).mixBlendMode == 'difference'")
         tab.keyboard.press("d")
-        tab.wait_for_url(re.compile("done=1"))
+        tab.wait_for_selector("text=Event 1:")
         assert "No two clips show the same" in tab.locator("main").inner_text()
 
 

@@ -3,11 +3,13 @@
 import html
 import re
 
+import numpy as np
 import pytest
 
 from catalog.curation import Author, Selection
 from catalog.curation import categories as about
 from catalog.curation import clips as acts
+from catalog.curation.standing import Standing
 from jobs.web.palette import Palette
 
 MARKUP = "<script>alert(1)</script>"
@@ -57,6 +59,15 @@ def test_the_queue_goes_on_where_one_was_repeats_the_last_category_and_ends(clie
     assert f"<bdi>{fields['category']}</bdi> again" in page
     assert 'data-key="u"' in page
     assert "end of the queue" in client.get("/review?at=12").text
+
+
+def test_the_queue_holds_all_that_waits_and_not_the_first_hundreds(client):
+    site = client.app.state.site
+    few, times = site.standing(), 60
+    figures = (np.tile(few.own, times), np.tile(few.nearest, (times, 1)), np.tile(few.cosines, (times, 1)))
+    many = Standing(few.clip_ids * times, np.tile(few.groups, times), few.categories, *figures)
+    site.standing = lambda: many
+    assert "701 of 720" in client.get("/review?at=700&reviewed=true").text
 
 
 def test_the_queue_passes_by_what_somebody_reviewed_meanwhile_and_shows_it_to_who_goes_back(catalog, client):
