@@ -22,8 +22,8 @@ from catalog.store import Catalog
 VECTOR_INDEX_ROWS = 50_000
 # Four bits a dimension, and thrice the hits compared exactly, find what one bit, Lance's default, loses.
 _BITS, REFINE = 4, 3
-# Partitions that are looked into, of a million clips a tenth of all; and one more for so many hits.
-PROBES, _HITS_OF_A_PROBE = 24, 500
+# Clips of a partition. So many are looked into, of a million clips a thirtieth, and one more for so many hits.
+_PARTITION, PROBES, _HITS_OF_A_PROBE = 1_024, 32, 500
 # A filter that leaves so few is searched exactly: the partitions near a vector may hold none of them.
 _COMPARED = 3_000
 # One that leaves this share is applied to what is found: sooner than to know all clips that match.
@@ -73,7 +73,7 @@ def search_vector(
 
 
 # How vectors are indexed.
-INDEX = IvfRq(distance_type="cosine", num_bits=_BITS)
+INDEX = IvfRq(distance_type="cosine", num_bits=_BITS, target_partition_size=_PARTITION)
 
 
 def nearest(

@@ -1,7 +1,8 @@
 """How fast a catalogue answers by vector, by words and in counts, and how right, as clips grow in number.
 
 `python -m tests.benchmarks.catalog --rows 10000 100000` writes clustered unit vectors of 512 dimensions in
-3,000 categories, with words in every column that is counted, and asks as the product asks: by a vector, by
+3,000 categories, with words in every column that is counted, maintains the catalogue once, as `video2lora
+maintain` does, and asks as the product asks: by a vector, by
 words and a vector, with a filter of words (a fifth match), of a number (half match) and of one category, for
 the counts of all facets. Beside it: the bare LanceDB call for the same columns of the same clips, with the
 same probes, and NumPy comparing all. The kinds are asked in turns, so that whatever else the machine does
@@ -23,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.clip_spec import ClipSpec
+from catalog.maintenance import compact
 from catalog.search import clip_filter, facets, search_vector, search_words
 from catalog.search.hits import COLUMNS
 from catalog.search.vector import PROBES, REFINE
@@ -67,6 +69,7 @@ def measure(folder: Path, rows: int, queries: int) -> dict:
             for first in range(0, rows, _ROWS_PER_COMMIT)
         ]
     )
+    compact(catalog)
     asked = vectors[rng.integers(rows, size=queries)] + rng.normal(0, 0.02, (queries, DIM)).astype(np.float32)
     filters = {name: clip_filter(catalog, text) for name, text in FILTERS.items()}
     handles: list = []
