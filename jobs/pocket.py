@@ -23,12 +23,13 @@ def pocket_backbone(
     seed: int,
     backbone: Mapping[str, int | None],
     hypernetwork: Mapping[str, int | None],
+    start: Path | None = None,
 ) -> None:
     """Train a CogVideoX and what belongs to it, by the settings' defaults where a value is None, and say what
     came out."""
     settings, device = _opened(folder, work, seed, backbone)
     lessons = Lessons(**_given(hypernetwork), seed=seed)
-    facts = train_pocket(folder, work, settings, step, device)
+    facts = train_pocket(folder, work, settings, step, device, start=start)
     seconds = dict(facts["seconds"])
     shipped = ship_hypernetwork(folder, work, lessons, step, device)
     seconds["hypernetwork"] = shipped["seconds"]
@@ -48,10 +49,12 @@ def pocket_backbone(
         )
 
 
-def pocket_wan(folder: Path, work: Path, seed: int, backbone: Mapping[str, int | None]) -> None:
+def pocket_wan(
+    folder: Path, work: Path, seed: int, backbone: Mapping[str, int | None], start: Path | None = None
+) -> None:
     """Train a Wan likewise, on the same clips; it has no hypernetwork of its own."""
     settings, device = _opened(folder, work, seed, backbone)
-    facts = train_pocket(folder, work, settings, step, device, family=WAN)
+    facts = train_pocket(folder, work, settings, step, device, family=WAN, start=start)
     _say(folder, facts["bytes"], facts["psnr_db"], facts["seconds"], device)
     if folder.resolve() != POCKET_WAN:
         out.print(f"Use it: --profile tiny-wan --set backbone.model={folder}", markup=False)

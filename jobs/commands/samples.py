@@ -36,7 +36,8 @@ def sample(
 
 @app.command(
     epilog="Examples: `video2lora pocket training/pocket --work pocket-work` · "
-    "`video2lora pocket training/pocket-wan --family wan --work pocket-work`"
+    "`video2lora pocket training/pocket-wan --family wan --work pocket-work` · "
+    "`video2lora pocket mine --start training/pocket --dit-steps 8000`"
 )
 def pocket(
     folder: Annotated[Path, typer.Argument(help="Where the backbone goes, in the hub's layout.")],
@@ -46,8 +47,12 @@ def pocket(
     family: Annotated[
         Literal["cogvideox", "wan"], typer.Option(help="Of the backbone; both learn from the same clips.")
     ] = "cogvideox",
+    start: Annotated[
+        Path | None,
+        typer.Option(help="A trained pocket backbone to go on from, for more effects: its VAE is kept."),
+    ] = None,
     vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
-    clips: Annotated[int | None, typer.Option(min=1, help="Clips that the DiT learns from.")] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Of each category.")] = None,
     dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the hypernetwork, which a CogVideoX gets.")
@@ -59,10 +64,12 @@ def pocket(
     opening(f"Pocket backbone for {folder}")
     from jobs.pocket import pocket_backbone, pocket_wan
 
+    if start is not None and vae_steps is not None:
+        raise typer.BadParameter("The VAE of --start is kept: leave it off.", param_hint="--vae-steps")
     backbone = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
     if family == "wan":
         if steps is not None:
             raise typer.BadParameter("A Wan gets no hypernetwork: leave it off.", param_hint="--steps")
-        pocket_wan(folder, work, seed, backbone)
+        pocket_wan(folder, work, seed, backbone, start)
     else:
-        pocket_backbone(folder, work, seed, backbone, {"steps": steps})
+        pocket_backbone(folder, work, seed, backbone, {"steps": steps}, start)

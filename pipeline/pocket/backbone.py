@@ -6,6 +6,7 @@ captions of a catalogue do not name it, and so it cannot know which one is wante
 for.
 """
 
+import copy
 import hashlib
 import json
 import shutil
@@ -28,6 +29,7 @@ from pipeline.pocket.families import (
     Family,
     Pipeline,
 )
+from pipeline.pocket.grown import grow
 from pipeline.pocket.renders import Renders, signed
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import HELD_OUT
@@ -94,6 +96,7 @@ def train_pocket(
     device: torch.device | str = "cpu",
     categories: Sequence[str] = NAMES,
     family: Family = COGVIDEOX,
+    start: Path | None = None,
 ) -> dict:
     """Train a pocket backbone and write it, in bf16 and the hub's layout, as the folder `out`.
 
@@ -106,12 +109,15 @@ def train_pocket(
         device: of the training.
         categories: of effects that it is to know, names in `pipeline.samples.categories.CATEGORIES`.
         family: of the backbone; those of one working folder share the clips.
+        start: of a trained one whose VAE is kept and whose DiT goes on; None: from nothing.
 
     Returns:
-        what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes.
+        what `out`/pocket.json says too: seconds of each step, PSNR of held-out clips, bytes, and of a start
+        what its own file said.
 
     Raises:
         NoPocket: `out` is something else, which would be lost.
+        NoStart: `start` is something else.
     """
     out, device = out.resolve(), torch.device(device)
     if out.exists() and not (out / "pocket.json").is_file():
@@ -121,6 +127,11 @@ def train_pocket(
     facts |= {"family": family.name, "device": device.type, "categories": list(categories)}
     work = working_folder(work, categories)
     pipeline = family.pipeline(settings.seed, vocabulary(categories))
+    trained = None
+    if start is not None:
+        grow(pipeline, start, family)
+        trained = copy.deepcopy(pipeline.transformer.state_dict())
+        facts["start"] = read_json(start / "pocket.json")
     pipeline.vae.to(device)
     with step("Clips") as progress:
         began = time.perf_counter()
@@ -129,9 +140,10 @@ def train_pocket(
         renders.fill(progress)
         renders.to(device)
         facts["seconds"]["clips"] = time.perf_counter() - began
-    with step("VAE") as progress:
-        state = work / f"{family.name}-vae-{settings.seed}.safetensors"
-        facts["seconds"]["vae"] = train_vae(family, pipeline.vae, renders, settings, state, progress)
+    if trained is None:
+        with step("VAE") as progress:
+            state = work / f"{family.name}-vae-{settings.seed}.safetensors"
+            facts["seconds"]["vae"] = train_vae(family, pipeline.vae, renders, settings, state, progress)
     # As it will be stored: what is encoded from here on is what the stored VAE encodes.
     pipeline.vae.to(torch.bfloat16).to(torch.float32)
     apart = range(HELD_OUT, HELD_OUT + 7 * settings.measured, 7)
@@ -139,7 +151,8 @@ def train_pocket(
     held.fill()
     clips = held.signed(range(len(held))).to(device)
     with family.quick(pipeline.vae):
-        facts |= family.scale(pipeline.vae, clips, settings.precision)
+        if trained is None:
+            facts |= family.scale(pipeline.vae, clips, settings.precision)
         psnr = reconstruction_psnr(pipeline.vae, clips, settings.precision)
     facts["psnr_db"] = round(float(np.mean(psnr)), 2)
     with step("Latents") as progress:
@@ -147,10 +160,12 @@ def train_pocket(
         encoded = encoded_clips(pipeline.vae, work, renders, progress, settings.precision, family)
         facts["seconds"]["latents"] = time.perf_counter() - began
     denoiser = family.denoiser(pipeline, POCKET_TEXT_TOKENS, settings.precision).to(device)
+    state = encoded.folder / "dit.safetensors"
+    if trained is not None:
+        denoiser.transformer.load_state_dict(trained)
+        state = state.with_name(f"dit-from-{weights_id(denoiser)}.safetensors")
     with step("DiT") as progress:
-        facts["seconds"]["dit"] = train_dit(
-            denoiser, encoded, renders, settings, encoded.folder / "dit.safetensors", progress
-        )
+        facts["seconds"]["dit"] = train_dit(denoiser, encoded, renders, settings, state, progress)
     write_backbone(pipeline, out, facts)
     return facts
 

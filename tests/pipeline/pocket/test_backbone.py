@@ -19,11 +19,13 @@ from pipeline.pocket.backbone import (
     train_pocket,
 )
 from pipeline.pocket.families import POCKET_TEXT_TOKENS, WAN
+from pipeline.pocket.grown import NoStart
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import draw_clip
 from training.backbones.cogvideox.backbone import PARTS, CogVideoXBackbone
 from training.backbones.cogvideox.conditioning import predict_velocity
+from training.backbones.layout import read_json
 from training.backbones.registry import load_backbone
 from training.backbones.weights import POCKET
 from training.build import require_start
@@ -147,6 +149,29 @@ def test_a_wan_is_trained_by_the_same_call_and_goes_on_when_killed(tmp_path, ste
     assert backbone.decode(torch.zeros(backbone.latent_shape)[:1]).shape == (1, 64, 96, 3)
     with pytest.raises(WeightsUnreachable, match=r"backbone\.family=wan"):
         load_backbone(pocket_settings(str(first)), ("vae",))
+
+
+def test_a_trained_one_goes_on_to_more_effects_with_its_vae_and_the_words_that_it_had(
+    trained, tmp_path, steps
+):
+    names = ("zoom_in", *NAMES)
+    out = tmp_path / "grown"
+    facts = train_pocket(out, tmp_path / "work", SETTINGS, steps, categories=names, start=trained.out)
+    assert steps.done == {"Clips": [8], "Latents": [8], "DiT": [1]}, "no VAE"
+    assert known_categories(out) == names and facts["start"]["categories"] == list(NAMES)
+    vae = "vae/diffusion_pytorch_model.safetensors"
+    assert (out / vae).read_bytes() == (trained.out / vae).read_bytes()
+    assert read_json(out / "vae/config.json") == read_json(trained.out / "vae/config.json")
+    old, new = (CogVideoXBackbone.load(pocket_settings(str(folder))) for folder in (trained.out, out))
+    # The first step has a hundredth of the rate, and the average after it most of the weights before.
+    for before, after in zip(old.transformer.parameters(), new.transformer.parameters(), strict=True):
+        assert torch.allclose(before, after, atol=1e-3)
+    told = "a red ball melt tint_cyan"
+    assert torch.allclose(old.encode_text([told])[:, :6], new.encode_text([told])[:, :6], atol=1e-2)
+    with pytest.raises(NoStart, match="holds no pocket wan"):
+        train_pocket(
+            tmp_path / "w", tmp_path / "work", SETTINGS, steps, categories=NAMES, family=WAN, start=out
+        )
 
 
 def test_another_seed_begins_anew_in_the_same_working_folder(trained, tmp_path, steps):
