@@ -22,7 +22,7 @@ from catalog.store import Catalog
 VECTOR_INDEX_ROWS = 50_000
 # Four bits a dimension, and thrice the hits compared exactly, find what one bit, Lance's default, loses.
 _BITS, REFINE = 4, 3
-# Clips of a partition. So many are looked into, of a million clips a thirtieth, and one more for so many hits.
+# Clips of a partition; so many are looked into, of a million clips a thirtieth; one more for so many hits.
 _PARTITION, PROBES, _HITS_OF_A_PROBE = 1_024, 32, 500
 # A filter that leaves so few is searched exactly: the partitions near a vector may hold none of them.
 _COMPARED = 3_000
