@@ -13,8 +13,8 @@ from catalog.store import Catalog
 if TYPE_CHECKING:
     from lancedb.table import LanceTable
 
-# Unbounded fragments would make every later update rewrite all of the table's rows.
-_ROWS_PER_FRAGMENT = 100_000
+# A search opens the files of each fragment with a hit; an update rewrites its columns in whole fragments.
+_ROWS_PER_FRAGMENT = 250_000
 # A fragment of media is rewritten whole when it is compacted: at half a megabyte a clip this is 500 MB.
 _MEDIA_ROWS_PER_FRAGMENT = 1_000
 
