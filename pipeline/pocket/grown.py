@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import torch
-
 from pipeline.errors import PipelineError
 from pipeline.pocket.families import Family, Pipeline
 from training.backbones.layout import read_json
+from training.backbones.parts import brief
 from training.backbones.small_text import quiet_transformers
 
 
 class NoStart(PipelineError):
-    """A folder that holds no pocket backbone of the family."""
+    """A folder that holds no pocket backbone of the family, or one that cannot be read."""
 
 
 # What a VAE's configuration says of its training.
@@ -29,18 +28,31 @@ def grow(pipeline: Pipeline, folder: Path, family: Family) -> None:
     where = folder / "pocket.json"
     if not where.is_file() or read_json(where).get("family", "cogvideox") != family.name:
         raise NoStart(f"{str(folder)!r} holds no pocket {family.name}: name a folder that `pocket` wrote.")
-    with quiet_transformers():
-        trained = type(pipeline).from_pretrained(folder, torch_dtype=torch.float32)
-    for name in ("vae", "transformer", "image_encoder"):
-        if (part := getattr(trained, name, None)) is not None:
-            getattr(pipeline, name).load_state_dict(part.state_dict())
-    scale = {name: trained.vae.config[name] for name in _SCALE if name in trained.vae.config}
-    pipeline.vae.register_to_config(**scale)
-    old, new = trained.tokenizer.get_vocab(), pipeline.tokenizer.get_vocab()
+    try:
+        with quiet_transformers():
+            _take(pipeline, folder)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise NoStart(
+            f"The weights in {str(folder)!r} cannot be read ({brief(error)}): train it again."
+        ) from error
+
+
+def _take(pipeline: Pipeline, folder: Path) -> None:
+    knew = {
+        name: type(part).from_pretrained(folder / name, local_files_only=True, use_safetensors=True)
+        for name in ("vae", "transformer", "text_encoder", "image_encoder")
+        if (part := getattr(pipeline, name, None)) is not None
+    }
+    texts = knew.pop("text_encoder").state_dict()
+    for name, part in knew.items():
+        getattr(pipeline, name).load_state_dict(part.state_dict())
+    config = knew["vae"].config
+    pipeline.vae.register_to_config(**{name: config[name] for name in _SCALE if name in config})
+    words = type(pipeline.tokenizer).from_pretrained(folder / "tokenizer", local_files_only=True)
+    old, new = words.get_vocab(), pipeline.tokenizer.get_vocab()
     kept = sorted(old.keys() & new.keys())
-    knew = trained.text_encoder.state_dict()
     for name, value in pipeline.text_encoder.state_dict().items():
-        if value.shape[0] == len(new) != knew[name].shape[0]:
-            value[[new[word] for word in kept]] = knew[name][[old[word] for word in kept]]
+        if value.shape[0] == len(new) != texts[name].shape[0]:
+            value[[new[word] for word in kept]] = texts[name][[old[word] for word in kept]].to(value)
         else:
-            value.copy_(knew[name])
+            value.copy_(texts[name])

@@ -18,8 +18,8 @@ from pipeline.pocket.backbone import (
     naming,
     train_pocket,
 )
-from pipeline.pocket.families import POCKET_TEXT_TOKENS, WAN
-from pipeline.pocket.grown import NoStart
+from pipeline.pocket.families import COGVIDEOX, POCKET_TEXT_TOKENS, WAN
+from pipeline.pocket.grown import NoStart, grow
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, ship_hypernetwork
 from pipeline.samples.categories import CATEGORIES
 from pipeline.samples.draw import draw_clip
@@ -168,10 +168,10 @@ def test_a_trained_one_goes_on_to_more_effects_with_its_vae_and_the_words_that_i
         assert torch.allclose(before, after, atol=1e-3)
     told = "a red ball melt tint_cyan"
     assert torch.allclose(old.encode_text([told])[:, :6], new.encode_text([told])[:, :6], atol=1e-2)
-    with pytest.raises(NoStart, match="holds no pocket wan"):
-        train_pocket(
-            tmp_path / "w", tmp_path / "work", SETTINGS, steps, categories=NAMES, family=WAN, start=out
-        )
+    for family, reason in ((WAN, "holds no pocket wan"), (COGVIDEOX, "cannot be read")):
+        (out / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+        with pytest.raises(NoStart, match=reason):
+            grow(family.pipeline(0, ["a"]), out, family)
 
 
 def test_another_seed_begins_anew_in_the_same_working_folder(trained, tmp_path, steps):
