@@ -11,6 +11,7 @@ from catalog.acts import Applied
 from catalog.curation import Author, Selection
 from catalog.curation import categories as about_categories
 from catalog.curation import clips as about_clips
+from catalog.errors import UnknownCategory
 from catalog.store import Catalog
 from jobs.errors import JobError
 from jobs.web.palette import Palette
@@ -81,7 +82,10 @@ def _move(catalog: Catalog, clips: Selection, form: FormData, author: Author) ->
     if not category and not form.get("new"):
         found = Palette.load(catalog).matching(typed, 1)
         category = found[0].category_id if found else typed
-    return about_clips.move(catalog, clips, category or typed, author, new=bool(form.get("new")))
+    try:
+        return about_clips.move(catalog, clips, category or typed, author, new=bool(form.get("new")))
+    except UnknownCategory as error:
+        raise UnknownCategory(f"{error} To make it, tick “make it if it is new”.") from error
 
 
 def _licence(catalog: Catalog, clips: Selection, form: FormData, author: Author) -> Applied:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from catalog.events import UNDO
 from catalog.store import Catalog
 from jobs.web.access import Role
 from jobs.web.gate import API, error_of
@@ -131,16 +132,22 @@ def _common(request: Request) -> dict[str, Any]:
 
 def _event(catalog: Catalog, event_id: str) -> dict[str, Any] | None:
     """What an act did, for the page that follows it."""
-    rows = catalog.get(
-        "events", [event_id[:20]], ["event_id", "act", "actor", "changed", "payload"]
-    ).to_pylist()
+    columns = ["event_id", "act", "actor", "changed", "payload"]
+    rows = catalog.get("events", [event_id[:20]], columns).to_pylist()
     if not rows:
         return None
+    payload = json.loads(rows[0]["payload"] or "{}")
     changed = json.loads(rows[0]["changed"] or "{}")
     tables = {"clips": ("clip", None), "categories": ("category", "categories")}
     said = [count(changed[name], *tables[name]) for name in tables if name in changed]
-    left_out = json.loads(rows[0]["payload"] or "{}").get("left_out")
-    return rows[0] | {"said": " and ".join(said), "left_out": left_out}
+    told = {"said": " and ".join(said), "left_out": payload.get("left_out"), "of": None}
+    # What takes an undoing back does again what was undone.
+    again, row = False, rows[0]
+    while row["act"] == UNDO:
+        of = json.loads(row["payload"])["event"]
+        told |= {"act": "redo" if again else UNDO, "of": told["of"] or of}
+        row, again = catalog.get("events", [of], ["act", "payload"]).to_pylist()[0], not again
+    return rows[0] | told
 
 
 def told(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -229,7 +229,7 @@ class View:
         ]
         given += ["--limit", str(max(1, min(limit, 1000))), "-w", workdir]
         # What follows `--` is no option any more.
-        return shlex.join([*words[:2], *given, *words[2:]])
+        return " ".join(map(_typed, [*words[:2], *given, *words[2:]]))
 
     @property
     def compares(self) -> bool:
@@ -239,6 +239,11 @@ class View:
 
 # A filter that every clip passes: `search` wants to be asked something.
 ANY = "clip_id is not null"
+
+
+def _typed(word: str) -> str:
+    """A word as a shell takes it; one with single quotes, as filters have, in double ones."""
+    return f'"{word}"' if "'" in word and not set('"$`\\!\n') & set(word) else shlex.quote(word)
 
 
 def _named(values: Iterable[str]) -> tuple[str, ...]:

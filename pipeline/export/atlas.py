@@ -15,28 +15,28 @@ class NoVectors(PipelineError):
     """A map is asked for and clips have no vectors."""
 
 
-def atlas(catalog: Catalog, clip_ids: list[str], column: str = "embedding") -> list[dict]:
-    """`x`, `y` and `neighbors` (`ids`: numbers of rows, `distances`: 1 - cosine) of each clip, in order.
+def atlas(catalog: Catalog, clip_ids: list[str], column: str = "embedding") -> dict[str, dict]:
+    """`x`, `y` and `neighbors` (`ids`: numbers of rows, `distances`: 1 - cosine) of each embedded clip.
 
     t-SNE of the vectors; the same vectors give the same map.
 
     Raises:
-        NoVectors: some of the clips are not embedded.
+        NoVectors: none of the clips is embedded.
     """
     schema = catalog.schema("clips")
     known: dict[str, list[float] | None] = {}
     if column in schema.names and pa.types.is_fixed_size_list(schema.field(column).type):
         rows = catalog.get("clips", clip_ids, ["clip_id", column]).to_pylist()
         known = {row["clip_id"]: row[column] for row in rows}
-    missing = sum(known.get(key) is None for key in clip_ids)
-    if missing:
-        raise NoVectors(f"{missing} of {len(clip_ids)} clips have no vector; run `video2lora embed` first.")
-    vectors = unit(np.array([known[key] for key in clip_ids], dtype=np.float32).reshape(len(clip_ids), -1))
+    there = [key for key in clip_ids if known.get(key) is not None]
+    if not there:
+        raise NoVectors(f"None of {len(clip_ids)} clips has a vector; run `video2lora embed` first.")
+    vectors = unit(np.array([known[key] for key in there], dtype=np.float32).reshape(len(there), -1))
     ids, distances = _nearest(vectors)
-    return [
-        {"x": float(x), "y": float(y), "neighbors": {"ids": near.tolist(), "distances": far.tolist()}}
-        for (x, y), near, far in zip(_flat(vectors), ids, distances, strict=True)
-    ]
+    return {
+        key: {"x": float(x), "y": float(y), "neighbors": {"ids": near.tolist(), "distances": far.tolist()}}
+        for key, (x, y), near, far in zip(there, _flat(vectors), ids, distances, strict=True)
+    }
 
 
 def _flat(vectors: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def export(
         BadExport: an unknown format, a split that cannot be exported for training, a folder that is not
             empty, nothing that passes.
         BadFilter: the filter cannot be read.
-        NoVectors: a layout of clips that are not embedded.
+        NoVectors: a layout of clips none of which is embedded.
     """
     kind, splits = _checked(settings, target)
     where = clip_filter(catalog, settings.where) if settings.where else None
@@ -76,7 +76,9 @@ def export(
     rows = [{"file_name": kind.file_of(row), **row} for row in found.rows]
     if settings.layout:
         laid = atlas(catalog, [row["clip_id"] for row in rows])
-        rows = [row | place for row, place in zip(rows, laid, strict=True)]
+        if without := len(rows) - len(laid):
+            found.left_out["without a vector"] = without
+        rows = [row | laid[row["clip_id"]] for row in rows if row["clip_id"] in laid]
     building = target.with_name(f".{target.name}-{uuid4().hex[:8]}.partial")
     try:
         building.mkdir(parents=True)

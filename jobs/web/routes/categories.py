@@ -1,5 +1,6 @@
 """Categories: how well each is, one of them in full, and the palette that finds them by a few letters."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,7 @@ def category(request: Request, site: Here, id: str) -> Response:
         key=key,
         name=names.name_of(key),
         fact=fact,
+        threshold=json.loads((fact and fact["thresholds"]) or "null"),
         health=health,
         names=names,
         least=_least_like(site, key, names.name_of(key)),

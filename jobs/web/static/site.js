@@ -155,6 +155,15 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 document.addEventListener("htmx:afterSettle", watchScreens);
 
+// What opens beneath a button stays within the window.
+document.addEventListener("toggle", (event) => {
+  const drop = event.target.querySelector?.(".drop");
+  if (!drop) return;
+  drop.style.left = "";
+  const over = drop.getBoundingClientRect().right + 8 - document.documentElement.clientWidth;
+  if (over > 0) drop.style.left = `${-over}px`;
+}, true);
+
 // The duplicate bench: wipe between two clips, or the difference of their pixels, at the same moment.
 function bench(event) {
   const pair = document.querySelector(".pair");

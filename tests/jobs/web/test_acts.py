@@ -40,8 +40,13 @@ def test_clips_that_are_ticked_are_moved_signed_and_put_back_by_undo(catalog, cl
     event = history(catalog)[0]
     assert (event.act, event.actor, event.changed["clips"]) == ("move", "ada", 2)
     assert f"Event {event.event_id}: move, 2 clips" in page.text
-    follow(client, client.post("/undo", data={"event": event.event_id, "back": "/?q=melt"}))
+    page = follow(client, client.post("/undo", data={"event": event.event_id, "back": "/?q=melt"}))
+    assert "Event 2: undo of event 1, 2 clips" in page.text
     assert rows(catalog, "category_id", "category_source") == before
+    page = follow(client, client.post("/undo", data={"event": "2"}))
+    assert "Event 3: redo of event 2, 2 clips" in page.text
+    page = follow(client, client.post("/undo", data={"event": "3"}))
+    assert "Event 4: undo of event 3, 2 clips" in page.text
 
 
 def test_all_that_match_are_acted_on_beyond_the_page_and_with_exceptions(catalog, client):
@@ -173,7 +178,9 @@ def test_a_category_is_renamed_merged_held_out_and_back_from_its_page(catalog, c
 
 def test_a_new_category_is_made_only_where_that_is_asked_for(catalog, client):
     sent = {"view": "/?select=glow0", "category": "🔥 flame"}
-    assert client.post("/acts/clips/move", data=sent).status_code == 404
+    answer = client.post("/acts/clips/move", data=sent)
+    assert answer.status_code == 404
+    assert "tick “make it if it is new”" in alert(answer)
     assert client.post("/acts/clips/move", data=sent | {"new": "1"}).status_code == 303
     assert "🔥 flame" in client.get("/clips/glow0").text
     [event] = history(catalog)

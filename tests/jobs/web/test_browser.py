@@ -147,6 +147,18 @@ def test_the_selection_is_in_the_address_and_survives_a_reload(tab):
     assert not tab.is_checked("#clip-freeze2 input")
 
 
+def test_what_opens_beneath_a_button_stays_within_the_window(tab):
+    tab.goto("/?select=melt0&select=melt1")
+    for width in (1400, 1150, 1000, 800):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.goto("/?select=melt0&select=melt1")
+        for opened in tab.locator("#bar .act > summary").all():
+            opened.click()
+            tab.wait_for_timeout(50)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            opened.click()
+
+
 def test_the_grid_is_walked_by_keyboard(tab):
     tab.goto("/")
     faces = "[...document.querySelectorAll('.face')].indexOf(document.activeElement)"
@@ -314,6 +326,11 @@ def test_on_a_narrow_screen_no_word_is_broken_into_letters(browser, catalog, tmp
         tab.goto("/?status=accepted")
         tab.locator(".filters > summary").click()
         assert tab.locator("#facet-category-1 span").bounding_box()["height"] < 30
+        for path in ("/history", "/map"):
+            tab.goto(path)
+            if path == "/map":
+                tab.wait_for_selector("#map-legend button", timeout=60_000)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 400, path
 
 
 @pytest.mark.parametrize("width", [400, 1200, 2000])

@@ -1,6 +1,7 @@
 """The pages of clips, categories, review and history: what they say, and what they answer to nonsense."""
 
 import html
+import json
 import re
 
 import numpy as np
@@ -38,6 +39,17 @@ def test_the_board_says_how_each_category_is(reading):
 def test_a_category_shows_its_clips_that_look_least_like_it_first(catalog, client):
     acts.move(catalog, Selection.of(["freeze0"]), "melt", Author("grace"))
     assert re.findall(r'id="clip-(\w+)"', client.get("/category?id=melt").text)[0] == "freeze0"
+
+
+def test_a_category_says_from_which_likeness_a_clip_is_taken_for_one_of_it(catalog, client):
+    assert "from a likeness" not in client.get("/category?id=melt").text
+    threshold = {"similarity": 0.66, "precision": 1.0, "recall": 0.8, "labels": 5}
+    catalog.update("categories", [{"category_id": "melt", "thresholds": json.dumps(threshold)}])
+    said = "from a likeness of 0.66: by its 5 labelled clips, 100 % of what is taken are right (precision), "
+    assert said in client.get("/category?id=melt").text
+    threshold |= {"precision": None}
+    catalog.update("categories", [{"category_id": "melt", "thresholds": json.dumps(threshold)}])
+    assert "from a likeness" not in client.get("/category?id=melt").text
 
 
 def test_the_queue_begins_with_clips_without_a_category_and_offers_the_nearest(reading):

@@ -102,6 +102,14 @@ def test_examples_are_added_turned_round_and_taken_away():
     assert view_of("like=a&unlike=a") == view_of("like=a")
 
 
+def test_a_filter_can_be_read_on_the_command_line():
+    said = View(chosen={"category": ("melt",)}).command("w", 5)
+    assert said == """video2lora search --where "category = 'melt'" --limit 5 -w w"""
+    for name in ("a $HOME `ls`", 'two "quotes"', "50!", "back\\slash"):
+        view = View(chosen={"category": (name,)})
+        assert view.filter() in shlex.split(view.command("w", 5))
+
+
 def test_the_command_line_has_every_example_and_what_counts_of_them():
     view = view_of("like=c1&like=example:1&unlike=-c2&aspect=effect&lasso=-0.5_0.1~0.9_0.2~0.5_0.8")
     words = shlex.split(view.command("w", 5, {"example:1": "my clip.mp4"}))

@@ -153,6 +153,16 @@ def test_a_map_of_the_clips_stands_beside_their_rows(catalog, tmp_path):
     assert [row["neighbors"]["ids"][0] for row in rows] == [1, 0, 3, 2]
     assert all(np.isfinite([row["x"], row["y"]]).all() for row in rows)
     assert rows[0]["neighbors"]["distances"] == sorted(rows[0]["neighbors"]["distances"])
+
+
+def test_a_map_leaves_out_what_has_no_vector_and_says_so(catalog, tmp_path):
+    ensure_vectors(catalog, "clips", "embedding", 3)
+    vectors = {"a1": [1, 0, 0], "b1": [0, 1, 0], "b2": [0, 0.9, 0.2]}
+    catalog.update("clips", [{"clip_id": key, "embedding": each} for key, each in vectors.items()])
+    report = export(catalog, tmp_path / "out", ExportSettings("parquet", layout=True))
+    assert (report.clips, report.left_out) == (3, {"without a vector": 1})
+    rows = pq.read_table(tmp_path / "out" / "metadata.parquet").to_pylist()
+    assert [(row["clip_id"], row["neighbors"]["ids"][0]) for row in rows] == [("a1", 1), ("b1", 2), ("b2", 1)]
     assert read_back(tmp_path / "out") == wanted(catalog)
 
 
