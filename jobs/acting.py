@@ -4,7 +4,7 @@ import functools
 import getpass
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,13 +68,18 @@ class Acting:
 
 def told(done: "Applied", dry_run: bool, workdir: Path) -> list[str]:
     """What an act did, for a person."""
-    rows = ", ".join(f"{count} {_rows(table, count)}" for table, count in done.changed.items())
+    rows = counted(done.changed)
     aside = [f"{done.left_out} that match were rejected or are copies, and stay so"] if done.left_out else []
     if dry_run:
         return [f"would change {rows or 'nothing'}; nothing was changed", *aside]
     if not done.event:
         return ["all is as wished already; nothing was changed", *aside]
     return [f"changed {rows}; take it back with `video2lora undo {done.event} -w {workdir}`", *aside]
+
+
+def counted(changed: Mapping[str, int]) -> str:
+    """Rows by table, as in `1 category, 5 clips`."""
+    return ", ".join(f"{count} {_rows(table, count)}" for table, count in changed.items())
 
 
 def _rows(table: str, count: int) -> str:

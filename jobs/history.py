@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog.curation.selection import whole_ids
 from catalog.events import Event, history, touching
+from jobs.acting import counted
 from jobs.console import print_table
 from jobs.workspace import Workspace
 
@@ -25,7 +26,7 @@ def history_job(workspace: Workspace, clip: str | None, limit: int, as_json: boo
     else:
         events = history(catalog, limit)
         rows = [asdict(event) for event in events]
-        changed = [", ".join(f"{count} {table}" for table, count in e.changed.items()) for e in events]
+        changed = [counted(event.changed) for event in events]
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return

@@ -54,7 +54,9 @@ def test_a_curators_acts_from_the_command_line(workdir, capsys):
     rows = json.loads(said(capsys, "history", "--json", "-w", workdir))
     assert [row["event_id"] for row in rows] == [str(n) for n in range(13, 0, -1)]
     assert {row["actor"] for row in rows} == {"ann"}
-    assert "Turns to <b>gold</b>" in said(capsys, "history", "-w", workdir)
+    text = said(capsys, "history", "-w", workdir)
+    assert "Turns to <b>gold</b>" in text
+    assert "1 clip, 1 source" in text
     assert "category_id: melt → drip" in said(capsys, "history", "--clip", "aaaa", "-w", workdir)
     assert "would change" in said(capsys, "undo", "13", "--dry-run", *at)
     assert "undo 14" in said(capsys, "undo", "13", *at)

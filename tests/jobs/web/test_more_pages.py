@@ -45,6 +45,7 @@ def test_a_group_is_shown_side_by_side_with_what_differs_and_its_leak(doubled, c
     page = client.get("/duplicates").text
     assert "1 of 1 group" in page
     assert "leaks across splits" in page
+    assert "gets its vector and its split from the next" in page
     differing = re.findall(r'class="differs"><th scope="row">([\w ]+)</th>', page)
     assert {"caption", "split", "source uri"} <= set(differing)
     assert "codec" not in differing
