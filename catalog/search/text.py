@@ -15,7 +15,7 @@ from catalog.search.clips import ROW, Clips
 from catalog.search.hits import COLUMNS, best
 from catalog.search.vector import COMMON, candidates
 from catalog.store import Catalog
-from catalog.words import words
+from catalog.words import telling, words
 
 # Below this a scan of all captions takes a fraction of a second and needs no index to keep fresh.
 INDEX_ROWS = 20_000
@@ -76,7 +76,7 @@ def said_by(
         raise CatalogError(
             f"What is searched for has {len(query):,} characters; at most {LONGEST_QUERY:,} are read."
         )
-    wanted = words(query)
+    wanted = telling(query)
     if not wanted or limit < 1:
         return []
     shares = names.matching(query)

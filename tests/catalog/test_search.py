@@ -56,6 +56,7 @@ def ids(found: list[dict]) -> list[str]:
     [
         ("dragon", "4"),
         ("DRAGONS", "4"),
+        ("with the dragon", "4"),
         ("red", "13"),
         ("car", "23"),
         ("melt", "125"),
