@@ -13,7 +13,7 @@ from catalog.store import Catalog
 if TYPE_CHECKING:
     from lancedb.table import LanceTable
 
-# A search opens the files of each fragment with a hit; an update rewrites its columns in whole fragments.
+# A search opens the files of each fragment with a hit; one that lost many rows to updates is rewritten whole.
 _ROWS_PER_FRAGMENT = 250_000
 # A fragment of media is rewritten whole when it is compacted: at half a megabyte a clip this is 500 MB.
 _MEDIA_ROWS_PER_FRAGMENT = 1_000

@@ -33,7 +33,7 @@ def grow(pipeline: Pipeline, folder: Path, family: Family) -> None:
             _take(pipeline, folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise NoStart(
-            f"The weights in {str(folder)!r} cannot be read ({brief(error)}): train it again."
+            f"The weights in {str(folder)!r} cannot be read ({brief(error)}): name another folder."
         ) from error
 
 
