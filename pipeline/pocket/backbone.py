@@ -120,7 +120,8 @@ def train_pocket(
         NoStart: `start` is something else.
     """
     out, device = out.resolve(), torch.device(device)
-    if out.exists() and not (out / "pocket.json").is_file():
+    theirs = any(out.iterdir()) if out.is_dir() else out.exists()
+    if theirs and not (out / "pocket.json").is_file():
         raise NoPocket(f"{out} is there and is no pocket backbone: name a folder that does not exist yet.")
     facts: dict = {"settings": asdict(settings), "threads": torch.get_num_threads(), "seconds": {}}
     categories = tuple(categories)

@@ -187,6 +187,9 @@ def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, steps):
     with pytest.raises(NoPocket, match="does not exist yet"):
         train_pocket(tmp_path / "mine", tmp_path / "work", SETTINGS, steps)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()  # as whoever tried whether it can be written to leaves it
+    with pytest.raises(NoStart):
+        train_pocket(tmp_path / "empty", tmp_path / "work", SETTINGS, steps, start=tmp_path / "mine")
     assert not steps.done
 
 
