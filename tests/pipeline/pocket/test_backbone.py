@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from jobs.profile import load_profile
 from pipeline.pocket.backbone import (
@@ -156,16 +157,19 @@ def test_a_trained_one_goes_on_to_more_effects_with_its_vae_and_the_words_that_i
 ):
     names = ("zoom_in", *NAMES)
     out = tmp_path / "grown"
-    facts = train_pocket(out, tmp_path / "work", SETTINGS, steps, categories=names, start=trained.out)
+    start = shutil.copytree(trained.out, tmp_path / "start")
+    file = start / "transformer/diffusion_pytorch_model.safetensors"
+    # Far from what any training of one step begins with, the layers too that begin at zero.
+    save_file({name: value + 0.25 for name, value in load_file(file).items()}, file, {"format": "pt"})
+    facts = train_pocket(out, tmp_path / "work", SETTINGS, steps, categories=names, start=start)
     assert steps.done == {"Clips": [8], "Latents": [8], "DiT": [1]}, "no VAE"
     assert known_categories(out) == names and facts["start"]["categories"] == list(NAMES)
     vae = "vae/diffusion_pytorch_model.safetensors"
     assert (out / vae).read_bytes() == (trained.out / vae).read_bytes()
     assert read_json(out / "vae/config.json") == read_json(trained.out / "vae/config.json")
-    old, new = (CogVideoXBackbone.load(pocket_settings(str(folder))) for folder in (trained.out, out))
-    # The first step has a hundredth of the rate, and the average after it most of the weights before.
+    old, new = (CogVideoXBackbone.load(pocket_settings(str(folder))) for folder in (start, out))
     for before, after in zip(old.transformer.parameters(), new.transformer.parameters(), strict=True):
-        assert torch.allclose(before, after, atol=1e-3)
+        assert torch.allclose(before, after, atol=1e-2)
     told = "a red ball melt tint_cyan"
     assert torch.allclose(old.encode_text([told])[:, :6], new.encode_text([told])[:, :6], atol=1e-2)
     for family, reason in ((WAN, "holds no pocket wan"), (COGVIDEOX, "cannot be read")):
