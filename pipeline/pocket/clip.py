@@ -86,7 +86,7 @@ class ClipLessons:
         scenes: clips of each category, each in a scene that few other categories share.
         categories, clips: of a step: so many categories, with so many clips of each.
         frames: of a clip that a step looks at, one of each of so many equal parts of its eight.
-        lr: of AdamW. (Muon would need bf16 products, which a CPU without them takes ten times as long for.)
+        lr: of AdamW.
         processes: that render; None for one a core.
     """
 

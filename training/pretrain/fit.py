@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from training.errors import TrainingError
 from training.files import written
+from training.pretrain.muon import Muon
 from training.progress import Progress
 
 
@@ -42,7 +43,7 @@ class FitSettings:
 
 
 # What an optimizer keeps of a parameter once it had a gradient; AdamW counts the steps of each.
-_MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
+_MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum_buffer",)}
 
 
 def fit(
@@ -113,9 +114,8 @@ def _optimizers(
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     ]
     if matrices:
-        # Muon (Jordan, 2024) with the scale under which it takes AdamW's rates (2502.16982).
         hidden = [weights[name] for name in sorted(matrices)]
-        found.append(torch.optim.Muon(hidden, lr=2 * lr, weight_decay=1e-4, adjust_lr_fn="match_rms_adamw"))
+        found.append(Muon(hidden, lr=2 * lr, weight_decay=1e-4))
     return found
 
 
