@@ -130,7 +130,7 @@ def train_pocket(
     pipeline = family.pipeline(settings.seed, vocabulary(categories))
     trained = None
     if start is not None:
-        grow(pipeline, start, family)
+        grow(pipeline, start, family, _kin(categories, known_categories(start)))
         trained = copy.deepcopy(pipeline.transformer.state_dict())
         facts["start"] = read_json(start / "pocket.json")
     pipeline.vae.to(device)
@@ -166,7 +166,9 @@ def train_pocket(
         denoiser.transformer.load_state_dict(trained)
         state = state.with_name(f"dit-from-{weights_id(denoiser)}.safetensors")
     with step("DiT") as progress:
-        facts["seconds"]["dit"] = train_dit(denoiser, encoded, renders, settings, state, progress)
+        facts["seconds"]["dit"] = train_dit(
+            denoiser, encoded, renders, settings, state, progress, grown=trained is not None
+        )
     write_backbone(pipeline, out, facts)
     return facts
 
@@ -217,8 +219,12 @@ def train_dit(
     settings: PocketSettings,
     state: Path,
     progress: Progress,
+    grown: bool = False,
 ) -> float:
-    """Fit the DiT and its encoders on the encoded renders. Returns the seconds."""
+    """Fit the DiT and its encoders on the encoded renders. Returns the seconds.
+
+    `grown`: all but its words is trained, and those have to catch up.
+    """
     denoiser.train()
     if settings.compile:
         for block in denoiser.blocks:
@@ -249,7 +255,8 @@ def train_dit(
         )
 
     fitted = FitSettings(settings.dit_steps, lr=1e-3, save_every=SAVE_EVERY)
-    seconds = fit(denoiser, loss, fitted, state, progress, denoiser.hidden_matrices())
+    matrices, words = denoiser.hidden_matrices(), [denoiser.word_table()] if grown else []
+    seconds = fit(denoiser, loss, fitted, state, progress, matrices, words)
     denoiser.eval()
     return seconds
 
@@ -273,6 +280,15 @@ def vocabulary(categories: Sequence[str]) -> list[str]:
     """Words that are tokens of their own: those of the captions, names of the categories and their parts."""
     captions = " ".join(make_scene(n).caption for n in range(2_000)).replace(".", " ").split()
     return sorted({*captions, *(word for name in categories for word in _words(name))})
+
+
+def _kin(categories: Sequence[str], known: Sequence[str]) -> dict[str, list[str]]:
+    """Of each category that is no combination, the known ones of its family."""
+    return {
+        name: [other for other in known if CATEGORIES[other].family == CATEGORIES[name].family]
+        for name in categories
+        if len(CATEGORIES[name].parts) == 1
+    }
 
 
 def _words(effect: str) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """A pocket backbone that begins as a trained one and has words which that did not have."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.pocket.families import Family, Pipeline
@@ -15,12 +18,17 @@ class NoStart(PipelineError):
 
 # What a VAE's configuration says of its training.
 _SCALE = ("scaling_factor", "latents_mean", "latents_std")
+# Of a new word's vector, as the fresh ones are long: what it has of its kin; the rest is its own.
+_KIN = 0.8
 
 
-def grow(pipeline: Pipeline, folder: Path, family: Family) -> None:
+def grow(
+    pipeline: Pipeline, folder: Path, family: Family, kin: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Give a fresh pipeline the weights of the one in a folder, and of its words what it knew of them.
 
-    Words that are new keep the fresh values.
+    Args:
+        kin: of a word that is new, known ones near which it begins; others keep the fresh values.
 
     Raises:
         NoStart: see there.
@@ -30,14 +38,14 @@ def grow(pipeline: Pipeline, folder: Path, family: Family) -> None:
         raise NoStart(f"{str(folder)!r} holds no pocket {family.name}: name a folder that `pocket` wrote.")
     try:
         with quiet_transformers():
-            _take(pipeline, folder)
+            _take(pipeline, folder, kin or {})
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise NoStart(
             f"The weights in {str(folder)!r} cannot be read ({brief(error)}): name another folder."
         ) from error
 
 
-def _take(pipeline: Pipeline, folder: Path) -> None:
+def _take(pipeline: Pipeline, folder: Path, kin: Mapping[str, Sequence[str]]) -> None:
     knew = {
         name: type(part).from_pretrained(folder / name, local_files_only=True, use_safetensors=True)
         for name in ("vae", "transformer", "text_encoder", "image_encoder")
@@ -54,5 +62,18 @@ def _take(pipeline: Pipeline, folder: Path) -> None:
     for name, value in pipeline.text_encoder.state_dict().items():
         if value.shape[0] == len(new) != texts[name].shape[0]:
             value[[new[word] for word in kept]] = texts[name][[old[word] for word in kept]].to(value)
+            _begin_near(value, {piece: place for piece, place in new.items() if piece not in old}, new, kin)
         else:
             value.copy_(texts[name])
+
+
+def _begin_near(
+    table: Tensor, fresh: Mapping[str, int], places: Mapping[str, int], kin: Mapping[str, Sequence[str]]
+) -> None:
+    """Turn the rows of fresh words in a table [words, width] towards their kin's, as long as they were."""
+    for word, others in kin.items():
+        place, known = fresh.get(f"▁{word}"), [places[f"▁{other}"] for other in others]
+        if place is not None and known:
+            # The mean of n vectors that have nothing to do with each other is √n times shorter.
+            shared = table[known].mean(dim=0) * len(known) ** 0.5
+            table[place] = _KIN * shared + (1 - _KIN**2) ** 0.5 * table[place]

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.pretrain.precision import Precision, computing
 
@@ -29,6 +29,7 @@ class Denoiser(nn.Module, ABC):
 
     blocks_name: str
     transformer: nn.Module
+    text_encoder: PreTrainedModel
 
     def __init__(
         self,
@@ -62,6 +63,11 @@ class Denoiser(nn.Module, ABC):
         for name, value in self.named_parameters():
             if value.ndim == 2 and f"transformer.{self.blocks_name}." in name and ".norm" not in name:
                 yield name
+
+    def word_table(self) -> str:
+        """Name of the words' vectors."""
+        table = self.text_encoder.get_input_embeddings().weight
+        return next(name for name, value in self.named_parameters() if value is table)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """Captions as the text encoder takes them, int64 [n, T]."""

@@ -5,7 +5,7 @@ same weights.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +53,16 @@ def fit(
     state: Path,
     progress: Progress | None = None,
     matrices: Iterable[str] = (),
+    words: Collection[str] = (),
 ) -> float:
     """Train the parameters of `model` that are not frozen on `loss_of(step)`, going on from the file `state`.
 
     Of the parameters named in `matrices` (the hidden ones of a transformer) Muon takes care, at twice the
-    rate, of all others AdamW: on the pocket DiT Muon needs half the steps. The state is saved every
-    `save_every` steps, at the end and when interrupted. The model is left with the average (EMA) of its
-    weights.
+    rate, of all others AdamW: on the pocket DiT Muon needs half the steps. Tables of words in `words` take
+    eight times the rate, for a word is in few of the batches.
+
+    The state is saved every `save_every` steps, at the end and when interrupted. The model is left with the
+    average (EMA) of its weights.
 
     Returns:
         seconds that the steps took, those of earlier runs included.
@@ -68,7 +71,7 @@ def fit(
         BadFitState: see there.
     """
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizers = _optimizers(weights, settings.lr, frozenset(matrices))
+    optimizers = _optimizers(weights, settings.lr, frozenset(matrices), words)
     rates = [(group, group["lr"]) for each in optimizers for group in each.param_groups]
     average = {name: value.detach().clone() for name, value in weights.items()}
     step, seconds = _load(state, weights, average, optimizers) if state.exists() else (0, 0.0)
@@ -107,11 +110,14 @@ def fit(
 
 
 def _optimizers(
-    weights: dict[str, nn.Parameter], lr: float, matrices: frozenset[str]
+    weights: dict[str, nn.Parameter], lr: float, matrices: frozenset[str], words: Collection[str]
 ) -> list[torch.optim.Optimizer]:
-    others = [value for name, value in weights.items() if name not in matrices]
+    others = [value for name, value in weights.items() if name not in matrices and name not in words]
+    groups: list[dict] = [{"params": others}]
+    if words:
+        groups.append({"params": [weights[name] for name in words], "lr": 8 * lr})
     found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+        torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     ]
     if matrices:
         hidden = [weights[name] for name in sorted(matrices)]

@@ -81,6 +81,16 @@ def test_muon_moves_the_matrices_it_is_given_and_resumes_to_the_same_weights(tmp
         fit(net(), loss_of(second), SETTINGS, tmp_path / "adam.safetensors", matrices=["0.weight"])
 
 
+def test_tables_of_words_take_eight_times_the_rate(tmp_path):
+    one = FitSettings(steps=1, lr=1e-3, warmup=1, decay=1e-9, ema_decay=0.0)
+    slow, quick = net(), net()
+    fit(slow, loss_of(slow), one, tmp_path / "slow.safetensors")
+    fit(quick, loss_of(quick), one, tmp_path / "quick.safetensors", words=["0.weight"])
+    begun = net()[0].weight
+    assert torch.allclose(quick[0].weight - begun, 8 * (slow[0].weight - begun), rtol=1e-2)
+    assert torch.equal(quick[2].weight, slow[2].weight)
+
+
 @pytest.mark.parametrize("stop", [3, 9])
 def test_what_gets_a_gradient_only_later_resumes_to_the_same_weights(tmp_path, stop):
     """As a VAE's steps of single frames leave out what joins frames."""
