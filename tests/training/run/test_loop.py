@@ -20,8 +20,9 @@ from tests.training.small import SmallStream, small_module
 from training.errors import NoBatch, TooLittleMemory, TrainingError
 from training.run.checkpoint import CheckpointError, list_checkpoints, newest_checkpoint, read_checkpoint
 from training.run.folder import Broken, Diverged, FolderUnseen, RunFolder
-from training.run.loop import final, train
+from training.run.loop import train
 from training.run.watch import read_rows
+from training.run.worker import final
 
 
 class Forgetful(HeldOut):
