@@ -16,6 +16,7 @@ from training.evaluation.transfer_gap import PairLosses, pair_losses
 from training.generate import Guidance, denoise
 from training.methods.base import Condition, Method
 from training.polish import polish
+from training.pretrain.precision import computing
 from training.settings import PolishSettings
 
 SPLITS: dict[str, Split] = {"development": DEVELOPMENT, "test": TEST}
@@ -66,7 +67,7 @@ def starts(method: Method, pairs: Pairs, rows: Sequence[Row], start: str, traini
 
 
 def _predicted(method: Method, pairs: Pairs, clips: Sequence[int]) -> Tensor:
-    with torch.autocast(pairs.device.type, torch.bfloat16):
+    with computing(pairs.device, "bfloat16"):
         parts = [clips[at : at + 64] for at in range(0, len(clips), 64)]
         return torch.cat([method.condition(pairs.references(part)).float() for part in parts])
 
@@ -82,7 +83,7 @@ def adapters_of(
     for at in range(0, len(rows), 64):
         clips = [row[1] for row in rows[at : at + 64]]
         own = pairs.own_clips(clips)
-        with torch.autocast(pairs.device.type, torch.bfloat16):
+        with computing(pairs.device, "bfloat16"):
             part = theta[at : at + len(clips)]
             found.append(polish(method, part, own, settings, seed=at).condition)
     return torch.cat(found)
@@ -114,7 +115,7 @@ def gaps(
     for at in range(0, len(rows), 32):
         targets, right, wrong = (list(column) for column in zip(*rows[at : at + 32], strict=True))
         batches.append((pairs.batch(targets, right, seed + at), pairs.batch(targets, wrong, seed + at)))
-    with torch.autocast(pairs.device.type, torch.bfloat16):
+    with computing(pairs.device, "bfloat16"):
         return pair_losses(method, batches, draws, condition=condition)
 
 
@@ -148,7 +149,7 @@ def generated(
             adapter=guidance,
             without_adapter=None if own is None else (lambda: method.under(None)),
         )
-        with method.under(own) as velocity, torch.autocast(pairs.device.type, torch.bfloat16):
+        with method.under(own) as velocity, computing(pairs.device, "bfloat16"):
             scene = Scene(batch.first_frame_latents, text)
             negative = plain if named and guidance > 1 else None
             sampler = backbone.sampler()
@@ -164,7 +165,7 @@ def rows_of(condition: Condition, rows: Sequence[int]) -> Condition:
 
 def decoded(backbone: Backbone, latents: Tensor) -> list[Tensor]:
     """Latents [n, F, C, h, w] → clips uint8 [49, H, W, 3] on the CPU."""
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with computing(latents.device, "bfloat16"):
         return [backbone.decode(each.float()) for each in latents]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from jobs.report.pictures import contact_sheet
 from pipeline.video.transcode import write_video
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
+from training.pretrain.precision import computing
 
 PER_GROUP = 12
 STYLE = """body{font:15px system-ui;margin:2rem;max-width:76rem}.pairs{display:flex;flex-wrap:wrap;gap:1rem}
@@ -38,7 +39,7 @@ def write_page(groups: dict[tuple[str, str], list[Shown]], backbone: CogVideoXBa
         chosen = choose(shown)
         pictures, figures = [], []
         for number, each in enumerate(chosen):
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), computing(torch.device("cpu"), "bfloat16"):
                 reference = backbone.decode(each.reference).numpy()
             pictures += [reference, each.clip.numpy()]
             name = f"{kind}-{group}-{number}".replace(", ", "-").replace(" ", "-")

@@ -10,7 +10,13 @@ Precision = Literal["bfloat16", "float32"]
 def computing(device: torch.device, precision: Precision) -> torch.autocast:
     """A context whose matrix products and convolutions are done in this precision.
 
-    In bf16 processors disagree in the third digit of a product (AMX, AVX512-BF16 and emulation round in other
-    places), and training carries that on; a processor without bf16 is also slower in it than in fp32.
+    In bf16 processors disagree in the third digit of a product (AMX and AVX512-BF16 round in other places),
+    and training carries that on. One that does not know bf16 would take ten times as long as in fp32, and
+    computes in that.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    enabled = precision == "bfloat16" and (device.type != "cpu" or _processor_knows_bf16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _processor_knows_bf16() -> bool:
+    return any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
