@@ -28,7 +28,8 @@ def pocket_backbone(
     """Train a CogVideoX and what belongs to it, by the settings' defaults where a value is None, and say what
     came out."""
     settings, device = _opened(folder, work, seed, backbone)
-    lessons = Lessons(**_given(hypernetwork), seed=seed)
+    # Of the same clips, which are rendered and encoded by then.
+    lessons = Lessons(**_given(hypernetwork), clips=settings.clips, seed=seed)
     facts = train_pocket(folder, work, settings, step, device, start=start)
     seconds = dict(facts["seconds"])
     shipped = ship_hypernetwork(folder, work, lessons, step, device)

@@ -37,7 +37,7 @@ def sample(
 @app.command(
     epilog="Examples: `video2lora pocket training/pocket --work pocket-work` · "
     "`video2lora pocket training/pocket-wan --family wan --work pocket-work` · "
-    "`video2lora pocket mine --start training/pocket --dit-steps 8000`"
+    "`video2lora pocket mine --start training/pocket --dit-steps 8000 --batch 8`"
 )
 def pocket(
     folder: Annotated[Path, typer.Argument(help="Where the backbone goes, in the hub's layout.")],
@@ -52,8 +52,11 @@ def pocket(
         typer.Option(help="A trained pocket backbone to go on from, for more effects: its VAE is kept."),
     ] = None,
     vae_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the VAE.")] = None,
-    clips: Annotated[int | None, typer.Option(min=1, help="Of each category.")] = None,
+    clips: Annotated[int | None, typer.Option(min=2, help="Of each category.")] = None,
     dit_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the DiT.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Clips of a step, of DiT and hypernetwork; a CPU wants few.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the hypernetwork, which a CogVideoX gets.")
     ] = None,
@@ -66,10 +69,10 @@ def pocket(
 
     if start is not None and vae_steps is not None:
         raise typer.BadParameter("The VAE of --start is kept: leave it off.", param_hint="--vae-steps")
-    backbone = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps}
+    backbone = {"vae_steps": vae_steps, "clips": clips, "dit_steps": dit_steps, "batch": batch}
     if family == "wan":
         if steps is not None:
             raise typer.BadParameter("A Wan gets no hypernetwork: leave it off.", param_hint="--steps")
         pocket_wan(folder, work, seed, backbone, start)
     else:
-        pocket_backbone(folder, work, seed, backbone, {"steps": steps}, start)
+        pocket_backbone(folder, work, seed, backbone, {"steps": steps, "batch": batch}, start)
