@@ -34,6 +34,7 @@ class WhatIf:
     Attributes:
         clips: that are used; `lost` of them would go.
         fallen: categories that would have fewer than `least` clips and do not now: clips now and then.
+        short: how many have fewer as it is.
         gone: categories that would have none.
     """
 
@@ -42,14 +43,16 @@ class WhatIf:
     clips: int
     lost: int
     fallen: Mapping[str, tuple[int, int]]
+    short: int
     gone: tuple[str, ...]
 
     def sentence(self) -> str:
         """For a person."""
         named = ", ".join(f"`{each}`" for each in self.without)
+        already = f" ({self.short} have fewer as it is)" if self.short else ""
         return (
             f"Without {named} you lose {self.lost:,} of {self.clips:,} clips; {len(self.fallen)} categories "
-            f"fall under {self.least}, {len(self.gone)} have none left."
+            f"fall under {self.least}{already}, {len(self.gone)} have none left."
         )
 
 
@@ -90,6 +93,7 @@ def without(catalog: Catalog, excluded: Sequence[str], least: int = 20) -> WhatI
         len(rows),
         len(rows) - then.total(),
         {each: (now[each], then[each]) for each in named if now[each] >= least > then[each]},
+        sum(now[each] < least for each in named),
         tuple(each for each in named if not then[each]),
     )
 

@@ -21,6 +21,8 @@ def test_what_would_be_left_without_some_terms(curated, ann):
         ("snow",),
     )
     assert "you lose 6 of 12 clips; 2 categories fall under 3, 1 have none left" in found.sentence()
+    found = without(curated, ["unknown"], least=5)
+    assert "0 categories fall under 5 (3 have fewer as it is), 1 have none left" in found.sentence()
     reject(curated, Selection.matching("category = 'melt'"), ann)
     with pytest.raises(UnknownLicence, match=r"'CC0'; nearest: 'CC-BY-4\.0'"):
         without(curated, ["CC0"])
