@@ -130,7 +130,7 @@ def train_pocket(
     pipeline = family.pipeline(settings.seed, vocabulary(categories))
     trained = None
     if start is not None:
-        grow(pipeline, start, family, _kin(categories, known_categories(start)))
+        grow(pipeline, start, family, categories)
         trained = copy.deepcopy(pipeline.transformer.state_dict())
         facts["start"] = read_json(start / "pocket.json")
     pipeline.vae.to(device)
@@ -280,15 +280,6 @@ def vocabulary(categories: Sequence[str]) -> list[str]:
     """Words that are tokens of their own: those of the captions, names of the categories and their parts."""
     captions = " ".join(make_scene(n).caption for n in range(2_000)).replace(".", " ").split()
     return sorted({*captions, *(word for name in categories for word in _words(name))})
-
-
-def _kin(categories: Sequence[str], known: Sequence[str]) -> dict[str, list[str]]:
-    """Of each category that is no combination, the known ones of its family."""
-    return {
-        name: [other for other in known if CATEGORIES[other].family == CATEGORIES[name].family]
-        for name in categories
-        if len(CATEGORIES[name].parts) == 1
-    }
 
 
 def _words(effect: str) -> tuple[str, ...]:

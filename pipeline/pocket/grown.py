@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.pocket.families import Family, Pipeline
+from pipeline.samples.categories import CATEGORIES
 from training.backbones.layout import read_json
 from training.backbones.parts import brief
 from training.backbones.small_text import quiet_transformers
@@ -22,13 +23,12 @@ _SCALE = ("scaling_factor", "latents_mean", "latents_std")
 _KIN = 0.8
 
 
-def grow(
-    pipeline: Pipeline, folder: Path, family: Family, kin: Mapping[str, Sequence[str]] | None = None
-) -> None:
+def grow(pipeline: Pipeline, folder: Path, family: Family, categories: Sequence[str] = ()) -> None:
     """Give a fresh pipeline the weights of the one in a folder, and of its words what it knew of them.
 
     Args:
-        kin: of a word that is new, known ones near which it begins; others keep the fresh values.
+        categories: of effects; the name of one that is new begins near the known ones of its family. Other
+            new words keep the fresh values.
 
     Raises:
         NoStart: see there.
@@ -38,7 +38,7 @@ def grow(
         raise NoStart(f"{str(folder)!r} holds no pocket {family.name}: name a folder that `pocket` wrote.")
     try:
         with quiet_transformers():
-            _take(pipeline, folder, kin or {})
+            _take(pipeline, folder, _kin(categories, read_json(where, "categories")["categories"]))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise NoStart(
             f"The weights in {str(folder)!r} cannot be read ({brief(error)}): name another folder."
@@ -65,6 +65,15 @@ def _take(pipeline: Pipeline, folder: Path, kin: Mapping[str, Sequence[str]]) ->
             _begin_near(value, {piece: place for piece, place in new.items() if piece not in old}, new, kin)
         else:
             value.copy_(texts[name])
+
+
+def _kin(categories: Sequence[str], known: Sequence[str]) -> dict[str, list[str]]:
+    """Of each category that is no combination, the known ones of its family."""
+    return {
+        name: [other for other in known if CATEGORIES[other].family == CATEGORIES[name].family]
+        for name in categories
+        if len(CATEGORIES[name].parts) == 1
+    }
 
 
 def _begin_near(
