@@ -81,7 +81,8 @@ def _begin_near(
 ) -> None:
     """Turn the rows of fresh words in a table [words, width] towards their kin's, as long as they were."""
     for word, others in kin.items():
-        place, known = fresh.get(f"▁{word}"), [places[f"▁{other}"] for other in others]
+        place = fresh.get(f"▁{word}")
+        known = [places[piece] for other in others if (piece := f"▁{other}") in places]
         if place is not None and known:
             # The mean of n vectors that have nothing to do with each other is √n times shorter.
             shared = table[known].mean(dim=0) * len(known) ** 0.5

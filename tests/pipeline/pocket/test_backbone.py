@@ -181,6 +181,7 @@ def test_a_trained_one_goes_on_to_more_effects_with_its_vae_and_the_words_that_i
     assert torch.allclose(old.encode_text([told])[:, :6], new.encode_text([told])[:, :6], atol=1e-2)
     like, unlike = (alike(new, "tint_lime", other) for other in ("tint_cyan", "melt"))
     assert like > 0.7 and unlike < 0.4, "it begins near the tint that was known"
+    grow(COGVIDEOX.pipeline(0, ["tint_lime"]), start, COGVIDEOX, ["tint_lime"])  # which leaves out its kin
     for family, reason in ((WAN, "holds no pocket wan"), (COGVIDEOX, "cannot be read")):
         (out / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
         with pytest.raises(NoStart, match=reason):
