@@ -108,10 +108,15 @@ def _measured(name: str, first: int, count: int, kept: Path) -> np.ndarray:
         rows = []
         for k in range(count):
             seed = first + SCENES * k + crc32(name.encode()) % SCENES
-            blocks = observe(np.stack(list(render_frames(name, seed, times, height, width))))
-            rows.append(np.concatenate([blocks[block] for block in BLOCKS]))
+            rows.append(row_of(np.stack(list(render_frames(name, seed, times, height, width)))))
         np.save(file, np.stack(rows).astype(np.float16))
     return np.load(file)
+
+
+def row_of(frames: np.ndarray) -> np.ndarray:
+    """What is measured on frames uint8 [n, H, W, 3] of a clip: fp32 [M]."""
+    blocks = observe(frames)
+    return np.concatenate([blocks[block] for block in BLOCKS])
 
 
 def fitted(shown: np.ndarray, labels: np.ndarray) -> Pipeline:

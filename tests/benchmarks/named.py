@@ -19,13 +19,12 @@ import torch
 
 from jobs.console import step
 from jobs.report.pictures import contact_sheet
-from pipeline.embedding.change import BLOCKS, FRAMES, observe
 from pipeline.pocket.backbone import known_categories
 from pipeline.pocket.families import COGVIDEOX
 from pipeline.pocket.hypernetwork import POCKET_METHOD, pocket_settings
 from pipeline.pocket.pairs import TEST_FROM, Pairs
 from tests.benchmarks.effect_clips import TRAIN_FROM
-from tests.benchmarks.effects import clips_of, fitted
+from tests.benchmarks.effects import clips_of, fitted, row_of
 from tests.benchmarks.learning_measures import decoded, generated, kin
 from training.backbones.cogvideox.backbone import CogVideoXBackbone
 from training.evaluation.intervals import mean_interval
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             progress(len(shown), len(wanted), {})
     report: dict = {"model": options.model, "categories": len(known), "clips": len(wanted)}
     for kind, clips in (("real", real), ("named", shown)):
-        found = [known[place] for place in judge.predict(measured(clips))]
+        found = [known[place] for place in judge.predict(np.stack([row_of(clip.numpy()) for clip in clips]))]
         report[kind] = told(wanted, found)
         print(f"{kind}: {report[kind]}")
         _sheets(options.out, kind, clips)
@@ -63,15 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     report["seconds"] = round(time.monotonic() - began, 1)
     print(json.dumps(report))
     return report
-
-
-def measured(clips: Sequence[torch.Tensor]) -> np.ndarray:
-    """What is measured on clips uint8 [49, H, W, 3]: fp32 [n, M]."""
-    rows = []
-    for clip in clips:
-        blocks = observe(clip.numpy()[np.linspace(0, len(clip) - 1, FRAMES).round().astype(int)])
-        rows.append(np.concatenate([blocks[block] for block in BLOCKS]))
-    return np.stack(rows).astype(np.float32)
 
 
 def told(wanted: Sequence[str], found: Sequence[str]) -> dict[str, float]:
