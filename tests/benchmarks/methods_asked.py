@@ -190,9 +190,12 @@ def contenders(school: School, held: Pairs, polish: int, said: Callable[[str], N
 
 
 def as_shipped(school: School, held: Pairs) -> list[Contender]:
-    """The hypernetwork that comes with the backbone, which had other seconds, where that is the backbone."""
+    """The hypernetwork that comes with the backbone, which had other seconds, where that is the backbone and
+    what is unseen here was unseen there."""
     release = shipped_model()
     if release.facts.get("transformer") != school.backbone.transformer_id:
+        return []
+    if held.unseen.intersection(held.categories).intersection(release.facts["categories"]):
         return []
     method = school.built(method_settings(release))
     take_release(release, method)

@@ -58,10 +58,12 @@ class Half:
 
 @dataclass(frozen=True)
 class Asked:
-    """What both halves have in common: categories by group, and where things are kept."""
+    """What both halves have in common: what all backbones know, of it the categories that are asked about by
+    group, and where things are kept."""
 
     arguments: argparse.Namespace
     lessons: Lessons
+    known: tuple[str, ...]
     groups: dict[str, tuple[str, ...]]
     work: Path
     began: float
@@ -79,8 +81,7 @@ class Asked:
 
     def pairs(self, backbone: PocketBackbone) -> tuple[Pairs, Pairs]:
         """Clips that teach, and held-out ones."""
-        unseen = unseen_of(known_categories(backbone.folder))
-        wanted = (None, self.categories, self.lessons.precision, unseen)
+        wanted = (None, self.categories, self.lessons.precision, unseen_of(self.known))
         training, held = (
             Pairs.load(backbone, self.work, first, count, *wanted) for first, count in self._counts.items()
         )
@@ -105,23 +106,24 @@ def settings_of(arguments: argparse.Namespace, family: str) -> BackboneSettings:
 
 
 def asked_of(arguments: argparse.Namespace, lessons: Lessons) -> Asked:
-    """Categories that all backbones know by name; raises SystemExit where they do not know the same."""
+    """Categories that all backbones know by name; raises SystemExit where too few are known to all."""
     knows = {
         family: known_categories(locate_backbone(settings_of(arguments, family)).folder)
         for family in arguments.backbones
     }
-    known = next(iter(knows.values()))
-    if any(each != known for each in knows.values()):
-        raise SystemExit(
-            f"The backbones {' and '.join(knows)} were told other categories, so no clip can be asked of all:"
-            " name pocket backbones of the same categories, or one of them with --backbones."
-        )
+    first, *others = knows.values()
+    known = tuple(name for name in first if all(name in other for other in others))
     counts = {"seen": arguments.seen}
     groups = {
         name: spread(names, counts.get(name, arguments.unseen))
         for name, names in groups_of("development", known).items()
     }
-    return Asked(arguments, lessons, groups, working_folder(arguments.work, known), time.time())
+    if len(groups["seen"]) < 2 or sum(map(len, groups.values())) == len(groups["seen"]):
+        raise SystemExit(
+            f"The backbones {' and '.join(knows)} know too few of the same categories to be asked about seen"
+            " and unseen ones: name others, or one of them with --backbones."
+        )
+    return Asked(arguments, lessons, known, groups, working_folder(arguments.work, known), time.time())
 
 
 def spread(names: Sequence[str], count: int | None) -> tuple[str, ...]:

@@ -58,6 +58,9 @@ def write_page(
         notes: sentences on what the figures are of.
     """
     (out / "clips").mkdir(parents=True, exist_ok=True)
+    # An earlier page of the same run may have had its sections in another order.
+    for earlier in (out / "clips").glob("[0-9]*-[0-9]*-[0-9]*.mp4"):
+        earlier.unlink()
     parts = []
     for number, (heading, strips) in enumerate(sections.items()):
         parts.append(f"<h2>{escape(heading)}</h2>")

@@ -9,14 +9,16 @@ import pytest
 import torch
 from PIL import ImageFont
 
+from pipeline.pocket.hypernetwork import Lessons
 from tests.benchmarks.learning import Verdict
-from tests.benchmarks.methods import main
+from tests.benchmarks.methods import main, options
 from tests.benchmarks.methods_asked import POLISHED
 from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, NONE, of_edits, of_effects
 from tests.benchmarks.methods_cost import bytes_of, peak_bytes
 from tests.benchmarks.methods_edits import cases, psnr, reach
+from tests.benchmarks.methods_half import Asked, asked_of
 from tests.benchmarks.methods_kept import Kept
-from tests.benchmarks.methods_page import GAP, Cell, Strip, sheet, wrapped
+from tests.benchmarks.methods_page import GAP, Cell, Strip, sheet, wrapped, write_page
 from tests.benchmarks.methods_table import COLUMNS, Line, markdown
 from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT
 from training.backbones.weights import POCKET_WAN
@@ -92,12 +94,21 @@ def test_what_is_kept_is_made_once_for_each_thing_that_decides_it(tmp_path):
     assert kept.facts(lambda: {"steps": 7}, "costs") == kept.facts(lambda: {"steps": 8}, "costs")
 
 
-def test_backbones_that_know_other_effects_are_not_compared(tmp_path):
+def test_backbones_are_asked_about_what_all_of_them_know(tmp_path):
     shutil.copytree(POCKET_WAN, tmp_path, dirs_exist_ok=True)
     facts = json.loads((POCKET_WAN / "pocket.json").read_text())
-    (tmp_path / "pocket.json").write_text(json.dumps(facts | {"categories": facts["categories"][:5]}))
-    with pytest.raises(SystemExit, match=r"told other categories.* --backbones"):
-        main(["--quick", "--wan", str(tmp_path)])
+    names = facts["categories"]
+
+    def asked(*known: str) -> Asked:
+        (tmp_path / "pocket.json").write_text(json.dumps(facts | {"categories": known}))
+        return asked_of(options().parse_args(["--wan", str(tmp_path)]), Lessons())
+
+    some = asked("of_its_own", *reversed(names[:5]))
+    assert some.known == tuple(names[:5]), "in the order of the first backbone"
+    assert some.groups == {"seen": (*names[:2], *names[3:5]), "unseen": (names[2],)}
+    for few in ((), names[:2], names[2:3]):
+        with pytest.raises(SystemExit, match=r"too few of the same categories.* --backbones"):
+            asked(*few)
 
 
 def test_a_label_stays_over_its_own_clip():
@@ -110,6 +121,15 @@ def test_a_label_stays_over_its_own_clip():
     lines = wrapped(long.told, 150, ImageFont.load_default(11))
     assert " ".join(lines) == long.told and len(lines) > 1
     assert all(ImageFont.load_default(11).getlength(line) <= 150 for line in lines)
+
+
+def test_a_page_has_its_own_clips_and_leaves_alone_what_is_not_its_own(tmp_path):
+    clip = np.zeros((2, 32, 32, 3), dtype=np.uint8)
+    strips = [Strip("a title", [Cell("a", clip), Cell("b", clip)])]
+    write_page(tmp_path, {"Wan": strips}, "| a |\n| - |", [], [])
+    (tmp_path / "clips" / "mine.mp4").touch()
+    write_page(tmp_path, {"CogVideoX": [Strip("a title", [Cell("a", clip)])]}, "| a |\n| - |", [], [])
+    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"0-0-0.mp4", "mine.mp4"}
 
 
 def test_the_table_leaves_out_what_nobody_has():
