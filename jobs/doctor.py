@@ -113,7 +113,7 @@ def _weights(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _training(workspace: Workspace, weights: Iterable[Finding]) -> Iterator[Finding]:
-    from pipeline.run import plan_training
+    from pipeline.prepare import plan_training
 
     if any(each.verdict is Verdict.PROBLEM for each in weights):
         return  # what cannot be found cannot be counted

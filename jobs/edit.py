@@ -15,11 +15,10 @@ from pipeline.edit import (
     lora_of,
     plan_edit,
     require_editing,
-    stop_edit,
-    stoppable,
 )
 from pipeline.editing.ask import EditRequest, read_edit
 from pipeline.editing.folder import write_edit_folder
+from pipeline.editing.stopping import stop_edit, stoppable
 from pipeline.example import is_there
 from training.methods.registry import editing
 

@@ -8,7 +8,8 @@ from jobs.job import Job, say
 from jobs.profile import Profile
 from jobs.report.gap import gap_rows
 from jobs.workspace import Workspace, code_revision
-from pipeline.run import RunSettings, plan_training, prepare_run
+from pipeline.prepare import plan_training, prepare_run
+from pipeline.run import RunSettings
 from training.methods.registry import require_pairs
 from training.release import Release
 from training.run.job import TrainResult

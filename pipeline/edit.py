@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from torch import Tensor
 from catalog.models import keep_model, model_folder
 from catalog.store import Catalog
 from pipeline.editing.ask import Edit, EditRequest
-from pipeline.errors import BadSource, PipelineError
+from pipeline.editing.samples import Samples, fit_steps, told
+from pipeline.errors import BadSource
 from pipeline.video.transcode import encode_video
 from training.backbones.registry import load_backbone, locate_backbone
 from training.backbones.settings import BackboneSettings
-from training.batch import References, TrainingBatch
 from training.files import lora_beside, write_atomically
 from training.generate import sample_shown
 from training.methods.frozen import require_family
@@ -27,14 +27,11 @@ from training.methods.lightlora.export import save_lora
 from training.methods.registry import MethodSettings, build_method, edit_masks, edit_windows
 from training.planning.edit import fit_table
 from training.progress import Progress
-from training.randomness import derive
 from training.release import publish_tensors, read_release, take_release
 from training.run.activations import checkpoint_blocks
 from training.settings import EditSettings
 from training.video_fit import Fitted, fit_video
 
-# Of the steps on further edited frames each tenth is one on the video, as the released tool repeats them.
-EVERY = 10
 STATE = "state.safetensors"
 
 
@@ -79,33 +76,6 @@ class EditedVideo:
             save_lora(file, tensors, self.facts)
             written[form] = file
         return written
-
-
-class EditStopped(PipelineError):
-    """Somebody stopped an edit; its state is kept."""
-
-
-def stop_edit(output: Path) -> None:
-    """Ask whoever makes that video to stop after the step that it is at; its state is kept."""
-    write_atomically(_stop_file(output), "")
-
-
-def stoppable(progress: Progress | None, output: Path) -> Progress:
-    """A progress that ends its work when `stop_edit` asks for it from now on, by EditStopped."""
-    _stop_file(output).unlink(missing_ok=True)
-
-    def told(done: int, total: int | None, facts: dict[str, Any]) -> None:
-        if progress is not None:
-            progress(done, total, facts)
-        if _stop_file(output).exists():
-            _stop_file(output).unlink(missing_ok=True)
-            raise EditStopped(f"{output} was stopped; its state is kept, and the same command goes on.")
-
-    return told
-
-
-def _stop_file(output: Path) -> Path:
-    return output.with_name(f".{output.name[:100]}.stop")
 
 
 def lora_of(video: Path, form: str) -> Path:
@@ -254,7 +224,7 @@ class Editor:
             self.method,
             self.method.condition(),
             self.backbone.encode_shown(masks.greyed(shown, asked.kept), asked.edited),
-            _told(settings.token, asked.request.prompt),
+            told(settings.token, asked.request.prompt),
             settings.sampling_steps,
             settings.guidance,
             torch.Generator("cpu").manual_seed(settings.seed),
@@ -287,62 +257,6 @@ class Editor:
         }
 
 
-class Samples:
-    """What a fit learns from, encoded once: windows of the video, and further edited frames by themselves.
-
-    A frame's sample is a video of one frame: the original for CLIP and, with grey, as what is shown; the
-    edited one as target.
-    """
-
-    def __init__(self, backbone: Any, asked: Edit, settings: EditSettings) -> None:
-        self.settings = settings
-        self._backbone = backbone
-        text = backbone.encode_text([_told(settings.token, asked.caption)])
-        self.windows = [
-            self._sample(asked.frames[part], _first_kept(asked, part), asked.frames[part], text)
-            for part in edit_windows(len(asked.frames), settings.window)
-        ]
-        prompt = backbone.encode_text([_told(settings.token, asked.request.prompt)]) if asked.also else None
-        self.also = [
-            self._sample(asked.frames[n : n + 1], ~asked.changed[n : n + 1], asked.also[n][None], prompt)
-            for n in sorted(asked.also)
-        ]
-
-    def of(self, step: int) -> TrainingBatch:
-        """The sample of a step, with a seed of its own."""
-        begun = step - self.settings.steps
-        if begun < 0:
-            batch = self.windows[step % len(self.windows)]
-        elif begun % EVERY == 0:
-            batch = self.windows[begun // EVERY % len(self.windows)]
-        else:
-            batch = self.also[(begun - begun // EVERY - 1) % len(self.also)]
-        seed = derive(self.settings.seed, f"edit {step}")
-        return replace(batch, sample_seeds=torch.tensor([seed]))
-
-    def _sample(
-        self, frames: np.ndarray, kept: np.ndarray, target: np.ndarray, text: Tensor
-    ) -> TrainingBatch:
-        masks = edit_masks()
-        latents, _ = self._backbone.encode_video(target)
-        shown = self._backbone.encode_shown(masks.greyed(frames, kept), frames[0])
-        return TrainingBatch(
-            target_latents=latents[None],
-            references=References(("",)),
-            first_frame_latents=shown[None],
-            text_embeddings=text,
-            sample_seeds=torch.zeros(1, dtype=torch.int64),
-            pair_ids=["video"],
-            kept=masks.folded(kept, *latents.shape[2:])[None].to(latents),
-        )
-
-
-def fit_steps(settings: EditSettings, also: int) -> int:
-    """Steps of a fit: on the video, and where there are further edited frames on those and the video."""
-    further = settings.also_steps + -(-settings.also_steps // (EVERY - 1)) if also else 0
-    return settings.steps + further
-
-
 def require_editing(catalog: Catalog, settings: EditingSettings) -> None:
     """Check what can be known before weights are loaded.
 
@@ -359,17 +273,6 @@ def require_editing(catalog: Catalog, settings: EditingSettings) -> None:
             f" {catalog.spec.num_frames}."
         )
     locate_backbone(settings.backbone)
-
-
-def _first_kept(asked: Edit, part: slice) -> np.ndarray:
-    """What of a window is preserved: of its first frame everything."""
-    kept: np.ndarray = asked.kept[part].copy()
-    kept[0] = True
-    return kept
-
-
-def _told(token: str, text: str) -> str:
-    return f"{token} {text}".strip()
 
 
 def _share(progress: Progress | None, before: int, of: int) -> Callable[..., None] | None:

@@ -11,8 +11,10 @@ import ray
 
 from catalog.errors import CatalogError
 from catalog.store import Catalog
-from pipeline.edit import EditingSettings, Editor, EditStopped, fit_steps, stoppable
+from pipeline.edit import EditingSettings, Editor
 from pipeline.editing.ask import BOX, DIFFERENCE, EVERYTHING, EditRequest, read_edit
+from pipeline.editing.samples import fit_steps
+from pipeline.editing.stopping import EditStopped, stoppable
 from pipeline.errors import BadManifest, PipelineError
 from training.errors import TrainingError
 from training.progress import Progress

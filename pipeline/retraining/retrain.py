@@ -22,11 +22,12 @@ from catalog.store import Catalog
 from catalog.vocabulary import Trigger, Verdict
 from pipeline.champions import release_of
 from pipeline.errors import PipelineError
+from pipeline.prepare import prepare_run
 from pipeline.retraining.due import Due, due, situation
 from pipeline.retraining.gate import judge, named_margins
 from pipeline.retraining.holdout import Holdout, compare, freeze, newest_holdout, still_fair
 from pipeline.retraining.settings import RetrainSettings
-from pipeline.run import RunSettings, prepare_run
+from pipeline.run import RunSettings
 from training.backbones.registry import locate_backbone
 from training.errors import TrainingError
 from training.evaluation.intervals import relative_reduction

@@ -33,7 +33,7 @@ from jobs.profile import load_profile
 from jobs.train import run_settings
 from pipeline.adapt import PredictAdapters
 from pipeline.adapters import keep_adapters, polished_name
-from pipeline.run import prepare_run
+from pipeline.prepare import prepare_run
 from training.backbones.registry import locate_backbone
 from training.release import Release, publish_tensors
 from training.run.engine import Engine

@@ -115,7 +115,7 @@ def on_nodes(nodes: int, folder: Path, videos: Sequence[Path], encoded: int, ste
     from pipeline.embed import embed
     from pipeline.encode import encode
     from pipeline.ingest import ingest
-    from pipeline.run import prepare_run
+    from pipeline.prepare import prepare_run
     from pipeline.sources.source import Source
     from training.run.watch import read_rows
 

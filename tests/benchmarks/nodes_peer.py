@@ -115,7 +115,7 @@ def _trained(number, count, folder, catalog, profile, steps, barrier) -> float:
     from torch.nn.parallel import DistributedDataParallel
 
     from jobs.train import run_settings
-    from pipeline.run import prepare_run
+    from pipeline.prepare import prepare_run
     from training.run.schedule import sample_plan, worker_accumulation
 
     run = prepare_run(catalog, folder / f"plain-runs-{count}-{number}", run_settings(profile))

@@ -17,7 +17,7 @@ from pipeline.features.tensors import to_bytes
 from pipeline.pairing.plan import NoPairs
 from pipeline.pairing.stream import NothingEncoded
 from pipeline.pocket.families import POCKET_SIZES
-from pipeline.run import prepare_run
+from pipeline.prepare import prepare_run
 from pipeline.video.transcode import read_clip
 from tests.jobs.test_cli import video2lora
 from tests.training.run.test_checkpoint import forge

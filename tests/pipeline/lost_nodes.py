@@ -35,7 +35,8 @@ from pipeline.evaluation.plan import Case, plan_evaluation
 from pipeline.evaluation.store import EvaluationStore
 from pipeline.ingest import ingest
 from pipeline.pairing.stream import PairStream
-from pipeline.run import TrainingRun, prepare_run
+from pipeline.prepare import prepare_run
+from pipeline.run import TrainingRun
 from pipeline.sources.survey import discover
 from pipeline.workers.nodes import NodeUnfit
 from tests.pipeline.fleet import Fleet, machine_that_lacks, may_hide

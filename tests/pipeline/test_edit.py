@@ -12,8 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from jobs.cli import main
-from pipeline.edit import Editor, EditStopped, Samples, fit_steps, plan_edit, stop_edit, stoppable
+from pipeline.edit import Editor, plan_edit
 from pipeline.editing.ask import EditRequest, read_edit
+from pipeline.editing.samples import Samples, fit_steps
+from pipeline.editing.stopping import EditStopped, stop_edit, stoppable
 from pipeline.models import NoModel, find_model
 from pipeline.trace import trace
 from tests.pipeline.editing.small import BOX, new_catalog, settings_of, words_of
