@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
 
+import cv2
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -86,31 +87,54 @@ def _processor_ms(name: str, seed: int) -> float:
     return (time.process_time() - began) * 1e3
 
 
-def clips_of(names: Sequence[str], first: int, count: int, kept: Path) -> tuple[np.ndarray, np.ndarray]:
+def clips_of(
+    names: Sequence[str], first: int, count: int, kept: Path, grain: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """What is measured on `count` clips of every category, fp32 [n, M], and their indices [n].
 
-    Kept in a folder by category.
+    Kept in a folder by category. `grain`: they are made `grainy` first.
     """
     kept.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
         rows = []
-        for each in pool.map(partial(_measured, first=first, count=count, kept=kept), names):
+        for each in pool.map(partial(_measured, first=first, count=count, kept=kept, grain=grain), names):
             rows.append(each)
             _say(len(rows), len(names))
     return np.concatenate(rows).astype(np.float32), np.repeat(np.arange(len(names)), count)
 
 
-def _measured(name: str, first: int, count: int, kept: Path) -> np.ndarray:
-    file = kept / f"{name}-{EDITION}-{first}-{count}.npy"
+def _measured(name: str, first: int, count: int, kept: Path, grain: bool) -> np.ndarray:
+    file = kept / f"{name}-{EDITION}-{first}-{count}{'-grain' * grain}.npy"
     if not file.exists():
         frames, height, width = WHOLE
         times = clip_times(frames)[np.linspace(0, frames - 1, FRAMES).round().astype(int)]
         rows = []
         for k in range(count):
             seed = first + SCENES * k + crc32(name.encode()) % SCENES
-            rows.append(row_of(np.stack(list(render_frames(name, seed, times, height, width)))))
+            clip = np.stack(list(render_frames(name, seed, times, height, width)))
+            rows.append(row_of(grainy(clip, seed) if grain else clip))
         np.save(file, np.stack(rows).astype(np.float16))
     return np.load(file)
+
+
+def grainy(frames: np.ndarray, seed: int) -> np.ndarray:
+    """Frames uint8 [n, H, W, 3] as a model might make them that has not learned enough: softer, and with
+    blots that come and go, of a size and strength of their own, on all but the first frame, which is given.
+    """
+    draw = np.random.default_rng(seed)
+    count, height, width = frames.shape[:3]
+    size, strength = int(draw.choice((2, 4, 8))), draw.uniform(5, 40)
+    times = np.linspace(0, count - 1, 2 + count // 4)
+    blots = draw.normal(0, strength, (len(times), height // size, width // size, 3)).astype(np.float32)
+    blots[0] = 0
+    found = frames.astype(np.float32)
+    for place in range(1, count):
+        after = int(np.searchsorted(times, place))
+        share = (place - times[after - 1]) / (times[after] - times[after - 1])
+        blot = (1 - share) * blots[after - 1] + share * blots[after]
+        soft = cv2.GaussianBlur(found[place], (0, 0), 1.0)
+        found[place] = soft + cv2.resize(blot, (width, height), interpolation=cv2.INTER_CUBIC)
+    return found.clip(0, 255).astype(np.uint8)
 
 
 def row_of(frames: np.ndarray) -> np.ndarray:

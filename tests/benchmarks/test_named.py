@@ -16,7 +16,7 @@ def test_it_asks_about_some_categories_and_says_what_was_found(tmp_path, capsys)
     assert report == json.loads(capsys.readouterr().out.splitlines()[-1])
     known = known_categories(POCKET)
     assert report["clips"] == len(known[2::24]) and report["categories"] == len(known)
-    for kind in ("real", "named"):
+    for kind in ("real", "named", "untold"):
         assert 0 <= report[kind]["effect"] <= report[kind]["family"] <= 1
         assert (tmp_path / f"{kind}-0.jpg").read_bytes()[:2] == b"\xff\xd8"
 
