@@ -35,6 +35,7 @@ from pipeline.pocket.backbone import NAMES, known_categories, working_folder
 from pipeline.pocket.hypernetwork import POCKET_METHOD, Lessons, pocket_settings, teach
 from pipeline.pocket.pairs import TEST_FROM, TRAIN_FROM, Pairs
 from pipeline.samples.splits import unseen_of
+from tests.benchmarks.going_on import going_on
 from tests.benchmarks.learning_judges import Judges
 from tests.benchmarks.learning_measures import (
     Row,
@@ -253,4 +254,4 @@ def report(
 
 
 if __name__ == "__main__":
-    main()
+    going_on(main)

@@ -30,6 +30,7 @@ import torch
 
 from pipeline.pocket.families import FAMILIES
 from pipeline.pocket.hypernetwork import Lessons
+from tests.benchmarks.going_on import going_on, leave_to_parent
 from tests.benchmarks.methods_half import Asked, Half, asked_of, half
 from tests.benchmarks.methods_page import write_page
 from tests.benchmarks.methods_table import markdown
@@ -79,7 +80,7 @@ def halves(asked: Asked, families: Sequence[str], jobs: int) -> Iterator[tuple[s
         yield from ((family, half(asked, family)) for family in families)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _alone_on_a_core) as pool:
         try:
             tasks = {pool.submit(half, asked, family): family for family in families}
             for task in as_completed(tasks):
@@ -89,6 +90,11 @@ def halves(asked: Asked, families: Sequence[str], jobs: int) -> Iterator[tuple[s
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+def _alone_on_a_core() -> None:
+    torch.set_num_threads(1)
+    leave_to_parent()
 
 
 def main(given: Sequence[str] | None = None) -> dict:
@@ -138,4 +144,4 @@ def main(given: Sequence[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    going_on(main)
