@@ -184,27 +184,28 @@ def contenders(school: School, held: Pairs, polish: int, said: Callable[[str], N
             Contender(name, each.method, each, lambda rows, method=each.method: read(method, rows))
             for name, each in taught.items()
         ),
-        *as_shipped(school, held),
+        *as_shipped(school, held, said),
         Contender(NAMED, ours.method, told=True),
     ]
 
 
-def as_shipped(school: School, held: Pairs) -> list[Contender]:
+def as_shipped(school: School, held: Pairs, said: Callable[[str], None]) -> list[Contender]:
     """The hypernetwork that comes with the backbone, which had other seconds, where that is the backbone and
     what is unseen here was unseen there."""
     release = shipped_model()
     if release.facts.get("transformer") != school.backbone.transformer_id:
         return []
-    if held.unseen.intersection(held.categories).intersection(release.facts["categories"]):
+    if taught := held.unseen.intersection(held.categories).intersection(release.facts["categories"]):
+        said(f"{SHIPPED}: left out, it was taught {len(taught)} of the categories that are unseen here")
         return []
     method = school.built(method_settings(release))
     take_release(release, method)
     lessons = release.facts["lessons"]
     told = " + ".join(str(lessons[name]) for name in PARTS)
-    taught = Taught(method.eval(), told, release.facts["seconds"])
+    shipped = Taught(method.eval(), told, release.facts["seconds"])
     way = Way()
 
     def condition(rows: Sequence[Row]) -> Condition:
         return adapters_of(method, held, rows, way, school.pairs, PolishSettings())
 
-    return [Contender(SHIPPED, method, taught, condition)]
+    return [Contender(SHIPPED, method, shipped, condition)]
