@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import ImageFont
 
-from pipeline.pocket.hypernetwork import Lessons
+from pipeline.pocket.hypernetwork import Lessons, pocket_settings
 from tests.benchmarks.learning import Verdict
 from tests.benchmarks.methods import main, options
-from tests.benchmarks.methods_asked import POLISHED
+from tests.benchmarks.methods_asked import POLISHED, SHIPPED, as_shipped
 from tests.benchmarks.methods_claims import FROZEN, LORA_EDIT, NONE, of_edits, of_effects
 from tests.benchmarks.methods_cost import bytes_of, peak_bytes
 from tests.benchmarks.methods_edits import cases, psnr, reach
@@ -20,11 +20,15 @@ from tests.benchmarks.methods_half import Asked, asked_of
 from tests.benchmarks.methods_kept import Kept
 from tests.benchmarks.methods_page import GAP, Cell, Strip, sheet, wrapped, write_page
 from tests.benchmarks.methods_table import COLUMNS, Line, markdown
-from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT
+from tests.benchmarks.methods_taught import CATEGORY, OURS, PROMPT, School
+from tests.pipeline.pocket.clips import random_pairs
+from training.backbones.registry import load_backbone
 from training.backbones.weights import POCKET_WAN
 from training.batch import References
+from training.release import shipped_model
 
 SCALES = {"stored": 1e-3, "learned": 1e-6, "held": 1e-6, "background": 1, "edited": 1, "input": 1}
+LEFT_OUT = "left out, it was taught 1 of the categories that are unseen here"
 SHARES = ("gap_seen", "gap_unseen", "found_seen", "found_unseen", "reach")
 
 
@@ -109,6 +113,17 @@ def test_backbones_are_asked_about_what_all_of_them_know(tmp_path):
     for few in ((), names[:2], names[2:3]):
         with pytest.raises(SystemExit, match=r"too few of the same categories.* --backbones"):
             asked(*few)
+
+
+def test_the_shipped_model_is_left_out_where_it_was_taught_what_is_unseen(tmp_path):
+    taught, other = shipped_model().categories[:2], "mirror_on_the_right"
+    backbone = load_backbone(pocket_settings())
+    for names, unseen, asked in (((taught[0], other), other, 1), (taught, taught[1], 0)):
+        held = replace(random_pairs(tmp_path, 2, tuple(names)), unseen=frozenset({unseen}))
+        said = []
+        found = as_shipped(School(backbone, held, Lessons(), None, tmp_path), held, said.append)
+        assert len(found) == asked
+        assert said == ([] if asked else [f"{SHIPPED}: {LEFT_OUT}"])
 
 
 def test_a_label_stays_over_its_own_clip():
